@@ -1,0 +1,60 @@
+"""What several verbs do with their arguments and results."""
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from activity.video.reader import find_videos
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be used as given."""
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a `--device` flag: "auto" is a GPU where there is one.
+
+    Raises:
+        UsageError: for one that torch does not know or does not find here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used here ({reason}). Accepted: auto, cpu, cuda.") from error
+    return device
+
+
+def expand_sources(sources: Sequence[str]) -> list[str]:
+    """Files as given, the videos of folders (at any depth), and those that a pattern matches.
+
+    What names nothing stays, to be reported as a source that failed.
+    """
+    found: list[str] = []
+    for source in sources:
+        if Path(source).is_dir():
+            # An empty folder stays as it is: reading it fails and says why.
+            found += [str(path) for path in find_videos(source)] or [source]
+        elif not Path(source).exists() and glob.has_magic(source):
+            # Path.glob takes no absolute pattern.
+            found += sorted(glob.glob(source, recursive=True)) or [source]  # noqa: PTH207
+        else:
+            found.append(source)
+    return found
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """MODEL: a checkpoint or an exported file."""
+    parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or an exported file (.ts)")
+
+
+def note(message: str) -> None:
+    """Tell the user something that is not a result."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,155 @@
+"""Hydra, for the verbs that take overrides."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from activity.cli.arguments import UsageError
+
+_PACKAGE = Path(__file__).parents[1]
+# Beside the package in a checkout, inside it in an installed wheel.
+CONFIG_FOLDER = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+
+def run_with_configuration(config_name: str, arguments: Sequence[str], task: Callable[[DictConfig], int]) -> int:
+    """Compose a configuration from `arguments` as Hydra's command line does, and run a task with it.
+
+    All of Hydra's flags work (`--help`, `--cfg job`, `--multirun`, `--config-dir`, ...).
+
+    Raises:
+        UsageError: for overrides that do not fit, with the nearest names that do.
+        Exception: what the task raised.
+    """
+    outcomes: list[int | BaseException] = []
+
+    def guarded(config: DictConfig) -> None:
+        # Hydra prints a message of its own for what a task raises; ours is raised after it, and only once.
+        try:
+            outcomes.append(task(config))
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
+            outcomes.append(error)
+
+    _call_hydra(config_name, list(arguments), guarded)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return max((outcome for outcome in outcomes if isinstance(outcome, int)), default=0)
+
+
+def run_folder() -> Path:
+    """The folder of the run in progress (`hydra.run.dir`), absolute."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConfig], None]) -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, where Hydra would print and exit
+    main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(task)
+    before = sys.argv
+    sys.argv = [f"activity {config_name}", *arguments]  # where Hydra looks for its arguments
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_explained(error, arguments)) from error
+    finally:
+        sys.argv = before
+
+
+def _explained(error: Exception, arguments: Sequence[str]) -> str:
+    """Hydra's message in one sentence, with the nearest valid name of what was given."""
+    message = str(error).split("\n")[0].rstrip(".")
+    keys = _known_keys()
+    for argument in arguments:
+        if argument.startswith("-"):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            return (
+                f"the override {argument!r} cannot be read. Accepted: KEY=VALUE; a value with brackets, spaces or "
+                "signs goes into two pairs of quotes: 'KEY=\"VALUE\"'."
+            )
+        key = override.key_or_group
+        groups = _choices(key)
+        if groups:
+            if isinstance(override.value(), str) and override.value() not in groups:
+                return _not_among(f"{key}={override.value()}", str(override.value()), groups)
+        elif key not in keys and not key.startswith("hydra.") and not override.is_add():
+            return _not_among(key, key, keys, what="setting")
+    if "missing" in message.lower() or isinstance(error, OmegaConfBaseException):
+        return f"{message}. See activity train --cfg job for all settings."
+    return message
+
+
+def _not_among(given: str, name: str, known: Sequence[str], what: str = "choice") -> str:
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    tails = {key.rpartition(".")[2]: key for key in known}
+    nearest = nearest or [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=3)]
+    hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    accepted = f" Accepted: {', '.join(known)}." if what == "choice" else " All: activity train --cfg job."
+    return f"there is no {what} {given!r}.{hint}{accepted}"
+
+
+def _choices(group: str) -> list[str]:
+    """The options of a configuration group, or nothing where there is no such group."""
+    folder = CONFIG_FOLDER / group.partition("@")[0]
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base") if folder.is_dir() else []
+
+
+def _known_keys() -> list[str]:
+    """Every key that a shipped YAML file sets, with its full name."""
+    keys: set[str] = set()
+    for path in CONFIG_FOLDER.rglob("*.yaml"):
+        group = path.parent.relative_to(CONFIG_FOLDER).as_posix()
+        prefix = "" if group in (".", "experiment") else f"{group}."
+        keys |= {prefix + key for key in _leaves(OmegaConf.load(path))}
+    return sorted(keys)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        if key in ("defaults", "_target_", "_partial_") or not isinstance(key, str):
+            continue
+        yield prefix + key
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
+            yield from _leaves(child, f"{prefix}{key}.")
+
+
+def saved_overrides(folder: Path) -> list[str]:
+    """The overrides that the run in `folder` was started with.
+
+    Raises:
+        UsageError: it is the folder of no run.
+    """
+    path = folder / ".hydra" / "overrides.yaml"
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not the folder of a run: {path} is missing. Give a run's folder or its last.ckpt."
+        )
+    return [str(override) for override in OmegaConf.load(path)]
+
+
+def resumed(arguments: Sequence[str]) -> list[str]:
+    """Arguments with `resume=PATH` replaced by all that makes the run there go on: its settings, folder and splits."""
+    given = [argument for argument in arguments if re.match(r"resume=(?!null$|$)", argument)]
+    if not given:
+        return list(arguments)
+    path = Path(given[-1].removeprefix("resume=").strip("'\"")).absolute()
+    folder = path.parents[1] if path.suffix == ".ckpt" else path
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise UsageError(f"{folder} has no checkpoints/last.ckpt to go on from. Give a run's folder or its last.ckpt.")
+    kept = [argument for argument in saved_overrides(folder) if not argument.startswith("resume=")]
+    others = [argument for argument in arguments if argument not in given]
+    quoted = [f'{key}="{value}"' for key, value in (("resume", folder), ("hydra.run.dir", folder))]
+    return [*kept, *others, *quoted, f'data.splits="{folder / "splits.csv"}"']

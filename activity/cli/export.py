@@ -1,0 +1,77 @@
+"""`activity export CHECKPOINT OUT`: the file that is deployed."""
+
+import argparse
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity.cli.arguments import UsageError, note
+from activity.cli.main import EXIT_OK
+from activity.data.demo import DEMO_ACTIVITIES, render_clip
+from activity.formats.load import load_recognizer
+from activity.formats.torchscript import export_torchscript
+from activity.models.recognizer import Recognizer
+from activity.video.reader import VideoReader
+
+SUFFIXES = (".ts", ".pt")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    options = _parser().parse_args(arguments)
+    out = Path(options.out)
+    if out.suffix not in SUFFIXES:
+        raise UsageError(f"OUT is {options.out!r}; accepted is a name that ends in .ts (TorchScript).")
+    if out.is_dir():
+        raise UsageError(f"OUT is the folder {options.out!r}; give the name of a file to write.")
+    recognizer = load_recognizer(options.checkpoint)
+    if not isinstance(recognizer, Recognizer):
+        raise UsageError(f"{options.checkpoint} is an exported file already; give the checkpoint it was made from.")
+    examples = [_clip_window(Path(path), recognizer) for path in options.compare_on]
+    if not examples:
+        examples = [_rendered_window(activity, recognizer) for activity in DEMO_ACTIVITIES[:2]]
+    difference = export_torchscript(recognizer, out, examples)
+    print(out)
+    note(
+        f"{out.stat().st_size / 1e6:.1f} MB; scores of the file differ from the checkpoint's by {difference:.1g} "
+        f"at most ({len(examples)} {'given' if options.compare_on else 'rendered'} clips and random frames)"
+    )
+    return EXIT_OK
+
+
+def _clip_window(path: Path, recognizer: Recognizer) -> Tensor:
+    """The first window of a video, `uint8 (1, T, 3, H, W)`."""
+    with VideoReader(path) as reader:
+        frames = islice(reader.sampled_frames(recognizer.sample_fps), recognizer.window_frames)
+        return _window([frame.pixels for frame in frames])
+
+
+def _rendered_window(activity: str, recognizer: Recognizer) -> Tensor:
+    """A window of the demo's figure: pictures, where random frames are noise."""
+    frames = list(render_clip(activity, actor=0, take=0, seed=0))
+    return _window(frames[:: max(1, len(frames) // recognizer.window_frames)][: recognizer.window_frames])
+
+
+def _window(frames: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).unsqueeze(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="activity export",
+        description="Write the one file that is deployed. It is compared with the checkpoint before it is written.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="best.ckpt of a run")
+    parser.add_argument("out", metavar="OUT", help="the file to write: NAME.ts (TorchScript)")
+    parser.add_argument(
+        "--compare-on",
+        metavar="VIDEO",
+        nargs="+",
+        default=[],
+        help="videos of yours to compare on as well (default: two rendered clips)",
+    )
+    return parser

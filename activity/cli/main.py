@@ -1,0 +1,79 @@
+"""`activity VERB ...`: finds the verb, and turns a user's mistake into one message."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+# A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
+VERBS = {
+    "train": "fit a recognizer on labelled videos; test, save checkpoint, metrics and splits",
+    "predict": "labels for video files and folders",
+    "export": "one file to deploy, from a checkpoint",
+    "inspect": "what a model file says about itself",
+    "demo": "all of it on a rendered data set, offline, in a minute or two",
+}
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 all well, 1 some inputs failed, 2 wrong use, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return EXIT_OK if arguments else EXIT_WRONG_USE
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"activity {version('activity')}")
+        return EXIT_OK
+    verb, *rest = arguments
+    if verb not in VERBS:
+        return _say(None, _unknown(verb))
+    return _run(verb, rest, debug)
+
+
+def _run(verb: str, arguments: list[str], debug: bool) -> int:
+    from activity.cli.errors import message_of, show_warnings_on_stderr
+
+    show_warnings_on_stderr()
+    try:
+        return int(importlib.import_module(f"activity.cli.{verb}").main(arguments))
+    except KeyboardInterrupt:
+        print(f"activity {verb}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; what is still buffered must not raise once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        message = message_of(error)
+        if debug or message is None:
+            raise
+        return _say(verb, message)
+
+
+def _say(verb: str | None, message: str) -> int:
+    print(f"activity{f' {verb}' if verb else ''}: {message}", file=sys.stderr)
+    return EXIT_WRONG_USE
+
+
+def _unknown(verb: str) -> str:
+    import difflib
+
+    nearest = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"there is no command {verb!r}.{hint} Accepted: {', '.join(VERBS)}; see activity --help."
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+    return (
+        "usage: activity VERB ...\n\n"
+        "Train an activity recogniser on your own videos, predict on files, deploy one file.\n\n"
+        f"{lines}\n\n"
+        "activity VERB --help says more. --debug shows the traceback of an error, --version the version."
+    )

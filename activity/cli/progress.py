@@ -1,0 +1,101 @@
+"""Progress on standard error: one bar for extraction, one for a whole training run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from activity.features.fill import FillProgress
+
+
+class TrainingProgress(Callback):
+    """One bar over all steps of a run, with the last validation's numbers."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._progress.start()
+        self._progress.add_task("training", total=int(trainer.estimated_stepping_batches))
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch's numbers."""
+        if self._progress is None:
+            return
+        numbers = [
+            f"{name.replace('val/', '')} {float(trainer.callback_metrics[name]):.3f}"
+            for name in ("val/loss", "val/accuracy")
+            if name in trainer.callback_metrics
+        ]
+        text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} " + " ".join(
+            ["validation", *numbers] if numbers else []
+        )
+        self._progress.update(self._progress.task_ids[0], description=text)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+@contextmanager
+def extraction_progress() -> "Iterator[ExtractionProgress]":
+    """A bar over the clips whose features are being computed; none appears where all are stored."""
+    progress = Progress(
+        TextColumn("features"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("clips, {task.fields[frames]} frames"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        yield ExtractionProgress(progress)
+
+
+class ExtractionProgress:
+    """Shows `FillProgress` on a bar, and keeps the last."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("features", total=None, frames=0)
+        self.last: FillProgress | None = None
+
+    def __call__(self, state: FillProgress) -> None:
+        """Move the bar."""
+        self.last = state
+        self._progress.update(self._task, completed=state.done, total=state.clips, frames=state.frames)

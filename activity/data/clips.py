@@ -1,0 +1,176 @@
+"""The clip, the manifest (the table of clips of a data set), and the error for data that cannot be used."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+SPLIT_NAMES = ("train", "val", "test")
+
+
+class DataError(ValueError):
+    """A data set that cannot be used as given: what was given, what is accepted, what to do next."""
+
+
+class DataWarning(UserWarning):
+    """What the user should know about a data set that can be used all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A labelled span of a video.
+
+    Attributes:
+        path: the video, absolute.
+        relative_path: the same, relative to the data root, with forward slashes: the clip's name in messages
+            and files. A video outside the root that was given by its absolute path keeps that one.
+        label: the name of its class.
+        start_seconds: where the span begins.
+        end_seconds: where the span ends; None is the end of the file.
+        group: what must not stand on both sides of a split: the actor, the source video.
+        split: "train", "val" or "test" where the data set itself says so, else None.
+
+    Raises:
+        DataError: for a span that is not 0 <= start < end, an empty label or group, an unknown split, a
+            relative `path`, or a name that cannot be written as UTF-8.
+
+    >>> clip = Clip(path=Path("/data/run/eli.avi"), relative_path="run/eli.avi", label="run", group="eli")
+    >>> clip.name, clip.start_seconds, clip.end_seconds
+    ('run/eli.avi', 0.0, None)
+    """
+
+    path: Path
+    relative_path: str
+    label: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    group: str
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise DataError(f"{self.name!r}: {problem}")
+
+    @property
+    def name(self) -> str:
+        """The path relative to the data root."""
+        return self.relative_path
+
+    @property
+    def key(self) -> tuple[str, float, float]:
+        """Name, start and end (infinity: the end of the file): what tells two clips of a manifest apart."""
+        return (
+            self.relative_path,
+            self.start_seconds,
+            math.inf if self.end_seconds is None else self.end_seconds,
+        )
+
+    def _problem(self) -> str | None:
+        start, end = self.start_seconds, self.end_seconds
+        if not (math.isfinite(start) and start >= 0):
+            return f"start is {start:g} seconds; it must be 0 or more, counted from the start of the file"
+        if end is not None and not (math.isfinite(end) and end > start):
+            return f"end {end:g} is not after start {start:g}; give seconds, or no end for the whole file"
+        if not self.label.strip():
+            return "the label is empty; give the name of its class"
+        if not self.group:
+            return "the group is empty; give the actor or source video"
+        if self.split is not None and self.split not in SPLIT_NAMES:
+            return f"split is {self.split!r}; accepted are train, val and test"
+        if not self.path.is_absolute():
+            return f"the path {str(self.path)!r} is relative; a clip needs the absolute one"
+        # Names end up in CSV and JSON files; a lone surrogate would fail there, hours later.
+        if any("\ud800" <= letter <= "\udfff" for letter in self.relative_path):
+            return "the file name is not valid UTF-8; rename the file"
+        return None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The table of clips of a data set.
+
+    Attributes:
+        clips: all of them, in the order of the source.
+        class_names: sorted, unless the layout knows an order; the position of a name is the class index.
+        root: the folder that clip names are relative to, absolute.
+        groups_given: whether the data set or a pattern says what the groups are. Where it does not, each
+            file is a group of its own, and one actor or source video may stand on both sides of a split.
+
+    Raises:
+        DataError: without clips, with fewer than two classes, with a class that has no clips or a label
+            that is no class, and where the same span of a file stands there twice.
+
+    >>> def clip(name, label):
+    ...     return Clip(path=Path("/data") / name, relative_path=name, label=label, group=name)
+    >>> clips = (clip("a.avi", "walk"), clip("b.avi", "run"), clip("c.avi", "run"))
+    >>> manifest = Manifest(clips=clips, class_names=("run", "walk"), root=Path("/data"), groups_given=False)
+    >>> manifest.clips_per_class
+    {'run': 2, 'walk': 1}
+    >>> manifest.label_index
+    {'run': 0, 'walk': 1}
+    """
+
+    clips: tuple[Clip, ...]
+    class_names: tuple[str, ...]
+    root: Path
+    groups_given: bool
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise DataError(f"The data set {str(self.root)!r} has no clips; add labelled videos.")
+        labels = Counter(clip.label for clip in self.clips)
+        if len(labels) < 2:
+            raise DataError(
+                f"The data set {str(self.root)!r} has one class, {next(iter(labels))!r}, with "
+                f"{len(self.clips)} clips; at least 2 classes are needed. Add clips of another class."
+            )
+        if sorted(labels) != sorted(self.class_names):
+            differing = sorted(set(labels) ^ set(self.class_names)) or list(self.class_names)
+            raise DataError(
+                f"The class names and the labels of the clips differ in {first_few(differing)}; "
+                "name each class once and give each at least one clip."
+            )
+        self._check_spans()
+
+    @cached_property
+    def label_index(self) -> dict[str, int]:
+        """From class name to class index."""
+        return {name: index for index, name in enumerate(self.class_names)}
+
+    @property
+    def clips_per_class(self) -> dict[str, int]:
+        """Number of clips of each class, in the order of `class_names`."""
+        counts = Counter(clip.label for clip in self.clips)
+        return {name: counts[name] for name in self.class_names}
+
+    def _check_spans(self) -> None:
+        seen: dict[tuple[str, float, float], Clip] = {}
+        for clip in self.clips:
+            if problem := repeated_span(seen.setdefault(clip.key, clip), clip):
+                raise DataError(f"{problem}; keep one of the two.")
+
+
+def repeated_span(first: Clip, second: Clip) -> str | None:
+    """What is wrong with two clips of the same file and span: two labels, or a plain repetition.
+
+    Returns None for one and the same object, so that it can be called with the result of `setdefault`.
+    """
+    if first is second:
+        return None
+    if first.label != second.label:
+        return f"{second.name!r} has two labels for the same span, {first.label!r} and {second.label!r}"
+    return f"{second.name!r} ({second.label!r}) is listed twice with the same span"
+
+
+def first_few(names: Sequence[str], limit: int = 5) -> str:
+    """Names for a message: the first few in quotes, and how many more there are.
+
+    >>> first_few(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,367 @@
+"""Train, validation and test clips: as the data set gives them, or by group, stratified by class.
+
+No group is ever on two sides: an actor or a source video seen in training makes a test too easy.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, first_few
+from activity.data.layouts import read_clips
+
+# The search stops after about so many updates of a count: one to two seconds of plain Python.
+_SEARCH_UPDATES = 1_000_000
+_RESTARTS = 12
+# Outweighs any deviation from the wanted sizes: a class must stand in each split where the groups allow it.
+_ABSENT = 1e9
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The clips of each split, sorted by name and span. `Clip.split` stays what the data set said."""
+
+    train: tuple[Clip, ...]
+    val: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+
+    @property
+    def parts(self) -> dict[str, tuple[Clip, ...]]:
+        """The clips by the name of their split."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def split_manifest(manifest: Manifest, *, val_fraction: float, test_fraction: float, seed: int) -> Splits:
+    """Split the clips of a manifest; the same clips and seed give the same splits, in any order.
+
+    Where the data set itself gives the splits, these are used; validation clips that it does not give are
+    taken from its training clips (`val_fraction` of them), by group. Otherwise the groups are distributed so
+    that each class stands in each split, with close to the wanted fraction of its clips and of all clips.
+
+    Args:
+        manifest: the clips with their groups.
+        val_fraction: share of the clips for validation, 0 for none.
+        test_fraction: share of the clips for the test, 0 for none.
+        seed: chooses among the good distributions; where groups are few, several seeds may find the same one.
+
+    Raises:
+        DataError: for fractions out of range, a class with too few groups for the splits, given splits that
+            are incomplete or leak.
+
+    Warns:
+        DataWarning: for a class that given splits leave out of validation or test.
+
+    >>> actors = ("ann", "bob", "cem", "dan")
+    >>> names = [f"{label}/{actor}.mp4" for label in ("run", "walk") for actor in actors]
+    >>> clips = [
+    ...     Clip(path=Path("/data", name), relative_path=name, label=name.split("/")[0], group=name[-7:-4])
+    ...     for name in names
+    ... ]
+    >>> manifest = Manifest(tuple(clips), ("run", "walk"), root=Path("/data"), groups_given=True)
+    >>> splits = split_manifest(manifest, val_fraction=0.25, test_fraction=0.25, seed=0)
+    >>> {name: len(part) for name, part in splits.parts.items()}
+    {'train': 4, 'val': 2, 'test': 2}
+    >>> {clip.group for clip in splits.train} & {clip.group for clip in splits.test}
+    set()
+    """
+    in_range = 0 <= val_fraction < 1 and 0 <= test_fraction < 1 and val_fraction + test_fraction < 1
+    if not in_range:
+        raise DataError(
+            f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction} cannot be used; "
+            "each must be at least 0, and both together below 1, so that clips are left to train on."
+        )
+    fractions = {"train": 1 - (val_fraction + test_fraction), "val": val_fraction, "test": test_fraction}
+    given = [clip for clip in manifest.clips if clip.split is not None]
+    if not given:
+        return _splits(_distributed(manifest.clips, fractions, seed))
+    if len(given) < len(manifest.clips):
+        names = first_few([clip.name for clip in manifest.clips if clip.split is None])
+        raise DataError(
+            f"{len(given)} of {len(manifest.clips)} clips have a split, but not {names}; "
+            "give every clip a split (train, val or test), or none to have them split by group."
+        )
+    splits = _completed(manifest, fractions, seed)
+    _check_classes(splits, manifest)
+    check_no_leak(splits)
+    return splits
+
+
+def check_no_leak(splits: Splits) -> None:
+    """Check that no group, and no stretch of a video, is on two sides.
+
+    Raises:
+        DataError: naming the groups, or the videos, and their splits.
+    """
+    sides: dict[str, dict[str, None]] = defaultdict(dict)
+    tagged = [(clip, side) for side, clips in splits.parts.items() for clip in clips]
+    for clip, side in tagged:
+        sides[clip.group][side] = None
+    leaking = [f"{group} ({', '.join(names)})" for group, names in sides.items() if len(names) > 1]
+    if leaking:
+        raise DataError(
+            f"{len(leaking)} groups are on more than one side of the split: {first_few(leaking)}. "
+            "Move all clips of a group to one side, or correct the groups."
+        )
+    pairs = [(clip.name, one, other) for clip, one, other in _overlaps(tagged) if one != other]
+    if pairs:
+        names = first_few([f"{name} ({one}, {other})" for name, one, other in pairs])
+        raise DataError(
+            f"{len(pairs)} videos have overlapping spans on more than one side of the split: {names}. "
+            "Give overlapping spans the same split and the same group."
+        )
+
+
+def write_splits(splits: Splits, path: str | Path) -> None:
+    """Write the splits as a CSV for `read_splits`, and for `read_csv` with `root` set to the data root."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "start", "end", "label", "group", "split"))
+        for side, clips in splits.parts.items():
+            for clip in clips:
+                # None, the end of the file, is written as an empty cell.
+                span = (clip.start_seconds, clip.end_seconds)
+                writer.writerow((clip.name, *span, clip.label, clip.group, side))
+
+
+def read_splits(path: str | Path, manifest: Manifest) -> Splits:
+    """Read splits back for the same clips. Labels and groups are those of the manifest, not of the file.
+
+    Raises:
+        DataError: for a file that is no table of splits, clips that only the file or only the manifest has, a
+            class without training clips, and splits that leak.
+
+    Warns:
+        DataWarning: for a class that the splits leave out of validation or test.
+    """
+    path = Path(path).expanduser()
+    written, _ = read_clips(path, root=manifest.root)
+    side_of = {clip.key: clip.split for clip in written}
+    keys = {clip.key for clip in manifest.clips}
+    differences = {
+        "have no split": [clip.name for clip in written if clip.split is None],
+        "are not in the data set": [clip.name for clip in written if clip.key not in keys],
+        "of the data set are missing": [clip.name for clip in manifest.clips if clip.key not in side_of],
+    }
+    problems = [f"{len(names)} clips {what}: {first_few(names)}" for what, names in differences.items() if names]
+    if problems:
+        raise DataError(
+            f"The splits {str(path)!r} do not fit the data set {str(manifest.root)!r}: "
+            f"{'; '.join(problems)}. "
+            "Give data.splits the file that was written for this data set, or leave it out for a new split."
+        )
+    splits = _splits(_by_side((clip, side_of[clip.key]) for clip in manifest.clips))
+    _check_classes(splits, manifest)
+    check_no_leak(splits)
+    return splits
+
+
+def _by_side(sided: Iterable[tuple[Clip, str | None]]) -> dict[str, list[Clip]]:
+    parts: dict[str, list[Clip]] = {name: [] for name in SPLIT_NAMES}
+    for clip, side in sided:
+        assert side is not None, clip.name
+        parts[side].append(clip)
+    return parts
+
+
+def _splits(parts: Mapping[str, Sequence[Clip]]) -> Splits:
+    train, val, test = (tuple(sorted(parts.get(name, ()), key=_key)) for name in SPLIT_NAMES)
+    return Splits(train, val, test)
+
+
+def _key(clip: Clip) -> tuple[str, float, float]:
+    return clip.key
+
+
+def _completed(manifest: Manifest, fractions: Mapping[str, float], seed: int) -> Splits:
+    """The splits that the data set gives, with validation clips taken from training where it gives none."""
+    parts = _by_side((clip, clip.split) for clip in manifest.clips)
+    if not parts["train"]:
+        raise DataError("The data set gives splits, but no clip to train on; give some clips split=train.")
+    if not parts["test"] and fractions["test"] > 0:
+        raise DataError(
+            f"The data set gives splits, but no test clips, and data.test_fraction={fractions['test']:g}; "
+            "give some clips split=test, set data.test_fraction=0, or give no splits at all."
+        )
+    if not parts["val"] and fractions["val"] > 0:
+        wanted = {"train": 1 - fractions["val"], "val": fractions["val"]}
+        parts |= _distributed(parts["train"], wanted, seed)
+    return _splits(parts)
+
+
+def _check_classes(splits: Splits, manifest: Manifest) -> None:
+    for side, clips in splits.parts.items():
+        labels = {clip.label for clip in clips}
+        absent = [name for name in manifest.class_names if name not in labels]
+        if absent and side == "train":
+            raise DataError(
+                f"{len(absent)} classes have no clips to train on: {first_few(absent)}. "
+                "Move clips of each to split=train, or remove the class."
+            )
+        if absent and clips:
+            message = f"{len(absent)} classes have no clips in the {side} split: {first_few(absent)}."
+            warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
+    """Pairs of overlapping spans of one file, as the later clip and both tags.
+
+    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
+    where a chain has two tags, some pair has.
+    """
+    previous: tuple[Clip, str] | None = None
+    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
+        _, start, end = clip.key
+        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
+            yield clip, previous[1], tag
+            if end <= previous[0].key[2]:
+                continue
+        previous = (clip, tag)
+
+
+def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: int) -> dict[str, list[Clip]]:
+    """Groups distributed over the splits with a fraction above 0."""
+    fractions = {name: fraction for name, fraction in fractions.items() if fraction > 0}
+    units = _units(clips)
+    _check_enough_groups(units, list(fractions))
+    labels = sorted({clip.label for clip in clips})
+    search = _Search(units, labels, list(fractions.values()))
+    sides = search.best(random.Random(seed))
+    parts: dict[str, list[Clip]] = {name: [] for name in fractions}
+    for unit, side in zip(units, sides, strict=True):
+        parts[list(fractions)[side]] += unit
+    absent = [
+        f"{label} ({name})"
+        for name, part in parts.items()
+        for label in sorted(set(labels) - {clip.label for clip in part})
+    ]
+    if absent:
+        raise DataError(
+            f"No distribution of the {len(units)} groups was found with every class in every split; "
+            f"missing would be {first_few(absent)}. {_way_out(list(fractions))}"
+        )
+    return parts
+
+
+def _units(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """The clips of each group, sorted by group, so that the order of the clips does not matter.
+
+    Groups are joined where their spans of one video overlap, for these must not be separated either.
+    """
+    joined: dict[str, str] = {}
+
+    def first(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    for _, one, other in _overlaps((clip, clip.group) for clip in clips):
+        if first(one) != first(other):
+            joined[first(other)] = first(one)
+    units: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        units[first(clip.group)].append(clip)
+    return [units[name] for name in sorted(units)]
+
+
+def _check_enough_groups(units: Sequence[Sequence[Clip]], names: Sequence[str]) -> None:
+    clips = Counter(clip.label for unit in units for clip in unit)
+    groups = Counter(label for unit in units for label in {clip.label for clip in unit})
+    few = [
+        f"{label} ({clips[label]} clips in {groups[label]} groups)"
+        for label in sorted(clips)
+        if groups[label] < len(names)
+    ]
+    if few:
+        raise DataError(
+            f"{len(few)} classes have too few groups for {len(names)} splits ({', '.join(names)}), each of "
+            f"which needs a group of its own: {first_few(few, limit=20)}. {_way_out(names)}"
+        )
+
+
+def _way_out(names: Sequence[str]) -> str:
+    without = " or ".join(f"data.{name}_fraction=0" for name in names if name != "train")
+    return f"Add clips of other groups, set {without}, choose other groups, or remove the class."
+
+
+class _Search:
+    """Random restarts of a greedy distribution, each improved by moving and swapping units.
+
+    Minimised are first the classes that are absent from a split, then Pearson's chi-squared between the
+    number of clips of each class (and of all classes together) in each split and the wanted number.
+    """
+
+    def __init__(self, units: Sequence[Sequence[Clip]], labels: Sequence[str], fractions: Sequence[float]) -> None:
+        column_of = {label: column for column, label in enumerate(labels)}
+        everything = len(labels)
+        # Column and number of clips of each class in a unit; the last column counts all clips.
+        self.units = [
+            [*sorted(Counter(column_of[clip.label] for clip in unit).items()), (everything, len(unit))]
+            for unit in units
+        ]
+        totals = [0] * (everything + 1)
+        for unit in self.units:
+            for column, number in unit:
+                totals[column] += number
+        self.wanted = [[fraction * total for total in totals] for fraction in fractions]
+
+    def best(self, random_state: random.Random) -> list[int]:
+        """For each unit the index of its split."""
+        updates = sum(map(len, self.units)) * len(self.wanted)
+        restarts = max(1, min(_RESTARTS, _SEARCH_UPDATES // (4 * updates)))
+        proposals = _SEARCH_UPDATES * len(self.units) // (6 * updates * restarts)
+        proposals = min(proposals, 40 * len(self.units) * len(self.wanted))
+        results = [self._attempt(random_state, proposals) for _ in range(restarts)]
+        return min(results, key=lambda result: result[0])[1]
+
+    def _attempt(self, random_state: random.Random, proposals: int) -> tuple[float, list[int]]:
+        self.counts = [[0] * len(wanted) for wanted in self.wanted]
+        splits = range(len(self.wanted))
+        sides = [0] * len(self.units)
+        # Large units first, roughly: small ones then even out what these leave.
+        size = {index: unit[-1][1] * (0.5 + random_state.random()) for index, unit in enumerate(self.units)}
+        for index in sorted(size, key=lambda index: -size[index]):
+            changes = [self._change(index, split, +1) for split in splits]
+            sides[index] = min(splits, key=changes.__getitem__)
+            for split in splits:
+                if split != sides[index]:
+                    self._change(index, split, -1)
+        for _ in range(proposals):
+            self._propose(random_state, sides)
+        columns = range(len(self.wanted[0]))
+        return sum(self._cost(s, c, self.counts[s][c]) for s in splits for c in columns), sides
+
+    def _propose(self, random_state: random.Random, sides: list[int]) -> None:
+        """Move a unit, or swap two, unless that makes it worse."""
+        index, other = random_state.randrange(len(sides)), random_state.randrange(len(sides))
+        if sides[index] != sides[other] and random_state.random() < 0.5:
+            moves = [(index, sides[other]), (other, sides[index])]
+        else:
+            moves = [(index, random_state.randrange(len(self.wanted)))]
+        back = [(moved, sides[moved]) for moved, _ in moves]
+        if sum(self._move(moved, split, sides) for moved, split in moves) > 0:
+            for moved, split in back:
+                self._move(moved, split, sides)
+
+    def _move(self, index: int, split: int, sides: list[int]) -> float:
+        change = self._change(index, sides[index], -1) + self._change(index, split, +1)
+        sides[index] = split
+        return change
+
+    def _change(self, index: int, split: int, sign: int) -> float:
+        """Count a unit into a split (+1) or out of it (-1). Returns the change of the cost."""
+        counts, change = self.counts[split], 0.0
+        for column, number in self.units[index]:
+            before = counts[column]
+            counts[column] = before + sign * number
+            change += self._cost(split, column, counts[column]) - self._cost(split, column, before)
+        return change
+
+    def _cost(self, split: int, column: int, count: int) -> float:
+        wanted = self.wanted[split][column]
+        return (count - wanted) ** 2 / wanted + (0 if count else _ABSENT)

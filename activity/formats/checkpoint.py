@@ -1,0 +1,58 @@
+"""Lightning checkpoints that hold everything a recognizer needs, as plain Python and tensors."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
+from activity.models.encoder import EncoderError
+from activity.models.recognizer import Recognizer, rebuild_recognizer
+
+DESCRIPTION_KEY = "recognizer"
+STATE_PREFIX = "recognizer."
+
+
+def describe_into(checkpoint: dict[str, Any], recognizer: Recognizer) -> None:
+    """Add to a Lightning checkpoint what its `state_dict` does not say; the weights are there under `STATE_PREFIX`."""
+    checkpoint[DESCRIPTION_KEY] = recognizer.describe()
+
+
+def load_checkpoint(path: Path) -> Recognizer:
+    """The recognizer of a checkpoint, on the CPU, in evaluation mode.
+
+    Raises:
+        ModelFileError: truncated, of another program, of another version, or holding pickled code (never executed).
+    """
+    checkpoint = read_checkpoint(path)
+    description = checkpoint[DESCRIPTION_KEY]
+    check_format_version(path, description.get("format_version"))
+    state = {
+        name.removeprefix(STATE_PREFIX): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if name.startswith(STATE_PREFIX)
+    }
+    try:
+        recognizer = rebuild_recognizer(description)
+        recognizer.load_state_dict(state)
+    except EncoderError as error:
+        raise ModelFileError(f"{path} needs an encoder that is not installed here: {error}") from error
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: description and weights do not fit: {error}") from error
+    return recognizer.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain content of a checkpoint of ours; raises as `load_checkpoint`."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelFileError(
+            f"{path} holds pickled code, or is of another program; it was not executed. {MAKE_ONE}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
+    if not isinstance(checkpoint, dict) or not {DESCRIPTION_KEY, "state_dict"} <= checkpoint.keys():
+        raise ModelFileError(f"{path} is a checkpoint of another program. {MAKE_ONE}")
+    return checkpoint

@@ -1,0 +1,40 @@
+"""From a path to a recognizer, whatever the format of the file."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+
+from activity.formats.contract import MAKE_ONE, ModelFileError
+from activity.models.recognizer import LoadedRecognizer
+
+
+def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> LoadedRecognizer:
+    """Load a checkpoint or an exported file. The content decides, not the suffix; no code in a file is executed.
+
+    Raises:
+        ModelFileError: missing, truncated, of another program, of an unknown version, or a file that holds pickled code.
+    """
+    path = Path(path)
+    names = _archive_names(path)
+    if any(name.endswith("/constants.pkl") for name in names):
+        from activity.formats.torchscript import load_torchscript
+
+        return load_torchscript(path, torch.device(device))
+    # Imported here: an exported file needs none of the libraries that a checkpoint's encoder may come from.
+    from activity.formats.checkpoint import load_checkpoint
+
+    return load_checkpoint(path).to(device)
+
+
+def _archive_names(path: Path) -> list[str]:
+    """The members of a model file: both formats are zip archives."""
+    if not path.exists():
+        raise ModelFileError(f"There is no model file {path}. {MAKE_ONE}")
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder, not a model file. {MAKE_ONE}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error

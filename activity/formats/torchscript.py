@@ -1,0 +1,112 @@
+"""TorchScript: one file that answers as training did and needs torch alone. The one caller of `torch.jit`."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from activity.files import write_atomically
+from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
+from activity.models.recognizer import LoadedRecognizer, Recognizer
+
+LARGEST_DIFFERENCE = 1e-4
+CONTRACT = ("class_names", "sample_fps", "window_frames", "modalities", "format_version", "encode", "classify")
+
+
+def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor]) -> float:
+    """Write a recognizer as a TorchScript file, after comparing it with the eager one.
+
+    What is compared is the file's own content, loaded again. The file appears whole or not at all.
+
+    Args:
+        recognizer: what to export; moved to the CPU.
+        path: the file to write; the suffix is `.ts` by convention.
+        examples: windows of frames `uint8 (1, T, 3, H, W)`, to compare on besides random ones.
+
+    Returns:
+        The largest difference of scores seen.
+
+    Raises:
+        ModelFileError: TorchScript cannot express the encoder, or scores differ by more than 1e-4; nothing is written.
+    """
+    recognizer = recognizer.cpu().eval()
+    try:
+        with _without_deprecation_warnings():
+            scripted = torch.jit.script(recognizer)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelFileError(
+            f"TorchScript cannot express the encoder {recognizer.encoder.name}: {first}. Train with another encoder, "
+            "efficientnet_lite0 for instance."
+        ) from error
+    buffer = io.BytesIO()
+    torch.jit.save(scripted, buffer)
+    buffer.seek(0)
+    with _without_deprecation_warnings():
+        loaded = torch.jit.load(buffer)
+    difference = max(
+        _score_difference(recognizer, loaded, frames) for frames in [*examples, *_random_windows(recognizer)]
+    )
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ModelFileError(
+            f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "
+            f"{LARGEST_DIFFERENCE:g}; nothing was written. Train with another encoder, efficientnet_lite0 for instance."
+        )
+    write_atomically(path, buffer.getvalue())
+    return difference
+
+
+def load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
+    """The recognizer of an exported file.
+
+    Raises:
+        ModelFileError: truncated, of another program, or of another version.
+    """
+    try:
+        with _without_deprecation_warnings():
+            module = torch.jit.load(path, map_location=device)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
+    missing = [name for name in CONTRACT if not hasattr(module, name)]
+    if missing:
+        raise ModelFileError(f"{path} is a TorchScript file of another program: no {', '.join(missing)}. {MAKE_ONE}")
+    check_format_version(path, module.format_version)
+    return module.eval()  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()
+def _score_difference(eager: Recognizer, loaded: LoadedRecognizer, frames: Tensor) -> float:
+    """The largest difference of scores over the ways a file is used: whole windows, windows in pieces, padded ones."""
+    features, again = eager.encode(frames), loaded.encode(frames)
+    half = frames.shape[1] // 2
+    pieces = [again]
+    if half:
+        pieces = [loaded.encode(frames[:, :half]), loaded.encode(frames[:, half:], frames[:, half - 1])]
+    lengths = torch.tensor([max(1, half)])
+    pairs = [
+        (eager.classify(features), loaded.classify(again)),
+        (eager.classify(features), loaded.classify(torch.cat(pieces, dim=1) if half else again)),
+        (eager.classify(features, lengths), loaded.classify(again, lengths)),
+    ]
+    return max((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
+
+
+def _random_windows(recognizer: Recognizer) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(recognizer.window_frames, 120, 160), (3, 256, 144), (1, 33, 65)]
+    return [
+        torch.randint(0, 256, (1, time, 3, height, width), dtype=torch.uint8, generator=generator)
+        for time, height, width in sizes
+    ]
+
+
+@contextmanager
+def _without_deprecation_warnings() -> Iterator[None]:
+    """TorchScript is deprecated since torch 2.11 and works; that it does is this file's business, not the user's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        yield

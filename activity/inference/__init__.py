@@ -1,0 +1,1 @@
+"""Predictions on videos, for a recognizer of any file format."""

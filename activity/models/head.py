@@ -1,0 +1,167 @@
+"""The heads: what reads a window of features and scores the classes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+READOUTS = ("mean", "last", "attention")
+
+
+class StackedLSTM(nn.Module):
+    """A stacked LSTM over a window of features, read out over time, then a linear classifier.
+
+    LSTM: Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000, as `nn.LSTM`
+    computes it. With `shortcut` the classifier reads the LSTM's outputs and the normalised features side by side,
+    so that the mean-pooling baseline is a special case of this head and not out of reach on a small data set.
+
+    Args:
+        feature_size: D, the length of one feature.
+        num_classes: C.
+        hidden_size: length of the LSTM's state, a direction.
+        num_layers: LSTM layers on top of each other.
+        dropout: probability that an input of the LSTM, of a further layer or of the classifier is zeroed in training.
+        bidirectional: also read the window from its end.
+        readout: "mean" over time, the "last" output (of each direction), or additive "attention" weights.
+        shortcut: let the classifier read the features too.
+
+    >>> head = StackedLSTM(
+    ...     feature_size=8, num_classes=3, hidden_size=4, num_layers=2, dropout=0.1, bidirectional=False,
+    ...     readout="mean", shortcut=True,
+    ... )
+    >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_size: int,
+        num_classes: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        bidirectional: bool,
+        readout: str,
+        shortcut: bool,
+    ) -> None:
+        super().__init__()
+        if readout not in READOUTS:
+            raise ValueError(f"readout is {readout!r}; accepted: {', '.join(READOUTS)}.")
+        self.feature_size = feature_size
+        self.readout = readout
+        self.shortcut = shortcut
+        self.bidirectional = bidirectional
+        self.norm = nn.LayerNorm(feature_size)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(
+            feature_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            dropout=dropout if num_layers > 1 else 0.0,  # nn.LSTM has it between layers and warns where there is one
+            bidirectional=bidirectional,
+        )
+        output_size = hidden_size * (2 if bidirectional else 1)
+        self.attention = nn.Linear(output_size, 1) if readout == "attention" else nn.Identity()
+        self.classifier = nn.Linear(output_size + (feature_size if shortcut else 0), num_classes)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (int64, 1 to T); the rest is padding."""
+        features = self.norm(features)  # (B, T, D)
+        states = self._read(self.dropout(features), lengths)  # (B, T, H)
+        summary = self._summarise(states, lengths)  # (B, H)
+        if self.shortcut:
+            summary = torch.cat([summary, masked_mean(features, lengths)], dim=1)  # (B, H + D)
+        logits: Tensor = self.classifier(self.dropout(summary))  # (B, C)
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """What it was built with, as plain Python, for `build_head`."""
+        return {
+            "kind": "lstm",
+            "feature_size": self.feature_size,
+            "num_classes": self.classifier.out_features,
+            "hidden_size": self.lstm.hidden_size,
+            "num_layers": self.lstm.num_layers,
+            "dropout": self.dropout.p,
+            "bidirectional": self.bidirectional,
+            "readout": self.readout,
+            "shortcut": self.shortcut,
+        }
+
+    def _read(self, features: Tensor, lengths: Tensor) -> Tensor:
+        if not self.bidirectional:  # padding comes last, so no valid output has seen it
+            states: Tensor = self.lstm(features)[0]
+            return states
+        packed = nn.utils.rnn.pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=features.shape[1])[
+            0
+        ]
+
+    def _summarise(self, states: Tensor, lengths: Tensor) -> Tensor:
+        if self.readout == "mean":
+            return masked_mean(states, lengths)
+        if self.readout == "attention":
+            scores = self.attention(states).squeeze(2)  # (B, T)
+            scores = scores.masked_fill(~valid_mask(states, lengths), float("-inf"))
+            return torch.einsum("bt,bth->bh", scores.softmax(dim=1), states)
+        return self._last(states, lengths)
+
+    def _last(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """The forward direction's output at the last feature, the backward one's at the first: each has seen all."""
+        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, states.shape[2])
+        at_end = states.gather(1, last).squeeze(1)  # (B, H)
+        if not self.bidirectional:
+            return at_end
+        half = states.shape[2] // 2
+        return torch.cat([at_end[:, :half], states[:, 0, half:]], dim=1)
+
+
+class MeanPool(nn.Module):
+    """The baseline: the mean of a window's normalised features, then a linear classifier. Blind to order in time.
+
+    >>> MeanPool(feature_size=8, num_classes=3, dropout=0.1)(torch.randn(5, 16, 8), torch.full((5,), 16)).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(self, *, feature_size: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.feature_size = feature_size
+        self.norm = nn.LayerNorm(feature_size)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(feature_size, num_classes)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]`; the rest is padding."""
+        logits: Tensor = self.classifier(self.dropout(masked_mean(self.norm(features), lengths)))
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """What it was built with, as plain Python, for `build_head`."""
+        return {
+            "kind": "mean_pool",
+            "feature_size": self.feature_size,
+            "num_classes": self.classifier.out_features,
+            "dropout": self.dropout.p,
+        }
+
+
+HEADS: dict[str, type[StackedLSTM] | type[MeanPool]] = {"lstm": StackedLSTM, "mean_pool": MeanPool}
+
+
+def build_head(description: dict[str, Any]) -> StackedLSTM | MeanPool:
+    """The head that `describe` described, with fresh weights."""
+    arguments = dict(description)
+    return HEADS[arguments.pop("kind")](**arguments)
+
+
+def valid_mask(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """`bool (B, T)`: true at the first `lengths[b]` places of a `(B, T, ...)` sequence."""
+    return torch.arange(sequence.shape[1], device=sequence.device)[None, :] < lengths[:, None]
+
+
+def masked_mean(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """The mean over time `(B, H)` of a `(B, T, H)` sequence; padding does not count, whatever it holds."""
+    mask = valid_mask(sequence, lengths).unsqueeze(2)
+    return sequence.masked_fill(~mask, 0.0).sum(dim=1) / lengths.unsqueeze(1).to(sequence.dtype)

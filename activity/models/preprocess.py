@@ -1,0 +1,81 @@
+"""From uint8 frames of any size to the pixels that a pretrained network was trained on."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+class Preprocess(nn.Module):
+    """Resize the shorter side, crop the centre, scale to [0, 1] and normalise: torchvision's classification preset.
+
+    The arithmetic is that of `torchvision.transforms._presets.ImageClassification` on a uint8 tensor, without
+    torchvision, so that an exported file needs nothing but torch.
+
+    Args:
+        resize_size: length of the shorter side after resizing, pixels.
+        crop_size: side of the square cut from the centre, pixels; at most `resize_size`.
+        interpolation: "bilinear" or "bicubic"; both antialiased.
+        mean, std: one number a channel (red, green, blue), on the [0, 1] scale.
+
+    >>> preprocess = Preprocess(
+    ...     resize_size=8, crop_size=6, interpolation="bilinear", mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]
+    ... )
+    >>> pixels = preprocess(torch.full((2, 3, 20, 30), 255, dtype=torch.uint8))
+    >>> tuple(pixels.shape), pixels.max().item()
+    ((2, 3, 6, 6), 1.0)
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, *, resize_size: int, crop_size: int, interpolation: str, mean: list[float], std: list[float]
+    ) -> None:
+        super().__init__()
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation is {interpolation!r}; accepted: {', '.join(INTERPOLATIONS)}.")
+        if not 0 < crop_size <= resize_size:
+            raise ValueError(f"crop_size is {crop_size}; accepted: 1 to resize_size, which is {resize_size}.")
+        self.resize_size = resize_size
+        self.crop_size = crop_size
+        self.interpolation = interpolation
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames `uint8 (N, 3, H, W)`, any H and W, to normalised pixels `float32 (N, 3, crop_size, crop_size)`."""
+        pixels = self._crop(self._resize(frames))
+        return (pixels.float() / 255.0 - self.mean) / self.std
+
+    def describe(self) -> dict[str, Any]:
+        """Every number of it as plain Python: `Preprocess(**description)` is the same again."""
+        return {
+            "resize_size": self.resize_size,
+            "crop_size": self.crop_size,
+            "interpolation": self.interpolation,
+            # float32 buffers written back with the digits they were given in
+            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
+            "std": [round(value, 6) for value in self.std.flatten().tolist()],
+        }
+
+    def _resize(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-2], frames.shape[-1]
+        short, long = min(height, width), max(height, width)
+        if short == self.resize_size:
+            return frames
+        new_long = int(self.resize_size * long / short)
+        size = [self.resize_size, new_long] if height <= width else [new_long, self.resize_size]
+        if frames.device.type == "cpu":
+            return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
+        # Only the CPU interpolates uint8; elsewhere float32, rounded to the same integers.
+        resized = F.interpolate(frames.float(), size=size, mode=self.interpolation, antialias=True, align_corners=False)
+        return resized.round().clamp(0, 255)
+
+    def _crop(self, frames: Tensor) -> Tensor:
+        top = int(round((frames.shape[-2] - self.crop_size) / 2.0))  # noqa: RUF046 - TorchScript rounds to float
+        left = int(round((frames.shape[-1] - self.crop_size) / 2.0))  # noqa: RUF046
+        return frames[:, :, top : top + self.crop_size, left : left + self.crop_size]

@@ -1,0 +1,121 @@
+"""The recognizer: all that turns frames into named scores, and what it says of itself."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from activity.models.encoder import FrameEncoder, rebuild_encoder
+from activity.models.head import MeanPool, StackedLSTM, build_head
+
+FORMAT_VERSION = 1
+
+
+class LoadedRecognizer(Protocol):
+    """What features and inference know of a recognizer, whatever the file format it was loaded from."""
+
+    class_names: list[str]
+    sample_fps: float
+    window_frames: int
+    modalities: list[str]
+    format_version: int
+
+    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Frames `uint8 (B, T, 3, H, W)` to features `(B, T, D)`."""
+
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features `(B, T, D)` to logits `(B, C)`."""
+
+
+class Recognizer(nn.Module):
+    """Preprocessing, encoder, head, class names and sampling in one scriptable module.
+
+    Args:
+        encoder: frames to features.
+        head: features to logits.
+        class_names: the name of each logit.
+        sample_fps: sampled frames a second that the head was trained on.
+        window_frames: sampled frames that the head reads at once.
+    """
+
+    class_names: list[str]
+    modalities: list[str]
+
+    def __init__(
+        self,
+        *,
+        encoder: FrameEncoder,
+        head: StackedLSTM | MeanPool,
+        class_names: list[str],
+        sample_fps: float,
+        window_frames: int,
+    ) -> None:
+        super().__init__()
+        self.format_version = FORMAT_VERSION
+        self.class_names = list(class_names)
+        self.sample_fps = float(sample_fps)
+        self.window_frames = int(window_frames)
+        self.modalities = list(encoder.modalities)
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Sampled frames `uint8 (B, T, 3, H, W)`, RGB, any H and W, to logits `(B, C)`: one window an item."""
+        return self.classify(self.encode(frames, None), None)
+
+    @torch.jit.export
+    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Features `float32 (B, T, D)` of consecutive sampled frames.
+
+        Args:
+            frames: `uint8 (B, T, 3, H, W)`, RGB, any H and W.
+            previous: the sampled frame before the first, `uint8 (B, 3, H, W)` or `(B, 1, 3, H, W)`, when a video is
+                read in pieces.
+
+        Raises:
+            ValueError: for another dtype or shape.
+        """
+        if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
+        features: Tensor = self.encoder(frames, previous)
+        return features
+
+    @torch.jit.export
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits `(B, C)` of windows of features `(B, T, D)`.
+
+        Args:
+            features: `float32 (B, T, D)`.
+            lengths: `int64 (B,)`, 1 to T: how many features of each window count; the rest is padding. None: all.
+
+        Raises:
+            ValueError: for another shape.
+        """
+        if features.dim() != 3 or features.shape[2] != self.head.feature_size:
+            raise ValueError(f"features are {features.shape}; accepted: (B, T, {self.head.feature_size}).")
+        if lengths is None:
+            lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
+        logits: Tensor = self.head(features, lengths)
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """All but the weights, as plain Python, for `rebuild_recognizer`."""
+        return {
+            "format_version": self.format_version,
+            "class_names": list(self.class_names),
+            "sample_fps": self.sample_fps,
+            "window_frames": self.window_frames,
+            "encoder": self.encoder.describe(),
+            "head": self.head.describe(),
+        }
+
+
+def rebuild_recognizer(description: dict[str, Any]) -> Recognizer:
+    """The recognizer that `Recognizer.describe` described, its weights still to be loaded."""
+    return Recognizer(
+        encoder=rebuild_encoder(description["encoder"]),
+        head=build_head(description["head"]),
+        class_names=description["class_names"],
+        sample_fps=description["sample_fps"],
+        window_frames=description["window_frames"],
+    ).eval()

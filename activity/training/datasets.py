@@ -1,0 +1,101 @@
+"""Windows of stored features: one at random for training, all of a clip for validation and test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from activity.features.fill import StoredClip
+from activity.features.store import FeatureStore
+from activity.video.sampling import window_starts
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows of a batch of clips.
+
+    Attributes:
+        features: `float32 (W, T_w, D)`, padded with zeros at the end.
+        lengths: `int64 (W,)`, features of each window that count.
+        clips: `int64 (W,)`, position in the batch of the clip that each window is of, ascending.
+        labels: `int64 (B,)`, the class of each clip.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    clips: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> "WindowBatch":
+        """The batch on another device; Lightning calls it."""
+        return WindowBatch(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class ClipWindows:
+    """The windows drawn of one clip, `float32 (T, D)` each and T at most `window_frames`, and the clip's class."""
+
+    windows: list[Tensor]
+    label: int
+
+
+class WindowDataset(Dataset[ClipWindows]):
+    """Clips with their windows.
+
+    Args:
+        store: where the features are.
+        clips: the clips.
+        class_names: the order of the classes.
+        window_frames: features a window.
+        random_window: one window of each clip, begun at a random feature and another one each time (training); else
+            all windows of the clip, as prediction scores them (validation, test).
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        clips: Sequence[StoredClip],
+        class_names: Sequence[str],
+        *,
+        window_frames: int,
+        random_window: bool,
+    ) -> None:
+        self.clips = clips
+        self.labels = [list(class_names).index(clip.clip.label) for clip in clips]
+        self._store = store
+        self._window_frames = window_frames
+        self._random_window = random_window
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, position: int) -> ClipWindows:
+        clip = self.clips[position]
+        return ClipWindows(self._random(clip) if self._random_window else self._all(clip), self.labels[position])
+
+    def collate(self, clips: Sequence[ClipWindows]) -> WindowBatch:
+        """The windows of several clips as one padded batch."""
+        windows = [window for clip in clips for window in clip.windows]
+        # numpy: torch splits even such small copies over threads, which wait for each other on a busy machine.
+        features = np.zeros((len(windows), self._window_frames, windows[0].shape[1]), dtype=np.float32)
+        for row, window in zip(features, windows, strict=True):
+            row[: len(window)] = window.numpy()
+        return WindowBatch(
+            features=torch.from_numpy(features),
+            lengths=torch.tensor([len(window) for window in windows]),
+            clips=torch.tensor([position for position, clip in enumerate(clips) for _ in clip.windows]),
+            labels=torch.tensor([clip.label for clip in clips]),
+        )
+
+    def _random(self, clip: StoredClip) -> list[Tensor]:
+        starts = max(0, clip.length - self._window_frames) + 1
+        start = int(torch.randint(starts, ()))
+        return [self._store.read(clip.key, start, start + self._window_frames)]
+
+    def _all(self, clip: StoredClip) -> list[Tensor]:
+        features = self._store.read(clip.key)
+        starts = window_starts(len(features), self._window_frames)
+        return [features[start : start + self._window_frames] for start in starts]

@@ -1,0 +1,112 @@
+"""What Lightning trains: the head of a recognizer, on windows of features."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from activity.evaluation.metrics import ClipMetrics, clip_metrics
+from activity.formats.checkpoint import describe_into
+from activity.models.recognizer import Recognizer
+from activity.training.datasets import WindowBatch
+
+OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+
+
+class RecognizerModule(LightningModule):
+    """Trains the head; the encoder is part of the checkpoint, but features come from the store.
+
+    Args:
+        recognizer: its head is trained.
+        make_optimizer: from parameters to an optimizer.
+        warmup_fraction: share of all steps in which the learning rate rises linearly; then it falls as a half
+            cosine (Loshchilov & Hutter 2017, without restarts).
+        label_smoothing: as in Szegedy et al. 2016.
+        class_weights: `(C,)`, of the training loss.
+
+    After `trainer.test`, `test_metrics` holds what was measured.
+    """
+
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        make_optimizer: OptimizerFactory,
+        warmup_fraction: float,
+        label_smoothing: float,
+        class_weights: Tensor,
+    ) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+        self._make_optimizer = make_optimizer
+        self._warmup_fraction = warmup_fraction
+        self._label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        self.test_metrics: ClipMetrics | None = None
+
+    def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
+        """Cross-entropy of one random window a clip."""
+        logits = self.recognizer.head(batch.features, batch.lengths)
+        loss = F.cross_entropy(logits, batch.labels, weight=self.class_weights, label_smoothing=self._label_smoothing)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
+        return loss
+
+    def validation_step(self, batch: WindowBatch, batch_index: int) -> None:
+        """Scores of clips: the mean over all their windows."""
+        self._seen.append((self._clip_scores(batch), batch.labels))
+
+    def test_step(self, batch: WindowBatch, batch_index: int) -> None:
+        """As in validation."""
+        self._seen.append((self._clip_scores(batch), batch.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss and accuracy over all clips."""
+        scores, labels = self._take_seen()
+        loss = F.nll_loss(scores.clamp_min(torch.finfo(scores.dtype).tiny).log(), labels)
+        self.log("val/loss", loss, prog_bar=True)
+        self.log("val/accuracy", (scores.argmax(dim=1) == labels).float().mean(), prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Compute `test_metrics` over all clips."""
+        scores, labels = self._take_seen()
+        self.test_metrics = clip_metrics(scores.cpu(), labels.cpu(), self.recognizer.class_names)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimizer over the head, with its schedule over all steps of the run."""
+        optimizer = self._make_optimizer(self.recognizer.head.parameters())
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, lambda step: _warmup_then_cosine(step, total, self._warmup_fraction))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make the checkpoint self-contained."""
+        describe_into(checkpoint, self.recognizer)
+
+    def _clip_scores(self, batch: WindowBatch) -> Tensor:
+        """Scores `(B, C)`: the mean over each clip's windows."""
+        scores: Tensor = self.recognizer.head(batch.features, batch.lengths).softmax(dim=1)
+        sums = scores.new_zeros(len(batch.labels), scores.shape[1]).index_add_(0, batch.clips, scores)
+        return sums / torch.bincount(batch.clips, minlength=len(batch.labels)).unsqueeze(1)
+
+    def _take_seen(self) -> tuple[Tensor, Tensor]:
+        scores, labels = (torch.cat(part) for part in zip(*self._seen, strict=True))
+        self._seen.clear()
+        return scores, labels
+
+
+def _warmup_then_cosine(step: int, total: int, warmup_fraction: float) -> float:
+    """The factor of the learning rate at a step of `total`."""
+    warmup = max(1, round(total * warmup_fraction))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
