@@ -176,7 +176,7 @@ def _say_what_is_split(manifest: Manifest, splits: Splits) -> None:
     if not manifest.groups_given:
         note(
             "warning: no groups are given, so each file counts as independent. If several files show the same person "
-            "or come from the same recording, the test figure will be too good: set data.group_pattern or a group column."
+            "or come from one recording, the test figure will be too good: set data.group_pattern or a group column."
         )
 
 

@@ -44,9 +44,17 @@ class ClipMetrics:
     clips: int
 
     def summary(self) -> dict[str, float]:
-        """The four numbers that stand in `test_metrics.json` for a head."""
+        """The four numbers that sum up a head."""
         names = ("accuracy", "top5", "mean_class_accuracy", "macro_f1")
         return {name: getattr(self, name) for name in names}
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain Python, for JSON."""
+        return {
+            **self.summary(),
+            "classes": [vars(item) for item in self.classes],
+            "confusion": [list(row) for row in self.confusion],
+        }
 
 
 def clip_metrics(scores: Tensor, labels: Tensor, class_names: list[str]) -> ClipMetrics:
@@ -81,13 +89,12 @@ def clip_metrics(scores: Tensor, labels: Tensor, class_names: list[str]) -> Clip
 
 
 def metrics_document(heads: dict[str, ClipMetrics], class_names: list[str], main: str) -> dict[str, Any]:
-    """What `test_metrics.json` holds: numbers by head; per-class numbers and confusion of the `main` head."""
+    """What `test_metrics.json` holds: the numbers of each head; `confusion` is that of the `main` head."""
     return {
-        "heads": {name: metrics.summary() for name, metrics in heads.items()},
+        "heads": {name: metrics.document() for name, metrics in heads.items()},
         "clips": heads[main].clips,
         "class_names": list(class_names),
-        "confusion": [list(row) for row in heads[main].confusion],
-        "classes": {name: [vars(item) for item in metrics.classes] for name, metrics in heads.items()},
+        "confusion": heads[main].document()["confusion"],
     }
 
 

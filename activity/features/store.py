@@ -54,6 +54,7 @@ class FeatureStore:
     Args:
         root: the folder; made when the first entry is written.
 
+    >>> import tempfile
     >>> store = FeatureStore(Path(tempfile.mkdtemp()))
     >>> key = FeatureKey("digest", (0, -1), 10.0, {"name": "efficientnet_lite0"}, "hash")
     >>> key in store
@@ -74,16 +75,14 @@ class FeatureStore:
         try:
             with safetensors.safe_open(path, framework="pt") as entry:
                 metadata = entry.metadata() or {}
-                sound = metadata.get("digest") == _digest(entry.get_tensor("features"))
-        except (safetensors.SafetensorError, OSError) as error:
-            warnings.warn(
-                f"{path}: stored features cannot be read ({error}); computing them again.", StoreWarning, stacklevel=2
-            )
-            return False
-        if not sound or metadata.get("key") != key.text():
-            warnings.warn(f"{path}: stored features are damaged; computing them again.", StoreWarning, stacklevel=2)
-            return False
-        return True
+                digest = _digest(entry.get_tensor("features"))
+            sound = metadata.get("key") == key.text() and metadata.get("digest") == digest
+        except (safetensors.SafetensorError, OSError):
+            sound = False
+        if not sound:
+            message = f"{path}: stored features are damaged; computing them again."
+            warnings.warn(message, StoreWarning, stacklevel=2)
+        return sound
 
     def length(self, key: FeatureKey) -> int:
         """The number of features T of an entry."""
@@ -100,7 +99,7 @@ class FeatureStore:
         """Store features `float32 (T, D)`, replacing what was there.
 
         Raises:
-            OSError: the folder cannot be written, or the disk is full; nothing half-written is left under the entry's name.
+            OSError: the folder cannot be written, or the disk is full; no half-written entry is left.
         """
         path = self.path(key)
         features = features.detach().to("cpu", torch.float32).contiguous()

@@ -13,7 +13,7 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
     """Load a checkpoint or an exported file. The content decides, not the suffix; no code in a file is executed.
 
     Raises:
-        ModelFileError: missing, truncated, of another program, of an unknown version, or a file that holds pickled code.
+        ModelFileError: missing, truncated, of another program, of an unknown version, or holding pickled code.
     """
     path = Path(path)
     names = _archive_names(path)

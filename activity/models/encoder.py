@@ -25,8 +25,8 @@ class FrameEncoder(nn.Module):
     """Preprocessing and a CNN: uint8 frames to one feature each.
 
     Modalities as in two-stream networks: "rgb" encodes the frame, "motion" the signed difference of the
-    preprocessed frame to that of the sampled frame before (the RGB difference of TSN, Wang et al. 2016). The features of
-    several modalities stand side by side, in their order.
+    preprocessed frame to that of the sampled frame before (the RGB difference of TSN, Wang et al. 2016). The features
+    of several modalities stand side by side, in their order.
 
     Args:
         name: what `create_encoder` makes it from.

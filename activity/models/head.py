@@ -67,7 +67,7 @@ class StackedLSTM(nn.Module):
         self.classifier = nn.Linear(output_size + (feature_size if shortcut else 0), num_classes)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (int64, 1 to T); the rest is padding."""
+        """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
         features = self.norm(features)  # (B, T, D)
         states = self._read(self.dropout(features), lengths)  # (B, T, H)
         summary = self._summarise(states, lengths)  # (B, H)
