@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     _verb("predict", str(checkpoint), str(held_out), "--top-k", "2")
     _verb("predict", str(exported), str(held_out), "--top-k", "2")
     _print_agreement(checkpoint, exported, held_out)
-    _say(f"Done in {time.monotonic() - begun:.0f} s. Now yours: activity train data.root=FOLDER (one subfolder a class)")
+    _say(
+        f"Done in {time.monotonic() - begun:.0f} s. Now yours: activity train data.root=FOLDER (one subfolder a class)"
+    )
     return EXIT_OK
 
 
@@ -99,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("override", nargs="*", metavar="OVERRIDE", help="passed on to activity train")
     parser.add_argument("--folder", default="demo", help="where everything goes (default: demo)")
-    parser.add_argument("--actors", type=int, default=20, help="figures, each with a build, clothes and room of its own")
+    parser.add_argument(
+        "--actors", type=int, default=20, help="figures, each with a build, clothes and room of its own"
+    )
     parser.add_argument("--takes", type=int, default=2, help="clips of each activity by each figure")
     parser.add_argument("--seed", type=int, default=0)
     return parser

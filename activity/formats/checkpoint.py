@@ -38,7 +38,7 @@ def load_checkpoint(path: Path) -> Recognizer:
         recognizer.load_state_dict(state)
     except EncoderError as error:
         raise ModelFileError(f"{path} needs an encoder that is not installed here: {error}") from error
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: description and weights do not fit: {error}") from error
     return recognizer.eval()
 
@@ -51,8 +51,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path} holds pickled code, or is of another program; it was not executed. {MAKE_ONE}"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
-    if not isinstance(checkpoint, dict) or not {DESCRIPTION_KEY, "state_dict"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(key), dict) for key in (DESCRIPTION_KEY, "state_dict")
+    ):
         raise ModelFileError(f"{path} is a checkpoint of another program. {MAKE_ONE}")
     return checkpoint

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     buffer.seek(0)
     with _without_deprecation_warnings():
         loaded = torch.jit.load(buffer)
-    difference = max(
+    difference = _largest(
         _score_difference(recognizer, loaded, frames) for frames in [*examples, *_random_windows(recognizer)]
     )
     if not difference <= LARGEST_DIFFERENCE:
@@ -92,7 +92,12 @@ def _score_difference(eager: Recognizer, loaded: LoadedRecognizer, frames: Tenso
         (eager.classify(features), loaded.classify(torch.cat(pieces, dim=1) if half else again)),
         (eager.classify(features, lengths), loaded.classify(again, lengths)),
     ]
-    return max((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
+    return _largest((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """The largest; NaN where one is NaN, which `max` finds in the first place only."""
+    return torch.tensor(list(differences), dtype=torch.float64).max().item()
 
 
 def _random_windows(recognizer: Recognizer) -> list[Tensor]:

@@ -257,13 +257,17 @@ def _read_state(path: Path, name: str, also: list[str]) -> dict[str, Tensor]:
         raise EncoderError(
             f"encoder.weights is {str(path)!r}, and there is no such file. Accepted for {name}: {accepted}."
         )
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (
+        *(pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError),
+        *(LookupError, TypeError, AttributeError),  # what the unpickler makes of a file that is no pickle at all
+    ) as error:
         raise EncoderError(
             f"{path} cannot be read as weights: {type(error).__name__}. Give a state dict file."
         ) from error

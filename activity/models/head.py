@@ -12,8 +12,10 @@ class StackedLSTM(nn.Module):
     """A stacked LSTM over a window of features, read out over time, then a linear classifier.
 
     LSTM: Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000, as `nn.LSTM`
-    computes it. With `shortcut` the classifier reads the LSTM's outputs and the normalised features side by side,
-    so that the mean-pooling baseline is a special case of this head and not out of reach on a small data set.
+    computes it. With `shortcut` the classifier reads the LSTM's outputs and the mean of the normalised features side by
+    side, so that the mean-pooling baseline is a special case of this head and not out of reach on a small data set.
+    With `centered` the mean, which the shortcut has, is taken out of what the LSTM reads: a small data set shows few
+    people and rooms, and an LSTM that sees them learns them by heart.
 
     Args:
         feature_size: D, the length of one feature.
@@ -23,11 +25,12 @@ class StackedLSTM(nn.Module):
         dropout: probability that an input of the LSTM, of a further layer or of the classifier is zeroed in training.
         bidirectional: also read the window from its end.
         readout: "mean" over time, the "last" output (of each direction), or additive "attention" weights.
-        shortcut: let the classifier read the features too.
+        centered: the LSTM reads each feature's difference to the window's mean: what changes, not who or where it is.
+        shortcut: let the classifier read the window's mean feature too.
 
     >>> head = StackedLSTM(
     ...     feature_size=8, num_classes=3, hidden_size=4, num_layers=2, dropout=0.1, bidirectional=False,
-    ...     readout="mean", shortcut=True,
+    ...     readout="mean", centered=True, shortcut=True,
     ... )
     >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
     torch.Size([5, 3])
@@ -43,6 +46,7 @@ class StackedLSTM(nn.Module):
         dropout: float,
         bidirectional: bool,
         readout: str,
+        centered: bool,
         shortcut: bool,
     ) -> None:
         super().__init__()
@@ -50,6 +54,7 @@ class StackedLSTM(nn.Module):
             raise ValueError(f"readout is {readout!r}; accepted: {', '.join(READOUTS)}.")
         self.feature_size = feature_size
         self.readout = readout
+        self.centered = centered
         self.shortcut = shortcut
         self.bidirectional = bidirectional
         self.norm = nn.LayerNorm(feature_size)
@@ -69,7 +74,8 @@ class StackedLSTM(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
         features = self.norm(features)  # (B, T, D)
-        states = self._read(self.dropout(features), lengths)  # (B, T, H)
+        change = features - masked_mean(features, lengths).unsqueeze(1) if self.centered else features
+        states = self._read(self.dropout(change), lengths)  # (B, T, H)
         summary = self._summarise(states, lengths)  # (B, H)
         if self.shortcut:
             summary = torch.cat([summary, masked_mean(features, lengths)], dim=1)  # (B, H + D)
@@ -87,6 +93,7 @@ class StackedLSTM(nn.Module):
             "dropout": self.dropout.p,
             "bidirectional": self.bidirectional,
             "readout": self.readout,
+            "centered": self.centered,
             "shortcut": self.shortcut,
         }
 
@@ -104,8 +111,10 @@ class StackedLSTM(nn.Module):
             return masked_mean(states, lengths)
         if self.readout == "attention":
             scores = self.attention(states).squeeze(2)  # (B, T)
-            scores = scores.masked_fill(~valid_mask(states, lengths), float("-inf"))
-            return torch.einsum("bt,bth->bh", scores.softmax(dim=1), states)
+            mask = valid_mask(states, lengths)
+            weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
+            # A weight of 0 is not enough: 0 times the NaN that padding may hold is NaN.
+            return torch.einsum("bt,bth->bh", weights, states.masked_fill(~mask.unsqueeze(2), 0.0))
         return self._last(states, lengths)
 
     def _last(self, states: Tensor, lengths: Tensor) -> Tensor:
