@@ -13,6 +13,9 @@ from activity.models.head import MeanPool, StackedLSTM
 from activity.models.preprocess import Preprocess
 from activity.models.recognizer import Recognizer
 
+# Networks as small as these gain nothing from threads, and beside other work the threads wait for each other.
+torch.set_num_threads(1)
+
 CLASS_NAMES = ["run", "sit down", "walk"]
 # A CNN of 0.5 million weights that timm keeps for tests: the quickest one that a name can rebuild.
 SMALL_ENCODER = "timm/test_resnet.r160_in1k"

@@ -152,4 +152,5 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     kept = [argument for argument in saved_overrides(folder) if not argument.startswith("resume=")]
     others = [argument for argument in arguments if argument not in given]
     quoted = [f'{key}="{value}"' for key, value in (("resume", folder), ("hydra.run.dir", folder))]
-    return [*kept, *others, *quoted, f'data.splits="{folder / "splits.csv"}"']
+    quoted.append(f'data.splits="{folder / "splits.csv"}"')
+    return [*kept, *quoted, *others]  # all overrides in a row: Hydra takes none behind a flag

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"OUT is {options.out!r}; accepted is a name that ends in .ts (TorchScript).")
     if out.is_dir():
         raise UsageError(f"OUT is the folder {options.out!r}; give the name of a file to write.")
+    out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
     recognizer = load_recognizer(options.checkpoint)
     if not isinstance(recognizer, Recognizer):
         raise UsageError(f"{options.checkpoint} is an exported file already; give the checkpoint it was made from.")

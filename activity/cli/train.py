@@ -11,10 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
 
-from activity.cli.arguments import note
+from activity.cli.arguments import UsageError, note
 from activity.cli.configuration import resumed, run_folder, run_with_configuration
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
+from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
 from activity.data.clips import DataError, Manifest
 from activity.data.splits import Splits, check_no_leak, read_splits, split_manifest, write_splits
@@ -39,15 +40,20 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(config: DictConfig) -> int:
     """Train and test one configuration; returns the exit code."""
+    check_settings(config)
     folder = run_folder()
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     manifest: Manifest = instantiate(config.data.layout)
     splits = _splits(config, manifest)
     write_splits(splits, folder / SPLITS)
     _say_what_is_split(manifest, splits)
+    # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
+    seed_everything(config.seed, verbose=False)
     encoder: FrameEncoder = instantiate(config.encoder)
     clips, failed = _stored(config, encoder, splits)
     _check_classes_are_left(manifest, clips, failed)
+    if config.resume is not None:
+        _keep_log(folder / "logs")
     try:
         fitted = _fit_heads(config, encoder, manifest, clips, folder)
     except SystemExit as error:  # how Lightning ends on Ctrl-C
@@ -74,6 +80,7 @@ def _splits(config: DictConfig, manifest: Manifest) -> Splits:
 
 def _stored(config: DictConfig, encoder: FrameEncoder, splits: Splits) -> tuple[StoredSplits, list[FailedClip]]:
     """The clips of each split whose features are in the store, and those that could not be read."""
+    device = _encoding_device(config)
     with extraction_progress() as progress:
         stored, failed = fill_store(
             FeatureStore(Path(config.features.store)),
@@ -82,7 +89,7 @@ def _stored(config: DictConfig, encoder: FrameEncoder, splits: Splits) -> tuple[
             sample_fps=config.sampling.sample_fps,
             batch_frames=config.features.batch_frames,
             decode_threads=config.features.decode_threads,
-            device=_encoding_device(config),
+            device=device,
             on_progress=progress,
         )
     by_key = {item.clip.key: item for item in stored}
@@ -139,24 +146,41 @@ def _fresh_recognizer(config: DictConfig, part: str, encoder: FrameEncoder, mani
 
 def _trainer(config: DictConfig, folder: Path, *, has_validation: bool) -> Trainer:
     callbacks = dict(config.callbacks)
+    without_validation = {}
     if has_validation:
         checkpoint = instantiate(callbacks.pop("checkpoint"), dirpath=folder / "checkpoints")
     else:  # nothing to choose the best epoch by, nor to stop early by: the last one stands
         callbacks.pop("early_stopping", None)
         checkpoint = instantiate(callbacks.pop("checkpoint"), dirpath=folder / "checkpoints", monitor=None)
+        without_validation = {"limit_val_batches": 0}
     loggers = [instantiate(logger, save_dir=folder / "logs") for logger in config.logger.values() if logger]
     others = [instantiate(callback) for callback in callbacks.values() if callback]
     trainer: Trainer = instantiate(
-        config.trainer, callbacks=[checkpoint, *others], logger=loggers, default_root_dir=folder
+        config.trainer,
+        callbacks=[checkpoint, *others],
+        logger=loggers,
+        default_root_dir=folder,
+        **without_validation,
     )
     return trainer
+
+
+def _keep_log(folder: Path) -> None:
+    """Give the table of the epochs so far another name: a logger begins its own anew."""
+    log = folder / "metrics.csv"
+    if log.exists():
+        log.rename(folder / f"metrics_{len(list(folder.glob('metrics_*.csv'))) + 1}.csv")
 
 
 def _encoding_device(config: DictConfig) -> torch.device:
     """Where Lightning will train, too."""
     accelerator = config.trainer.accelerator
-    has_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
-    return torch.device("cuda" if has_gpu else "cpu")
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UsageError(
+            f"trainer.accelerator is {accelerator!r}, and torch finds no GPU here. Use trainer=auto (a GPU where there "
+            "is one) or trainer=cpu, or install a torch with CUDA."
+        )
+    return torch.device("cuda" if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda") else "cpu")
 
 
 def _check_classes_are_left(manifest: Manifest, clips: StoredSplits, failed: list[FailedClip]) -> None:
@@ -206,6 +230,7 @@ def _quiet_lightning() -> None:
     for about in (
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists and is not empty.*",
+        ".*Experiment logs directory.*exists and is not empty.*",
         r".*module\(s\) in eval mode.*",  # the encoder, on purpose
         ".*LeafSpec.*deprecated.*",
     ):

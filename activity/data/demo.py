@@ -180,7 +180,7 @@ class _Stage:
         ground = np.array([width / 2 - facing * 4 * unit, 0.88 * height]) + unit * rng.uniform([-10, -4], [10, 4])
         camera = Camera(
             size=size,
-            yaw=facing * rng.uniform(0.5, 1.1),
+            yaw=facing * rng.uniform(0.6, 1.1),
             pitch=rng.uniform(0.22, 0.38),
             pixels_per_metre=metre,
             ground=ground,

@@ -187,7 +187,7 @@ def _round_hull(start: Floats, end: Floats, first: float, second: float, scale: 
     distance = np.maximum(np.linalg.norm(span, axis=-1), 1e-6)
     angle = np.arctan2(span[:, 1], span[:, 0])[:, None]
     tangent = np.arccos(np.clip(scale * (first - second) / distance, -1, 1))[:, None]
-    turn = np.linspace(0, 1, 8)
+    turn = np.linspace(0, 1, 10)
     near, far = angle + tangent + (2 * np.pi - 2 * tangent) * turn, angle + tangent * (2 * turn - 1)
     arcs = [
         centre[:, None] + scale * radius * np.stack([np.cos(turned), np.sin(turned)], axis=-1)

@@ -89,13 +89,13 @@ class Props:
     @classmethod
     def random(cls, rng: np.random.Generator, build: Build) -> "Props":
         """Props that fit the build: a seat at knee height, a box within reach."""
-        seat, table = 0.5 * build.leg - rng.uniform(0.0, 0.04), rng.uniform(0.08, 0.32)
+        seat, table = 0.5 * build.leg - rng.uniform(0.04, 0.09), rng.uniform(0.08, 0.32)
         box_half = rng.uniform([0.12, 0.11, 0.15], [0.15, 0.16, 0.19])
-        distance = 0.36 + box_half[0] + rng.uniform(0.0, 0.06)
+        distance = 0.40 + box_half[0] + rng.uniform(0.0, 0.06)
         wood = random_colour(rng, saturation=(0.2, 0.6), value=(0.35, 0.8))
         return cls(
             stool=Cuboid(
-                np.array([-0.46 * build.leg - 0.04, seat / 2, 0.0]),
+                np.array([-0.46 * build.leg - 0.08, seat / 2, 0.0]),
                 np.array([rng.uniform(0.15, 0.19), seat / 2, rng.uniform(0.16, 0.24)]),
                 random_colour(rng, saturation=(0.2, 0.6), value=(0.35, 0.8)),
             ),
@@ -172,7 +172,7 @@ class Movements:
 
     def wave(self, phase: Floats, *, hand: int, swings: float) -> Pose:
         """One hand (0 left, 1 right) is raised, swings to and fro, and is lowered."""
-        raised = ease(np.minimum(phase, 1 - phase) / 0.18)
+        raised = ease(np.minimum(phase, 1 - phase) / 0.14)
         angle = HANGING + raised * (2.3 + 0.45 * np.sin(2 * np.pi * swings * phase))
         pose = self.standing.towards(self.standing, phase)
         moved = self._arm(angle) - self._arm(np.array(HANGING))
@@ -186,9 +186,9 @@ class Movements:
         pose = self.standing.towards(self.standing, phase)
         moved = self._arm(HANGING + 2.4 * opened) - self._arm(np.array(HANGING))
         pose.points[:, 1:3] += moved[:, None] * BOTH_SIDES
-        pose.points[:, 3:5] += 0.30 * opened[:, None, None] * SIDES
-        pose.points[:, 0, 1] -= 0.08 * opened
-        pose.points[:, :, 1] += 0.13 * np.abs(np.sin(turn))[:, None]
+        pose.points[:, 3:5] += 0.34 * opened[:, None, None] * SIDES
+        pose.points[:, 0, 1] -= 0.10 * opened
+        pose.points[:, :, 1] += 0.16 * np.abs(np.sin(turn))[:, None]
         return pose
 
     @property
@@ -200,14 +200,14 @@ class Movements:
     @property
     def seated(self) -> Pose:
         """On the stool, the hands on the knees."""
-        pelvis = np.array([-0.46 * self.build.leg, 2 * self.props.stool.half[1] + 0.09, 0.0])
-        return self._posture(pelvis, 0.06, np.array([0.38 * self.build.leg, 0.10 - self.build.torso, -0.02]))
+        pelvis = np.array([-0.46 * self.build.leg - 0.04, 2 * self.props.stool.half[1] + 0.09, 0.0])
+        return self._posture(pelvis, -0.04, np.array([0.40 * self.build.leg, 0.10 - self.build.torso, -0.02]))
 
     @property
     def reaching(self) -> Pose:
         """Bent down, the hands on the sides of the box."""
         box = self.props.box
-        pelvis = np.array([-0.22, ANKLE_HEIGHT + 0.55 * self.build.leg + 0.5 * box.centre[1], 0.0])
+        pelvis = np.array([-0.20, ANKLE_HEIGHT + 0.55 * self.build.leg + 0.5 * box.centre[1], 0.0])
         pose = self._posture(pelvis, 1.35, np.zeros(3))
         pose.points[1:3] = box.centre + np.array([0.0, 0.04, 0.0]) + (box.half[2] + 0.03) * SIDES
         return pose

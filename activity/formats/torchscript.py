@@ -37,16 +37,16 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     try:
         with _without_deprecation_warnings():
             scripted = torch.jit.script(recognizer)
-    except RuntimeError as error:
+    except (RuntimeError, torch.jit.frontend.FrontendError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelFileError(
             f"TorchScript cannot express the encoder {recognizer.encoder.name}: {first}. Train with another encoder, "
             "efficientnet_lite0 for instance."
         ) from error
     buffer = io.BytesIO()
-    torch.jit.save(scripted, buffer)
-    buffer.seek(0)
     with _without_deprecation_warnings():
+        torch.jit.save(scripted, buffer)
+        buffer.seek(0)
         loaded = torch.jit.load(buffer)
     difference = _largest(
         _score_difference(recognizer, loaded, frames) for frames in [*examples, *_random_windows(recognizer)]

@@ -68,8 +68,8 @@ def lstm_direction(inputs: np.ndarray, lstm: nn.LSTM, layer: int, *, backward: b
 def lstm_layer(inputs: np.ndarray, lstm: nn.LSTM, layer: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Outputs of a layer, both directions side by side, and the cell state that each ends with."""
     directions = [False, True] if lstm.bidirectional else [False]
-    outputs, cells = zip(*(lstm_direction(inputs, lstm, layer, backward=backward) for backward in directions))
-    return np.concatenate(outputs, axis=1), list(cells)
+    read = [lstm_direction(inputs, lstm, layer, backward=backward) for backward in directions]
+    return np.concatenate([outputs for outputs, _ in read], axis=1), [cell for _, cell in read]
 
 
 def first_layers(lstm: nn.LSTM, layers: int) -> nn.LSTM:
@@ -170,7 +170,8 @@ def test_last_is_the_last_that_counts() -> None:
     assert (head(at_last, lengths) - head(window, lengths)).abs()[0].max() > 1e-3
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, None], ids=in_words)
+# Scripting takes long: with both or neither of what the forward pass may do besides.
+@pytest.mark.parametrize("variant", [*VARIANTS[::12], *VARIANTS[3::4], None], ids=in_words)
 def test_scripted_equals_eager(variant: dict[str, Any] | None) -> None:
     head = mean_pool_head(FEATURES) if variant is None else lstm_head(FEATURES, **variant)
     scripted = script(head)

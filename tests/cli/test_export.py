@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import activity
+from tests.datasets import write_colour_video
+
+
+def test_checkpoint_and_exported_file_give_the_same_answers(checkpoint: Path, exported: Path, tmp_path: Path) -> None:
+    for frames in (3, 10, 40):
+        write_colour_video(tmp_path / f"{frames}.mp4", "red", frames=frames)
+    of_checkpoint, of_exported = (
+        [
+            json.loads(line)
+            for line in activity("predict", model, tmp_path, "--format", "jsonl", "--top-k", "2").out.splitlines()
+        ]
+        for model in (checkpoint, exported)
+    )
+    assert len(of_checkpoint) == 3
+    for one, other in zip(of_checkpoint, of_exported, strict=True):
+        assert (one["source"], one["label"], one["windows"]) == (other["source"], other["label"], other["windows"])
+        scores = [{entry["label"]: entry["score"] for entry in line["top"]} for line in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_an_existing_file_is_replaced_whole_and_the_comparison_said(checkpoint: Path, tmp_path: Path) -> None:
+    video = write_colour_video(tmp_path / "mine.mp4", "red")
+    out = tmp_path / "new" / "model.ts"
+    out.parent.mkdir()
+    out.write_text("something old")
+    outcome = activity("export", checkpoint, out, "--compare-on", video)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"{out}\n"
+    assert "1 given clips" in outcome.err
+    assert [path.name for path in out.parent.iterdir()] == ["model.ts"]
+    assert activity("inspect", out).code == 0
+
+
+def test_an_existing_file_stays_where_export_fails(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.ts"
+    out.write_text("something old")
+    outcome = activity("export", checkpoint, out, "--compare-on", tmp_path / "missing.mp4")
+    assert outcome.code == 2
+    assert "missing.mp4" in outcome.messages[0]
+    assert out.read_text() == "something old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.ts"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model", "model.ckpt"])
+def test_a_name_that_is_not_that_of_an_exported_file(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    outcome = activity("export", checkpoint, tmp_path / name)
+    assert outcome.code == 2
+    assert name in outcome.messages[0]
+    assert ".ts" in outcome.messages[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_place_of_the_file(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.ts").mkdir()
+    outcome = activity("export", checkpoint, tmp_path / "model.ts")
+    assert outcome.code == 2
+    assert "folder" in outcome.messages[0]
+
+
+def test_a_file_in_place_of_the_folder(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    outcome = activity("export", checkpoint, tmp_path / "taken" / "model.ts")
+    assert outcome.code == 2
+    assert len(outcome.messages) == 1
+    assert str(tmp_path / "taken") in outcome.messages[0]
+    assert "Traceback" not in outcome.err
+
+
+def test_an_exported_file_is_not_exported_again(exported: Path, tmp_path: Path) -> None:
+    outcome = activity("export", exported, tmp_path / "again.ts")
+    assert outcome.code == 2
+    assert "exported file already" in outcome.messages[0]

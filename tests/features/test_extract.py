@@ -1,0 +1,308 @@
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from activity.features import extract
+from activity.features.extract import Encode, FeatureChunk, VideoEnd, VideoRequest, extract_features
+from activity.video.reader import SampledFrame, VideoError, VideoReader
+from tests.recognizers import tiny_encoder
+from tests.videos import index_frames, noise_frames, write_video
+
+CPU = torch.device("cpu")
+WHOLE = (range(10**9),)
+SAMPLE_FPS = 5.0
+
+
+def run(encode: Encode, requests: Sequence[VideoRequest], **changes: Any) -> Iterator[FeatureChunk | VideoEnd]:
+    settings = {"sample_fps": SAMPLE_FPS, "motion": True, "batch_frames": 4, "decode_threads": 2, "device": CPU}
+    return extract_features(encode, requests, **{**settings, **changes})
+
+
+def by_video(results: Iterator[FeatureChunk | VideoEnd]) -> dict[int, tuple[list[int], Tensor, VideoEnd]]:
+    """Indices, features and end of each video; nothing may come after its end."""
+    chunks: dict[int, list[FeatureChunk]] = {}
+    done: dict[int, tuple[list[int], Tensor, VideoEnd]] = {}
+    for result in results:
+        assert result.video not in done
+        if isinstance(result, FeatureChunk):
+            assert len(result.indices) == len(result.features) > 0
+            chunks.setdefault(result.video, []).append(result)
+            continue
+        own = chunks.get(result.video, [])
+        features = torch.cat([chunk.features for chunk in own]) if own else torch.empty(0)
+        done[result.video] = [index for chunk in own for index in chunk.indices], features, result
+    return done
+
+
+def frame_by_frame(encode: Encode, path: Path, *, motion: bool = True) -> dict[int, Tensor]:
+    """Features by index, each frame by itself: what all else must equal."""
+    features, previous = {}, None
+    with VideoReader(path) as reader:
+        for frame in reader.sampled_frames(SAMPLE_FPS):
+            pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)[None]
+            features[frame.index] = encode(pixels[None], previous if motion else None)[0, 0]
+            previous = pixels
+    return features
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three videos of several lengths, sizes and rates; the second is slower than the grid."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [
+        write_video(folder / "long.mp4", noise_frames(60), fps=25),
+        write_video(folder / "slow.mp4", index_frames(6), fps=2),
+        write_video(folder / "short.avi", noise_frames(11, width=48, height=80), fps=10),
+    ]
+
+
+@pytest.mark.parametrize(("batch_frames", "decode_threads"), [(1, 1), (4, 2), (7, 3), (100, 1), (100, 8)])
+def test_features_are_those_of_each_frame_by_itself(videos: list[Path], batch_frames: int, decode_threads: int) -> None:
+    encoder = tiny_encoder("rgb", "motion")
+    requests = [VideoRequest(path, WHOLE) for path in videos]
+    done = by_video(run(encoder, requests, batch_frames=batch_frames, decode_threads=decode_threads))
+    assert sorted(done) == [0, 1, 2]
+    for video, path in enumerate(videos):
+        indices, features, end = done[video]
+        expected = frame_by_frame(encoder, path)
+        assert indices == list(expected)  # each once, in order
+        assert (expected[0] - expected[1]).abs().max() > 1e-3  # what differs can be told apart
+        torch.testing.assert_close(features, torch.stack(list(expected.values())), rtol=0, atol=1e-5)
+        assert end.error is None
+        assert end.duration_seconds == pytest.approx([2.4, 3.0, 1.1][video], abs=0.05)
+
+
+def test_without_motion_the_encoder_gets_no_previous_frames(videos: list[Path]) -> None:
+    encoder = tiny_encoder("rgb")
+
+    def encode(frames: Tensor, previous: Tensor | None) -> Tensor:
+        assert previous is None
+        return encoder(frames)
+
+    indices, features, _ = by_video(run(encode, [VideoRequest(videos[0], WHOLE)], motion=False))[0]
+    expected = frame_by_frame(encoder, videos[0], motion=False)
+    assert indices == list(range(12))
+    torch.testing.assert_close(features, torch.stack(list(expected.values())), rtol=0, atol=1e-5)
+
+
+def test_the_encoder_gets_what_it_asks_for(videos: list[Path]) -> None:
+    seen = []
+
+    def encode(frames: Tensor, previous: Tensor | None) -> Tensor:
+        assert frames.dtype == torch.uint8
+        assert previous is not None
+        assert previous.shape[-3:] == frames.shape[-3:] == (3, *frames.shape[-2:])
+        seen.append(frames.shape[0] * frames.shape[1])
+        return torch.zeros(frames.shape[0], frames.shape[1], 2)
+
+    list(run(encode, [VideoRequest(path, WHOLE) for path in videos], batch_frames=5))
+    assert sum(seen) == 12 + 15 + 6
+    assert max(seen) <= 5
+    assert len(seen) <= 7 + 6  # full batches; two sizes in one batch are two calls
+
+
+# Spans
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        (range(4, 8),),
+        (range(3),),
+        (range(2, 5), range(7, 9)),
+        (range(7, 9), range(2, 5)),
+        (range(2, 6), range(4, 8), range(4, 8)),
+        (range(9, 100),),
+    ],
+)
+def test_the_wanted_frames_and_no_others_are_encoded_once(videos: list[Path], spans: tuple[range, ...]) -> None:
+    encoder, count = tiny_encoder("motion"), []
+
+    def encode(frames: Tensor, previous: Tensor | None) -> Tensor:
+        count.append(frames.shape[0] * frames.shape[1])
+        return encoder(frames, previous)
+
+    indices, features, end = by_video(run(encode, [VideoRequest(videos[0], spans)]))[0]
+    wanted = sorted({index for span in spans for index in span if index < 12})
+    assert indices == wanted
+    assert sum(count) == len(wanted)
+    # The frame before a span is not wanted, but what moved since then is.
+    expected = frame_by_frame(encoder, videos[0])
+    torch.testing.assert_close(features, torch.stack([expected[i] for i in wanted]), rtol=0, atol=1e-5)
+    assert end.error is None
+
+
+def test_a_span_beyond_the_end_gives_nothing_but_the_end(videos: list[Path]) -> None:
+    indices, _, end = by_video(run(tiny_encoder(), [VideoRequest(videos[0], (range(50, 60),))]))[0]
+    assert indices == []
+    assert end == VideoEnd(0, end.duration_seconds)
+    assert end.duration_seconds == pytest.approx(2.4, abs=0.05)
+
+
+def test_no_videos_give_nothing() -> None:
+    assert list(run(tiny_encoder(), [])) == []
+
+
+# Failures
+
+
+@pytest.mark.parametrize("decode_threads", [1, 3])
+def test_a_video_that_fails_says_so_and_the_others_are_done(
+    videos: list[Path], tmp_path: Path, decode_threads: int
+) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("this is no video")
+    paths = [text, videos[0], tmp_path / "lost.mp4", videos[2]]
+    encoder = tiny_encoder("rgb", "motion")
+    done = by_video(run(encoder, [VideoRequest(path, WHOLE) for path in paths], decode_threads=decode_threads))
+    assert sorted(done) == [0, 1, 2, 3]
+    for video in (0, 2):
+        indices, _, end = done[video]
+        assert indices == []
+        assert isinstance(end.error, VideoError)
+        assert str(paths[video]) in str(end.error)
+    for video in (1, 3):
+        indices, features, end = done[video]
+        assert end.error is None
+        expected = frame_by_frame(encoder, paths[video])
+        torch.testing.assert_close(features, torch.stack(list(expected.values())), rtol=0, atol=1e-5)
+
+
+# A reader that notes how far it was read
+
+
+class FakeReader:
+    """Endless video, quick to read; each frame's brightness says its index."""
+
+    produced = 0
+    ends_at = 10**9
+    error: BaseException | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.duration_seconds = 1.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
+        for index in range(indices.start, min(indices.stop, type(self).ends_at)):
+            type(self).produced += 1
+            yield SampledFrame(index, np.full((8, 8, 3), index % 256, np.uint8), index / sample_fps)
+        if type(self).error is not None:
+            raise type(self).error
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> type[FakeReader]:
+    class Reader(FakeReader):
+        pass
+
+    monkeypatch.setattr(extract, "VideoReader", Reader)
+    return Reader
+
+
+def brightness(frames: Tensor, previous: Tensor | None) -> Tensor:
+    return frames.float().mean(dim=(2, 3, 4)).unsqueeze(2)
+
+
+def settled(read: Any) -> Any:
+    """The value once it does not change any more."""
+    before = read()
+    while True:
+        time.sleep(0.25)  # longer than a thread waits for room
+        if (now := read()) == before:
+            return now
+        before = now
+
+
+@pytest.mark.parametrize("decode_threads", [1, 3])
+def test_decoding_runs_ahead_but_not_away(reader: type[FakeReader], decode_threads: int) -> None:
+    requests = [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(4)]
+    results = run(brightness, requests, batch_frames=6, decode_threads=decode_threads)
+    encoded = 0
+    for _ in range(4):
+        chunk = next(results)
+        assert isinstance(chunk, FeatureChunk)
+        encoded += len(chunk.indices)
+    ahead = settled(lambda: reader.produced) - encoded
+    # A batch in the queue, one being collected or given out, and one frame in each thread's hand.
+    assert 6 <= ahead <= 2 * 6 + decode_threads
+    results.close()
+
+
+def test_closing_the_iterator_stops_the_threads(reader: type[FakeReader]) -> None:
+    before = set(threading.enumerate())
+    results = run(brightness, [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(4)], decode_threads=3)
+    next(results)
+    assert len(set(threading.enumerate()) - before) == 3
+    results.close()
+    assert set(threading.enumerate()) <= before
+    produced = reader.produced
+    time.sleep(0.05)
+    assert reader.produced == produced
+
+
+def test_an_error_in_the_encoder_stops_the_threads(reader: type[FakeReader]) -> None:
+    def encode(frames: Tensor, previous: Tensor | None) -> Tensor:
+        raise RuntimeError("out of memory")
+
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(run(encode, [VideoRequest(Path("a.mp4"), WHOLE)]))
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("ends_at", [0, 3, 50])
+@pytest.mark.parametrize("decode_threads", [1, 3])
+def test_an_error_of_ours_in_a_thread_is_raised_where_it_is_seen(
+    reader: type[FakeReader], ends_at: int, decode_threads: int
+) -> None:
+    reader.ends_at, reader.error = ends_at, ZeroDivisionError("a mistake of ours")
+    before = set(threading.enumerate())
+    requests = [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(5)]
+    with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
+        list(run(brightness, requests, decode_threads=decode_threads))
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("ends_at", [0, 3, 50])
+def test_a_video_that_breaks_off_ends_after_its_good_frames(reader: type[FakeReader], ends_at: int) -> None:
+    reader.ends_at, reader.error = ends_at, VideoError("a.mp4", "it broke off", "copy it again")
+    done = by_video(run(brightness, [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(5)]))
+    for indices, features, end in done.values():
+        assert indices == list(range(ends_at))
+        assert features.flatten().tolist() == indices
+        assert replace(end, video=0) == VideoEnd(0, 0.0, reader.error)
+    assert len(done) == 5
+
+
+def test_a_video_may_change_its_size_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reader(FakeReader):
+        def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
+            for index, size in enumerate([8, 8, 12, 12, 8]):
+                yield SampledFrame(index, np.full((size, 10, 3), 40 * index, np.uint8), index / sample_fps)
+
+    def encode(frames: Tensor, previous: Tensor | None) -> Tensor:
+        assert previous is not None
+        now = brightness(frames, None)
+        before = previous.reshape(frames.shape[0], -1, *frames.shape[2:])
+        return torch.cat([now, now - brightness(before, None)], dim=2)
+
+    monkeypatch.setattr(extract, "VideoReader", Reader)
+    indices, features, _ = by_video(run(encode, [VideoRequest(Path("a.mp4"), WHOLE)]))[0]
+    assert indices == [0, 1, 2, 3, 4]
+    assert features[:, 0].tolist() == [0, 40, 80, 120, 160]
+    # Between two sizes nothing can be said to have moved.
+    assert features[:, 1].tolist() == [0, 40, 0, 40, 0]

@@ -1,0 +1,248 @@
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from activity.data.clips import Clip
+from activity.features import extract
+from activity.features.fill import FailedClip, FillProgress, FillWarning, StoredClip, fill_store
+from activity.features.store import FeatureStore
+from activity.models.encoder import FrameEncoder
+from activity.video.reader import VideoReader
+from tests.recognizers import tiny_encoder
+from tests.videos import noise_frames, write_video
+
+SAMPLE_FPS = 5.0
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds, 15 sampled frames."""
+    return write_video(tmp_path_factory.mktemp("videos") / "three seconds.mp4", noise_frames(75), fps=25)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "features")
+
+
+def clip_of(path: Path, start: float = 0.0, end: float | None = None) -> Clip:
+    return Clip(path=path, relative_path=path.name, label="run", start_seconds=start, end_seconds=end, group=path.name)
+
+
+def fill(
+    store: FeatureStore, clips: Sequence[Clip], encoder: FrameEncoder | None = None, **changes: Any
+) -> tuple[list[StoredClip], list[FailedClip], list[FillProgress]]:
+    progress: list[FillProgress] = []
+    settings = {"sample_fps": SAMPLE_FPS, "batch_frames": 4, "decode_threads": 2, "device": torch.device("cpu")}
+    good, failed = fill_store(
+        store, clips, encoder or tiny_encoder(), on_progress=progress.append, **{**settings, **changes}
+    )
+    return good, failed, progress
+
+
+def features_of(path: Path, encoder: FrameEncoder) -> Tensor:
+    """Features of the whole video, read at once."""
+    with VideoReader(path) as reader:
+        frames = [torch.from_numpy(frame.pixels) for frame in reader.sampled_frames(SAMPLE_FPS)]
+    with torch.inference_mode():
+        return encoder(torch.stack(frames).permute(0, 3, 1, 2)[None])[0]
+
+
+def assert_stored(store: FeatureStore, stored: StoredClip, expected: Tensor) -> None:
+    assert stored.length == len(expected)
+    assert stored.key in store
+    torch.testing.assert_close(store.read(stored.key), expected, rtol=0, atol=1e-5)
+
+
+def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(path: Path) -> Any:
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr(extract, "VideoReader", decode)
+
+
+def test_clips_get_the_features_of_their_spans(store: FeatureStore, video: Path) -> None:
+    """Several clips of one video: whole, its beginning, a middle part, and one that goes on to the end."""
+    encoder = tiny_encoder("rgb", "motion")
+    clips = [clip_of(video), clip_of(video, 0, 1), clip_of(video, 0.9, 2.4), clip_of(video, 2)]
+    good, failed, _ = fill(store, clips, encoder)
+    assert failed == []
+    assert [stored.clip for stored in good] == clips
+    whole = features_of(video, encoder)
+    assert len(whole) == 15
+    for stored, span in zip(good, [slice(15), slice(5), slice(5, 12), slice(10, 15)], strict=True):
+        assert_stored(store, stored, whole[span])
+
+
+def test_a_video_with_several_clips_is_decoded_once(
+    store: FeatureStore, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    class CountingReader(VideoReader):
+        def __init__(self, source: Path) -> None:
+            opened.append(source)
+            super().__init__(source)
+
+    monkeypatch.setattr(extract, "VideoReader", CountingReader)
+    _, failed, progress = fill(store, [clip_of(video, 0, 1), clip_of(video, 0.4, 2), clip_of(video)])
+    assert failed == []
+    assert opened == [video]
+    assert progress[-1].frames == 15  # a frame in several clips is encoded once
+
+
+def test_a_second_run_decodes_nothing(store: FeatureStore, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [clip_of(video, 0, 1), clip_of(video, 1)]
+    first, _, _ = fill(store, clips)
+    forbid_decoding(monkeypatch)
+    second, failed, progress = fill(FeatureStore(store.root), clips)
+    assert failed == []
+    assert second == first
+    assert progress[-1] == FillProgress(clips=2, done=2, stored=2, frames=0)
+
+
+def test_a_copy_under_another_name_is_not_decoded(
+    store: FeatureStore, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "a copy.mp4"
+    copy.write_bytes(video.read_bytes())
+    fill(store, [clip_of(video)])
+    forbid_decoding(monkeypatch)
+    [stored], _, _ = fill(store, [clip_of(copy)])
+    assert stored.clip.path == copy
+
+
+def test_another_video_under_the_same_name_is_decoded(store: FeatureStore, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", noise_frames(25))
+    [before], _, _ = fill(store, [clip_of(path)])
+    write_video(path, noise_frames(50))
+    [after], _, _ = fill(store, [clip_of(path)])
+    assert (before.length, after.length) == (5, 10)
+    assert before.key != after.key
+
+
+@pytest.mark.parametrize("what", ["weights", "modalities", "preprocessing", "sample_fps"])
+def test_another_encoder_or_sampling_makes_features_of_its_own(store: FeatureStore, video: Path, what: str) -> None:
+    clips = [clip_of(video, 0, 1)]
+    [before], _, _ = fill(store, clips)
+    encoder = tiny_encoder("motion") if what == "modalities" else tiny_encoder(seed=int(what == "weights"))
+    if what == "preprocessing":
+        encoder.preprocess.resize_size += 1
+    [after], _, progress = fill(store, clips, encoder, sample_fps=10.0 if what == "sample_fps" else SAMPLE_FPS)
+    assert progress[-1].stored == 0
+    assert after.key != before.key
+    assert not torch.equal(store.read(after.key)[:5], store.read(before.key))
+
+
+def test_a_damaged_entry_is_computed_again(store: FeatureStore, video: Path) -> None:
+    [stored], _, _ = fill(store, [clip_of(video)])
+    store.path(stored.key).write_bytes(b"damaged")
+    with pytest.warns(match="damaged; computing them again"):
+        [again], _, progress = fill(store, [clip_of(video)])
+    assert progress[-1].frames == 15
+    assert_stored(store, again, features_of(video, tiny_encoder()))
+
+
+# Failures
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(store: FeatureStore, video: Path, tmp_path: Path) -> None:
+    broken, empty = tmp_path / "broken.mp4", tmp_path / "empty.mp4"
+    broken.write_text("this is no video")
+    empty.write_bytes(b"")
+    clips = [clip_of(path) for path in (tmp_path / "lost.mp4", broken, video, empty)]
+    good, failed, progress = fill(store, clips)
+    assert [stored.clip for stored in good] == [clips[2]]
+    assert [item.clip for item in failed] == [clips[0], clips[1], clips[3]]
+    for item, reason in zip(failed, ["No such file", "not a video", "empty"], strict=True):
+        assert str(item.clip.path) in item.error
+        assert reason in item.error
+    assert progress[-1] == FillProgress(clips=4, done=4, stored=0, frames=15)
+
+
+def test_a_failure_is_not_remembered(store: FeatureStore, video: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    _, [failed], _ = fill(store, [clip_of(path)])
+    assert failed.clip.path == path
+    path.write_bytes(video.read_bytes())
+    good, none_failed, _ = fill(store, [clip_of(path)])
+    assert len(good) == 1
+    assert none_failed == []
+
+
+def test_a_span_that_ends_after_the_video_is_used_as_far_as_it_goes(store: FeatureStore, video: Path) -> None:
+    with pytest.warns(FillWarning, match=r"three seconds\.mp4: the span ends at 9 s but the video at 3\.00 s"):
+        [stored], failed, _ = fill(store, [clip_of(video, 2, 9)])
+    assert failed == []
+    assert_stored(store, stored, features_of(video, tiny_encoder())[10:])
+
+
+def test_a_span_that_ends_with_the_video_is_no_news(store: FeatureStore, video: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [stored], _, _ = fill(store, [clip_of(video, 2, 3.04)])
+    assert stored.length == 5
+
+
+@pytest.mark.parametrize("end", [9.0, None])
+def test_a_span_that_begins_after_the_video_is_a_failure(store: FeatureStore, video: Path, end: float | None) -> None:
+    good, [failed], _ = fill(store, [clip_of(video, 8, end), clip_of(video, 0, 1)])
+    assert failed.clip.start_seconds == 8
+    assert "begins after the video ends (3.00 s). Correct the span." in failed.error
+    assert [stored.length for stored in good] == [5]
+
+
+def test_a_span_between_two_sampled_frames_is_a_failure(store: FeatureStore, video: Path) -> None:
+    _, [failed], _ = fill(store, [clip_of(video, 0.25, 0.35)])
+    assert "the span 0.25 s to 0.35 s holds no sampled frame at 5 frames/s" in failed.error
+    assert "sample_fps" in failed.error
+
+
+def test_a_video_that_breaks_off_fails_all_of_its_clips(
+    store: FeatureStore, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decoded before an error is not taken for the whole clip."""
+    from activity.video.reader import VideoError
+
+    class BreakingReader(VideoReader):
+        def sampled_frames(self, *arguments: Any, **options: Any) -> Any:
+            for number, frame in enumerate(super().sampled_frames(*arguments, **options)):
+                if number == 7:
+                    raise VideoError(self.source, "it broke off", "copy it again")
+                yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "VideoReader", BreakingReader)
+        good, failed, _ = fill(store, [clip_of(video)])
+    assert good == []
+    assert "it broke off; copy it again" in failed[0].error
+    assert fill(store, [clip_of(video)])[0][0].length == 15
+
+
+def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        fill(FeatureStore(tmp_path / "file"), [clip_of(video)])
+
+
+# Progress
+
+
+def test_progress_counts_up_to_all_clips(store: FeatureStore, video: Path, tmp_path: Path) -> None:
+    short = write_video(tmp_path / "short.mp4", noise_frames(25), fps=25)
+    fill(store, [clip_of(video, 0, 1)])
+    clips = [clip_of(video, 0, 1), clip_of(video), clip_of(short), clip_of(tmp_path / "lost.mp4"), clip_of(video, 2)]
+    _, _, progress = fill(store, clips)
+    # Before any work: one is stored, one has failed.
+    assert progress[0] == FillProgress(clips=5, done=2, stored=1, frames=0)
+    assert progress[-1] == FillProgress(clips=5, done=5, stored=1, frames=15 + 5)
+    for before, after in zip(progress, progress[1:], strict=False):
+        assert after.done >= before.done
+        assert after.frames >= before.frames
+        assert replace(after, done=0, frames=0) == FillProgress(clips=5, done=0, stored=1, frames=0)
