@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("override", nargs="*", metavar="OVERRIDE", help="passed on to activity train")
     parser.add_argument("--folder", default="demo", help="where everything goes (default: demo)")
     parser.add_argument(
-        "--actors", type=int, default=20, help="figures, each with a build, clothes and room of its own"
+        "--actors", type=int, default=40, help="figures, each with a build, clothes and room of its own"
     )
-    parser.add_argument("--takes", type=int, default=2, help="clips of each activity by each figure")
+    parser.add_argument("--takes", type=int, default=1, help="clips of each activity by each figure")
     parser.add_argument("--seed", type=int, default=0)
     return parser

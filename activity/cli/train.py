@@ -212,7 +212,7 @@ def _report(fitted: dict[str, FittedHead], manifest: Manifest, folder: Path) -> 
         write_atomically(folder / METRICS, json.dumps(document, indent=2, ensure_ascii=False).encode())
         print_metrics(metrics, main_kind)
     else:
-        note("warning: there are no test clips (data.test_fraction is 0), so nothing was measured")
+        note("warning: there are no test clips that can be read, so nothing was measured")
     print(f"checkpoint: {fitted[main_kind].checkpoint}")
 
 

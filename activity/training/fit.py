@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 
 from activity.evaluation.metrics import ClipMetrics
-from activity.formats.checkpoint import load_checkpoint
+from activity.formats.checkpoint import load_checkpoint, read_checkpoint
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.module import OptimizerFactory, RecognizerModule
@@ -50,11 +50,16 @@ def fit_head(
         make_trainer: from the folder to a trainer that keeps `checkpoints/best.ckpt` and `last.ckpt` in it.
         folder: where checkpoints and logs go.
         resume: go on from `checkpoints/last.ckpt`.
+
+    Raises:
+        ModelFileError: the checkpoint to go on from is damaged.
     """
     trainer = make_trainer(folder)
     checkpoints = folder / "checkpoints"
     module = _module(recognizer, data, settings)
     last = checkpoints / LAST
+    if resume:
+        read_checkpoint(last)  # Lightning's own words for a damaged file are no help
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     best = checkpoints / BEST
     if not best.exists():  # without validation clips no epoch is better than another: the last stands

@@ -1,6 +1,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_progress_counts_up_to_all_clips(store: FeatureStore, video: Path, tmp_p
     # Before any work: one is stored, one has failed.
     assert progress[0] == FillProgress(clips=5, done=2, stored=1, frames=0)
     assert progress[-1] == FillProgress(clips=5, done=5, stored=1, frames=15 + 5)
-    for before, after in zip(progress, progress[1:], strict=False):
+    for before, after in pairwise(progress):
         assert after.done >= before.done
         assert after.frames >= before.frames
         assert replace(after, done=0, frames=0) == FillProgress(clips=5, done=0, stored=1, frames=0)

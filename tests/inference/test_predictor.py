@@ -62,7 +62,7 @@ def scores_by_hand(recognizer: Recognizer, source: str) -> tuple[Tensor, int]:
 HEAD_ONLY = lstm_head(3, hidden_size=4, num_layers=1, readout="last")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(window_frames=st.integers(1, 9), pieces=st.lists(st.integers(1, 12), min_size=1, max_size=8))
 def test_scores_do_not_depend_on_how_features_come(window_frames: int, pieces: list[int]) -> None:
     recognizer = tiny_recognizer(head=HEAD_ONLY, window_frames=window_frames)

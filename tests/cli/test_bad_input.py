@@ -1,0 +1,409 @@
+"""Bad input: one message that says what was given and what to do, the right exit code, nothing lost."""
+
+import os
+import pickle
+import shutil
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from activity.cli import settings
+from tests.cli.command import Outcome, activity
+from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
+from tests.videos import cut_off, noise_frames, write_video
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def train(store: str) -> Callable[..., Outcome]:
+    def run(*overrides: object) -> Outcome:
+        return activity("train", store, *TINY, "trainer.max_epochs=1", "hydra.run.dir=run", *overrides)
+
+    return run
+
+
+def refused(outcome: Outcome, *parts: object) -> None:
+    """One message, exit code 2, no traceback; each part is in the message."""
+    assert outcome.code == 2, outcome
+    assert len(outcome.messages) == 1, outcome.err
+    # Some messages list the problems of several rows below the first line.
+    message = outcome.err[outcome.err.index(outcome.messages[0]) :]
+    assert [str(part) for part in parts if str(part) not in message] == [], message
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+
+
+def csv_file(*lines: str, name: str = "clips.csv") -> Path:
+    path = Path(name)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+class TestFolders:
+    def test_missing(self, train: Callable[..., Outcome]) -> None:
+        refused(train("data.root=nowhere"), "nowhere", "no folder", "data.root")
+
+    def test_empty(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        refused(train("data.root=empty"), "empty", "no videos", "one folder a class")
+
+    def test_videos_but_no_class_folders(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        for name in ("a.mp4", "b.mp4"):
+            write_colour_video(tmp_path / "flat" / name, "red", frames=2)
+        refused(train("data.root=flat"), "flat", "2 videos in no class folder", "one folder a class")
+
+    def test_one_class(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        write_colour_folder(tmp_path / "one", labels=["red"], actors=3, frames=2)
+        refused(train("data.root=one"), "one class, 'red'", "Add clips of another class")
+
+    def test_a_class_with_fewer_clips_than_splits(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "few", actors=4, frames=2)
+        for actor in (2, 3):
+            (root / "red" / f"actor{actor}.mp4").unlink()
+        refused(train("data.root=few"), "red (2 clips in 2 groups)", "3 splits", "data.val_fraction=0")
+
+    def test_a_class_with_fewer_groups_than_splits(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        write_colour_folder(tmp_path / "few", actors=6, frames=2)
+        pattern = "data.group_pattern='actor(?P<group>[01])|(?P<other>.)'"
+        refused(train("data.root=few", pattern), "group", "data.group_pattern")
+        refused(train("data.root=few", r"data.group_pattern='(?P<group>actor)\d'"), "1 groups", "3 splits")
+
+    def test_a_file_in_place_of_the_folder(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        (tmp_path / "file.txt").touch()
+        refused(train("data.root=file.txt"), "file.txt", "not a folder")
+
+    def test_a_name_that_is_a_number(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        (tmp_path / "2024").mkdir()
+        refused(train("data.root=2024"), "data.root is 2024", "./NUMBER")
+        refused(train("data.root=./2024"), "no videos")  # so it was found
+
+    def test_none_given(self, train: Callable[..., Outcome]) -> None:
+        refused(train(), "data.root is not given", "activity train data.root=FOLDER")
+        refused(train("data=csv"), "data.csv is not given", "data.csv=FILE")
+
+    @pytest.mark.parametrize("pattern", ["'(?P<group>['", "'actor'", "'(?P<group>nobody)'"])
+    def test_a_bad_regular_expression(self, train: Callable[..., Outcome], colour_folder: Path, pattern: str) -> None:
+        refused(train(f"data.root={colour_folder}", f"data.group_pattern={pattern}"), pattern.strip("'"))
+
+
+class TestClips:
+    def test_files_that_are_no_videos_are_named_and_counted_and_the_rest_is_trained_on(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=6)
+        (root / "red" / "actor6.mp4").touch()
+        (root / "blue" / "actor6.mp4").write_text("this is no video")
+        # Cut behind the index, MP4 says what is missing; without the index nothing of it can be read.
+        write_colour_video(root / "blue" / "actor7.mp4", "blue", frames=40)
+        cut_off(root / "blue" / "actor7.mp4", 0.5)
+        outcome = train("data.root=videos", GROUP_PATTERN)
+        assert outcome.code == 1, outcome.err
+        *named, summary = outcome.messages
+        assert sorted(
+            name for message in named for name in ("red/actor6", "blue/actor6", "blue/actor7") if name in message
+        ) == [
+            "blue/actor6",
+            "blue/actor7",
+            "red/actor6",
+        ]
+        assert len(named) == 3
+        assert "3 of 15 clips could not be read; the rest was used" in summary
+        assert Path("run/checkpoints/best.ckpt").is_file()
+        assert Path("run/test_metrics.json").is_file()
+
+    def test_a_class_that_loses_all_its_clips(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        for path in (root / "red").iterdir():
+            path.write_bytes(b"")
+        outcome = train("data.root=videos")
+        assert outcome.code == 2
+        assert "3 of 6 clips could not be read, and of red none is left to train on" in outcome.messages[-1]
+        assert sum(str(root / "red") in message for message in outcome.messages) == 3
+        assert "Traceback" not in outcome.err
+
+    @pytest.mark.parametrize("part", ["val", "test"])
+    def test_a_split_that_loses_all_its_clips(self, train: Callable[..., Outcome], tmp_path: Path, part: str) -> None:
+        lines = ["path,label,group,split"]
+        for actor, split in enumerate(("train", "val", "test")):
+            for label in ("blue", "red"):
+                name = f"{label}{actor}.mp4"
+                lines.append(f"{name},{label},{actor},{split}")
+                if split == part:
+                    (tmp_path / name).touch()
+                else:
+                    write_colour_video(tmp_path / name, label, seed=actor)
+        csv_file(*lines)
+        outcome = train("data=csv", "data.csv=clips.csv")
+        assert outcome.code == 1, outcome.err
+        assert "2 of 6 clips could not be read" in outcome.messages[-1]
+        assert Path("run/checkpoints/best.ckpt").is_file()
+        assert "Traceback" not in outcome.err
+
+    def test_a_truncated_video_is_used_as_far_as_it_goes_and_the_second_said(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        path = write_video(root / "red" / "long.mkv", noise_frames(75, width=64, height=48))
+        cut_off(path, 0.4)
+        outcome = train("data.root=videos")
+        assert outcome.code == 0, outcome.err
+        (warning,) = [line for line in outcome.err.splitlines() if "long.mkv" in line]
+        assert warning.startswith("warning: ")
+        assert "its frames end at 1." in warning
+
+    def test_a_video_of_one_frame(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        write_colour_folder(tmp_path / "videos", actors=3, frames=1)
+        outcome = train("data.root=videos")
+        assert outcome.code == 0, outcome.err
+
+    def test_spaces_unicode_and_quotes_in_names(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "my 'own' vidéos", actors=3)
+        (root / "red").rename(root / 'rød, "quoted" 走る')
+        outcome = train(f'data.root="{root}"')
+        assert outcome.code == 0, outcome.err
+        assert 'rød, "quoted" 走る' in outcome.out
+
+
+class TestCsv:
+    @pytest.fixture(autouse=True)
+    def _videos(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "c"):
+            write_colour_video(tmp_path / f"{name}.mp4", "red", frames=4)
+
+    @pytest.mark.parametrize(
+        ("lines", "parts"),
+        [
+            (["path,label", "a.mp4,run", "a.mp4,walk"], ["line 3", "two labels", "'run'", "'walk'"]),
+            (["path,lable", "a.mp4,run"], ["'lable' is unknown", "did you mean 'label'", "Accepted"]),
+            (["path,label,colour", "a.mp4,run,red"], ["'colour' is unknown", "Accepted"]),
+            (["path,start", "a.mp4,1"], ["'label' is missing"]),
+            (["path,label,start,end", "a.mp4,run,2,1", "b.mp4,walk,,"], ["line 2", "end 1", "start 2"]),
+            (["path,label,start", "a.mp4,run,two"], ["line 2", "'two'", "seconds"]),
+            (["path,label", "a.mp4"], ["line 2", "label is empty"]),
+            (["path,label,split", "a.mp4,run,exam"], ["line 2", "'exam'", "train, val and test"]),
+            (["path,label"], ["no rows"]),
+            ([], ["empty"]),
+            (["path,label", "x.mp4,run", "y.mp4,walk"], ["None of the 2 files", "'x.mp4'"]),
+        ],
+    )
+    def test_rows_and_columns(self, train: Callable[..., Outcome], lines: list[str], parts: list[str]) -> None:
+        csv_file(*lines)
+        refused(train("data=csv", "data.csv=clips.csv"), "clips.csv", *parts)
+
+    def test_missing(self, train: Callable[..., Outcome]) -> None:
+        refused(train("data=csv", "data.csv=nowhere.csv"), "nowhere.csv")
+
+    def test_spans_beyond_the_end(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        lines = ["path,label,start,end,split"]
+        for number, split in enumerate(("train", "val", "test")):
+            for label in ("blue", "red"):
+                write_colour_video(tmp_path / f"{label}{number}.mp4", label, frames=25)
+                lines.append(f"{label}{number}.mp4,{label},0,1,{split}")
+        write_colour_video(tmp_path / "partly.mp4", "red", frames=25)
+        write_colour_video(tmp_path / "wholly.mp4", "red", frames=25, seed=1)
+        csv_file(*lines, "partly.mp4,red,0.5,9,train", "wholly.mp4,red,5,9,train")
+        outcome = train("data=csv", "data.csv=clips.csv")
+        assert outcome.code == 1, outcome.err
+        assert [line for line in outcome.err.splitlines() if "partly.mp4" in line] == [
+            "warning: partly.mp4: the span ends at 9 s but the video at 1.00 s; what there is was used. Correct the span."
+        ]
+        named, summary = outcome.messages
+        assert "wholly.mp4: the span 5 s to 9 s begins after the video ends (1.00 s)" in named
+        assert "1 of 8 clips" in summary
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("override", "parts"),
+        [
+            ("data.rot=x", ["'data.rot'", "data.root"]),
+            ("optim.optimizer.lrr=1", ["'optim.optimizer.lrr'", "optim.optimizer.lr"]),
+            ("trainer.epochs=3", ["'trainer.epochs'", "trainer.max_epochs"]),
+            ("lr=0.1", ["'lr'", "optim.optimizer.lr"]),
+            ("encoder=resnet5", ["encoder=resnet5", "resnet50", "efficientnet_lite0"]),
+            ("trainer=gpuu", ["trainer=gpuu", "gpu", "cpu"]),
+            ("head=lstmm", ["head=lstmm", "lstm", "mean_pool"]),
+            ("data.root", ["'data.root'", "KEY=VALUE"]),
+            ("seed=[1", ["'seed=[1'", "KEY=VALUE"]),
+        ],
+    )
+    def test_mistyped_names_get_the_nearest(
+        self, train: Callable[..., Outcome], override: str, parts: list[str]
+    ) -> None:
+        refused(train(override), *parts)
+
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "trainer.max_epochs=abc",
+            "trainer.max_epochs=0",
+            "sampling.sample_fps=0",
+            "sampling.sample_fps=-5",
+            "sampling.sample_fps=fast",
+            "sampling.window_frames=0",
+            "sampling.window_frames=2.5",
+            "head.readout=foo",
+            "head.num_layers=0",
+            "head.bidirectional=maybe",
+            "head.dropout=1.5",
+            "data.balance=foo",
+            "data.val_fraction=half",
+            "data.test_fraction=1.5",
+            "optim.batch_size=0",
+            "optim.batch_size=null",
+            "optim.optimizer.lr=high",
+            "optim.label_smoothing=-0.1",
+            "features.decode_threads=0",
+            "features.batch_frames=0",
+            "seed=abc",
+            "seed=-1",
+            "callbacks.early_stopping.patience=soon",
+        ],
+    )
+    def test_values_of_the_wrong_kind_are_refused_before_any_work(
+        self, train: Callable[..., Outcome], colour_folder: Path, override: str
+    ) -> None:
+        key, _, value = override.partition("=")
+        given = {"null": "None"}.get(value, value)
+        refused(train(f"data.root={colour_folder}", override), f"{key} is ", given, "accepted: ")
+        assert not Path("run/splits.csv").exists()
+
+    def test_fractions_that_leave_nothing_to_train_on(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        refused(
+            train(f"data.root={colour_folder}", "data.val_fraction=0.5", "data.test_fraction=0.5"),
+            *("data.val_fraction=0.5", "data.test_fraction=0.5", "below 1"),
+        )
+
+    def test_the_settings_that_are_checked_exist(self) -> None:
+        shown = activity("train", "data=csv", "--cfg", "job")
+        config = OmegaConf.create(shown.out)
+        for key in settings.KINDS:
+            parent, _, name = key.rpartition(".")
+            assert name in (OmegaConf.select(config, parent) if parent else config), key
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+    def test_a_gpu_that_is_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "trainer=gpu"), "no GPU", "trainer=cpu")
+
+    def test_modalities(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")
+
+
+class TestEncoders:
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [
+            ("torchvision/resnet5", "torchvision/resnet50"),
+            ("resnet50", "torchvision/resnet50"),
+            ("timm/mobilenetv4_conv_smal", "timm/mobilenetv4_conv_small"),
+            ("efficientnet_lite", "efficientnet_lite0"),
+        ],
+    )
+    def test_a_mistyped_name_gets_the_nearest(
+        self, train: Callable[..., Outcome], colour_folder: Path, name: str, nearest: str
+    ) -> None:
+        refused(
+            train(f"data.root={colour_folder}", GROUP_PATTERN, f"encoder.name={name}"), name.split("/")[-1], nearest
+        )
+
+    @pytest.mark.parametrize("encoder", ["resnet18", "mobilenetv4_conv_small"])
+    def test_pretrained_weights_without_a_network(
+        self, train: Callable[..., Outcome], colour_folder: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_network(*_: object, **__: object) -> NoReturn:
+            raise urllib.error.URLError("no network")
+
+        monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+        monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", no_network)
+        monkeypatch.setenv("TORCH_HOME", os.fspath(Path.cwd()))
+        own = [override for override in TINY if not override.startswith("encoder.")]
+        outcome = activity(
+            *("train", "features.store=features", *own, "hydra.run.dir=run", f"encoder={encoder}"),
+            *(f"data.root={colour_folder}", GROUP_PATTERN),
+        )
+        refused(outcome, "could not be downloaded", "encoder.weights=FILE", "efficientnet_lite0")
+
+    def test_weights_that_are_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        refused(
+            train(f"data.root={colour_folder}", GROUP_PATTERN, "encoder.weights=mine.pth"),
+            *("'mine.pth'", "default, none"),
+        )
+
+
+class _Payload:
+    """Pickled code: unpickling makes a file in the working folder."""
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return os.mkdir, ("executed",)
+
+
+def _bad_model(kind: str, checkpoint: Path, exported: Path) -> Path:
+    path = Path("model.ckpt")
+    if kind.startswith("truncated"):
+        source = checkpoint if kind == "truncated checkpoint" else exported
+        path.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    elif kind == "pickled code":
+        with path.open("wb") as file:
+            pickle.dump(_Payload(), file)
+    elif kind == "pickled code in an archive":
+        torch.save({"state_dict": {}, "recognizer": _Payload()}, path)
+    elif kind == "of another program":
+        torch.save({"state_dict": {"weight": torch.zeros(3)}, "epoch": 3}, path)
+    elif kind == "text":
+        path.write_text("this is no model")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        assert kind == "missing"
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("truncated checkpoint", "truncated export", "pickled code", "pickled code in an archive"),
+        *("of another program", "text", "empty", "folder", "missing"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["predict", "inspect", "export"])
+def test_model_files(kind: str, verb: str, checkpoint: Path, exported: Path, colour_folder: Path) -> None:
+    path = _bad_model(kind, checkpoint, exported)
+    further = {"predict": [colour_folder / "red" / "actor0.mp4"], "inspect": [], "export": ["out.ts"]}[verb]
+    refused(activity(verb, path, *further), path, "activity train", "activity export")
+    assert not Path("executed").exists()
+    assert not Path("out.ts").exists()
+
+
+class TestFoldersThatCannotBeWritten:
+    # Below a regular file no folder can be made, not even by root.
+    def test_the_run(self, colour_folder: Path, store: str) -> None:
+        Path("taken").touch()
+        outcome = activity("train", store, *TINY, f"data.root={colour_folder}", "hydra.run.dir=taken/run")
+        refused(outcome, "taken")
+
+    def test_the_feature_store(self, colour_folder: Path) -> None:
+        Path("taken").touch()
+        outcome = activity(
+            *("train", *TINY, f"data.root={colour_folder}", GROUP_PATTERN),
+            *("features.store=taken/features", "hydra.run.dir=run"),
+        )
+        refused(outcome, "taken")
+
+    def test_a_resumed_run_whose_checkpoint_is_damaged(self, trained_run: Path) -> None:
+        run = Path("run").absolute()
+        shutil.copytree(trained_run, run)
+        cut_off(run / "checkpoints" / "last.ckpt", 0.5)
+        outcome = activity("train", f"resume={run}", "trainer.max_epochs=9")
+        refused(outcome, run / "checkpoints" / "last.ckpt")

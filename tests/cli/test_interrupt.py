@@ -1,0 +1,88 @@
+"""Ctrl-C: exit code 130, no traceback, nothing lost, one line how to go on."""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from activity.features import extract
+from activity.video.reader import VideoReader
+from tests.cli.command import activity, start
+from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
+
+pytestmark = pytest.mark.slow
+
+
+def interrupt_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> tuple[int, str]:
+    """Send SIGINT once it is time; returns exit code and standard error."""
+    with process:
+        deadline = time.monotonic() + 90
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, errors
+
+
+def test_in_training_the_last_checkpoint_is_kept_and_one_line_says_how_to_resume(
+    tmp_path: Path, colour_folder: Path, store: str
+) -> None:
+    run = tmp_path / "my run"
+    last = run / "checkpoints" / "last.ckpt"
+    process = start(
+        *("train", store, *TINY, f"data.root={colour_folder}", GROUP_PATTERN, f'hydra.run.dir="{run}"'),
+        *("trainer.max_epochs=100000", "callbacks.early_stopping=null"),
+        cwd=tmp_path,
+    )
+    code, errors = interrupt_when(process, last.exists)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    (line,) = [line for line in errors.splitlines() if "resume=" in line]
+    reached = torch.load(last, weights_only=True)["epoch"]
+    command = shlex.split(line.partition("Go on with: ")[2])
+    assert command[:2] == ["activity", "train"]
+    resumed = activity(*command[1:], f"trainer.max_epochs={reached + 3}")
+    assert resumed.code == 0, resumed.err
+    assert torch.load(last, weights_only=True)["epoch"] == reached + 2
+    assert (run / "test_metrics.json").is_file()
+
+
+def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_colour_folder(tmp_path / "videos", actors=3, frames=4)
+    long = write_colour_video(root / "red" / "actor2.mp4", "red", frames=8000)
+    features = tmp_path / "features"
+
+    def entries() -> list[Path]:
+        return list(features.rglob("*.safetensors"))
+
+    arguments = ["train", *TINY, f"data.root={root}", f"features.store={features}", "sampling.sample_fps=25"]
+    code, errors = interrupt_when(
+        start(*arguments, "hydra.run.dir=run", "features.decode_threads=1", cwd=tmp_path), lambda: len(entries()) == 5
+    )
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().endswith("activity train: interrupted")
+    assert len(entries()) == 5
+    assert not [path for path in features.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+
+    opened = []
+
+    class RecordingReader(VideoReader):
+        def __init__(self, source: str | os.PathLike[str]) -> None:
+            opened.append(Path(source))
+            super().__init__(source)
+
+    monkeypatch.setattr(extract, "VideoReader", RecordingReader)
+    write_colour_video(long, "red", frames=4, seed=7)
+    outcome = activity(*arguments, f"hydra.run.dir={tmp_path / 'again'}")
+    assert outcome.code == 0, outcome.err
+    assert opened == [long]
