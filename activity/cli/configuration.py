@@ -145,12 +145,17 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     given = [argument for argument in arguments if re.match(r"resume=(?!null$|$)", argument)]
     if not given:
         return list(arguments)
-    path = Path(given[-1].removeprefix("resume=").strip("'\"")).absolute()
+    path = Path(re.sub(r"""^(['"])(.*)\1$""", r"\2", given[-1].removeprefix("resume="))).absolute()
     folder = path.parents[1] if path.suffix == ".ckpt" else path
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise UsageError(f"{folder} has no checkpoints/last.ckpt to go on from. Give a run's folder or its last.ckpt.")
     kept = [argument for argument in saved_overrides(folder) if not argument.startswith("resume=")]
     others = [argument for argument in arguments if argument not in given]
-    quoted = [f'{key}="{value}"' for key, value in (("resume", folder), ("hydra.run.dir", folder))]
-    quoted.append(f'data.splits="{folder / "splits.csv"}"')
+    paths = {"resume": folder, "hydra.run.dir": folder, "data.splits": folder / "splits.csv"}
+    quoted = [f"{key}={_quoted(str(value))}" for key, value in paths.items()]
     return [*kept, *quoted, *others]  # all overrides in a row: Hydra takes none behind a flag
+
+
+def _quoted(text: str) -> str:
+    """A value as Hydra's grammar takes it, whatever is in it."""
+    return '"' + text.replace('"', '\\"') + '"'

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def train(config: DictConfig) -> int:
     except SystemExit as error:  # how Lightning ends on Ctrl-C
         last = folder / "checkpoints" / "last.ckpt"
         if last.exists():
-            note(f"stopped; {last} is kept. Go on with: activity train resume={folder}")
+            note(f"stopped; {last} is kept. Go on with: activity train {shlex.quote(f'resume={folder}')}")
         raise KeyboardInterrupt from error
     _report(fitted, manifest, folder)
     return _say_failures(failed, len(manifest.clips))

@@ -108,7 +108,9 @@ def draw_frames(room: Image, camera: Camera, joints: dict[str, Floats], build: B
     margin = (np.array(room.shape[1::-1]) - camera.size) / 2
     for index, shake in enumerate(camera.shake):
         moved = np.column_stack([shake[:, :2], shake[:, 2] - shake[:, :2] @ margin])
-        frame = cv2.warpAffine(room, moved, camera.size, borderMode=cv2.BORDER_REPLICATE)
+        frame: Image = np.asarray(
+            cv2.warpAffine(room, moved, camera.size, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
+        )
         shade.paint(frame, index)
         for layer in layers:
             for shape in sorted(layer, key=lambda shape: shape.depth[index]):  # the nearest last
@@ -229,7 +231,7 @@ def _cap(middle: Floats, opening: float) -> Floats:
     rim = np.cos(opening) * middle[:, None] + np.sin(opening) * rim
     flat = rim[..., :2] * [1, -1]
     hidden = rim[..., 2:] < 0  # what lies behind is moved to the outline of the ball
-    return np.where(hidden, flat / np.linalg.norm(flat, axis=-1, keepdims=True), flat)
+    return np.asarray(np.where(hidden, flat / np.linalg.norm(flat, axis=-1, keepdims=True), flat))
 
 
 def _block(camera: Camera, cuboid: Cuboid, centres: Floats | None = None) -> Shape:
@@ -283,8 +285,8 @@ class _Shade:
         for (start, end), width in zip(ends, self.widths, strict=True):
             cv2.line(mask, start, end, _SHADOW, width, cv2.LINE_8, SUBPIXEL_BITS)
         top = 2 * max(0, int(np.argmax(mask.min(axis=1) < 255) - 3 * self.blur))  # no shadow above this row
-        mask = cv2.resize(cv2.GaussianBlur(mask[top // 2 :], (0, 0), self.blur), (self.size[0], self.size[1] - top))
-        cv2.multiply(frame[top:], cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), frame[top:], 1 / 255)
+        soft = cv2.resize(cv2.GaussianBlur(mask[top // 2 :], (0, 0), self.blur), (self.size[0], self.size[1] - top))
+        cv2.multiply(frame[top:], cv2.cvtColor(soft, cv2.COLOR_GRAY2RGB), frame[top:], 1 / 255)
 
 
 def _times(colour: Colour, brightness: float) -> Colour:
@@ -294,4 +296,4 @@ def _times(colour: Colour, brightness: float) -> Colour:
 
 def _fixed(pixels: NDArray[np.floating]) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point coordinates."""
-    return np.rint(pixels * 2**SUBPIXEL_BITS).astype(np.int32)
+    return np.asarray(np.rint(pixels * 2**SUBPIXEL_BITS), dtype=np.int32)

@@ -61,14 +61,14 @@ def _window(rng: np.random.Generator, wall: Image, left: int, unit: float) -> No
     top = round(rng.uniform(0.08, 0.25) * len(wall))
     bar = max(2, round(3 * unit))
     frame = random_colour(rng, saturation=(0.0, 0.3), value=(0.6, 1.0))
-    sky = np.array(random_colour(rng, saturation=(0.05, 0.35), value=(0.75, 1.0)))
+    sky = random_colour(rng, saturation=(0.05, 0.35), value=(0.75, 1.0))
     _box(wall, (left, top), (width, height), frame)
     for column in (0, 1):
         for row in (0, 1):
             pane = (width - 3 * bar) // 2, (height - 3 * bar) // 2
             corner = left + bar + column * (pane[0] + bar), top + bar + row * (pane[1] + bar)
             _box(wall, corner, pane, _shade(sky, 1.0 - 0.06 * row))
-    _box(wall, (left - bar, top + height), (width + 2 * bar, bar), _shade(np.array(frame), 0.85))
+    _box(wall, (left - bar, top + height), (width + 2 * bar, bar), _shade(frame, 0.85))
 
 
 def _cabinet(rng: np.random.Generator, wall: Image, left: int, unit: float) -> None:
@@ -129,7 +129,7 @@ def _lamplight(rng: np.random.Generator, room: Image, floor_line: int) -> Image:
     light = 1.1 - rng.uniform(0.35, 0.7) * away
     light *= 1 - 0.12 * np.exp(-np.abs(np.arange(height)[:, None] - floor_line) / (0.04 * height))
     grain = cv2.GaussianBlur(rng.normal(0, 3, (height, width)), (0, 0), 0.8)
-    return np.clip(room * light[..., None] + grain[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(room * light[..., None] + grain[..., None], 0, 255), dtype=np.uint8)
 
 
 def _box(surface: Image, corner: tuple[int, int], size: tuple[int, int], colour: Colour) -> None:

@@ -133,22 +133,23 @@ def _in_order(held: list[_Item | VideoEnd], features: Tensor) -> Iterator[Featur
 @torch.inference_mode()
 def _encode_batch(encode: Encode, batch: list[_Item], motion: bool, device: torch.device) -> Tensor:
     """Features `(len(batch), D)`; frames of one size go to the encoder together."""
+    if not batch:
+        return torch.empty(0, 0)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for row, item in enumerate(batch):
-        # A video may change its size midway; what moved between two sizes cannot be said.
         by_size.setdefault(item.pixels.shape, []).append(row)
-    parts = [torch.empty(0)]
+    parts: list[Tensor] = []
     order: list[int] = []
     for own in by_size.values():
         frames = _stack([batch[row].pixels for row in own], device)
         previous = _stack([_same_size(batch[row]) for row in own], device) if motion else None
         parts.append(encode(frames.unsqueeze(1), previous)[:, 0].float().cpu())
         order += own
-    features = torch.cat(parts[1:]) if order else parts[0]
-    return features[torch.argsort(torch.tensor(order, dtype=torch.int64))] if order else features
+    return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
 
 def _same_size(item: _Item) -> np.ndarray:
+    """The previous frame; a video may change its size midway, and what moved between two sizes cannot be said."""
     return item.previous if item.previous.shape == item.pixels.shape else item.pixels
 
 

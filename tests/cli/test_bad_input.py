@@ -100,22 +100,14 @@ class TestClips:
         self, train: Callable[..., Outcome], tmp_path: Path
     ) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=6)
-        (root / "red" / "actor6.mp4").touch()
-        (root / "blue" / "actor6.mp4").write_text("this is no video")
-        # Cut behind the index, MP4 says what is missing; without the index nothing of it can be read.
-        write_colour_video(root / "blue" / "actor7.mp4", "blue", frames=40)
-        cut_off(root / "blue" / "actor7.mp4", 0.5)
+        bad = [root / "blue" / "actor0 cut.mp4", root / "blue" / "actor1 text.mp4", root / "red" / "actor2 empty.mp4"]
+        cut_off(write_colour_video(bad[0], "blue", frames=40), 0.5)  # an MP4 without its index, which comes last
+        bad[1].write_text("this is no video")
+        bad[2].touch()
         outcome = train("data.root=videos", GROUP_PATTERN)
         assert outcome.code == 1, outcome.err
         *named, summary = outcome.messages
-        assert sorted(
-            name for message in named for name in ("red/actor6", "blue/actor6", "blue/actor7") if name in message
-        ) == [
-            "blue/actor6",
-            "blue/actor7",
-            "red/actor6",
-        ]
-        assert len(named) == 3
+        assert [str(path) in message for path, message in zip(bad, sorted(named), strict=True)] == [True] * 3
         assert "3 of 15 clips could not be read; the rest was used" in summary
         assert Path("run/checkpoints/best.ckpt").is_file()
         assert Path("run/test_metrics.json").is_file()
@@ -213,9 +205,8 @@ class TestCsv:
         csv_file(*lines, "partly.mp4,red,0.5,9,train", "wholly.mp4,red,5,9,train")
         outcome = train("data=csv", "data.csv=clips.csv")
         assert outcome.code == 1, outcome.err
-        assert [line for line in outcome.err.splitlines() if "partly.mp4" in line] == [
-            "warning: partly.mp4: the span ends at 9 s but the video at 1.00 s; what there is was used. Correct the span."
-        ]
+        (warning,) = [line for line in outcome.err.splitlines() if "partly.mp4" in line]
+        assert warning.startswith("warning: partly.mp4: the span ends at 9 s but the video at 1.00 s")
         named, summary = outcome.messages
         assert "wholly.mp4: the span 5 s to 9 s begins after the video ends (1.00 s)" in named
         assert "1 of 8 clips" in summary
@@ -286,9 +277,13 @@ class TestOverrides:
     def test_the_settings_that_are_checked_exist(self) -> None:
         shown = activity("train", "data=csv", "--cfg", "job")
         config = OmegaConf.create(shown.out)
+        known = OmegaConf.to_container(config)
         for key in settings.KINDS:
-            parent, _, name = key.rpartition(".")
-            assert name in (OmegaConf.select(config, parent) if parent else config), key
+            node = known
+            for name in key.split("."):
+                assert isinstance(node, dict)
+                assert name in node, key
+                node = node[name]
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
     def test_a_gpu_that_is_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:

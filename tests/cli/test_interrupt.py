@@ -65,16 +65,16 @@ def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeyp
         return list(features.rglob("*.safetensors"))
 
     arguments = ["train", *TINY, f"data.root={root}", f"features.store={features}", "sampling.sample_fps=25"]
-    code, errors = interrupt_when(
-        start(*arguments, "hydra.run.dir=run", "features.decode_threads=1", cwd=tmp_path), lambda: len(entries()) == 5
-    )
+    process = start(*arguments, "hydra.run.dir=run", "features.decode_threads=1", cwd=tmp_path)
+    code, errors = interrupt_when(process, lambda: bool(entries()))
     assert code == 130, errors
     assert "Traceback" not in errors
     assert errors.rstrip().endswith("activity train: interrupted")
-    assert len(entries()) == 5
+    done = len(entries())
+    assert 1 <= done <= 5
     assert not [path for path in features.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
 
-    opened = []
+    opened: list[Path] = []
 
     class RecordingReader(VideoReader):
         def __init__(self, source: str | os.PathLike[str]) -> None:
@@ -85,4 +85,5 @@ def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeyp
     write_colour_video(long, "red", frames=4, seed=7)
     outcome = activity(*arguments, f"hydra.run.dir={tmp_path / 'again'}")
     assert outcome.code == 0, outcome.err
-    assert opened == [long]
+    assert long in opened
+    assert len(opened) == len(set(opened)) == 6 - done

@@ -148,6 +148,22 @@ def test_a_checkpoint_with_a_damaged_index_ends_in_a_message(
         load_recognizer(path)
 
 
+class Misfit:
+    """A tensor that its own arguments do not make: what a damaged or hostile index may ask for."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __reduce__(self) -> Any:
+        return torch._utils._rebuild_tensor_v2, self.arguments
+
+
+@pytest.mark.parametrize("arguments", [(), ((), 0, (1,), (1,), False, {})])
+def test_a_checkpoint_that_asks_for_what_cannot_be_is_refused(path: Path, arguments: tuple[Any, ...]) -> None:
+    torch.save(Misfit(*arguments), path)
+    assert_refused(path, "is no model file, or not a whole one")
+
+
 # Code in a file
 
 

@@ -181,7 +181,14 @@ def test_scripted_equals_eager(variant: dict[str, Any] | None) -> None:
         torch.testing.assert_close(scripted(window, counts), head(window, counts), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", [lstm_head(FEATURES, readout="attention", num_layers=3), mean_pool_head(FEATURES)])
+@pytest.mark.parametrize(
+    "head",
+    [
+        lstm_head(FEATURES, readout="attention", num_layers=3, shortcut=False),
+        lstm_head(FEATURES, bidirectional=True, centered=False, hidden_size=4),
+        mean_pool_head(FEATURES),
+    ],
+)
 def test_a_description_makes_the_same_head_again(head: StackedLSTM | MeanPool) -> None:
     again = build_head(head.describe()).eval()
     again.load_state_dict(head.state_dict())

@@ -86,7 +86,7 @@ def test_everything_is_scriptable(kind: str) -> None:
 def test_a_description_and_the_weights_make_the_same_recognizer_again(kind: str) -> None:
     encoder = small_encoder("rgb", "motion")
     make_head = lstm_head if kind == "lstm" else mean_pool_head
-    recognizer = tiny_recognizer(encoder, make_head(encoder.feature_size))
+    recognizer = tiny_recognizer(encoder, make_head(encoder.feature_size), sample_fps=7.5, window_frames=6)
     description = recognizer.describe()
     assert json.loads(json.dumps(description)) == description  # plain Python
     again: Recognizer = rebuild_recognizer(description)

@@ -1,0 +1,217 @@
+"""Training on numbers that stand for features: no video is read, nothing is encoded."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+
+from activity.features.store import FeatureStore
+from activity.formats import load_recognizer
+from activity.models.encoder import FrameEncoder, create_encoder
+from activity.models.head import StackedLSTM
+from activity.models.recognizer import Recognizer
+from activity.training.datamodule import FeatureDataModule
+from activity.training.fit import FittedHead, TrainingSettings, fit_head
+from activity.training.module import RecognizerModule
+from tests.training.stored import stored_clip
+
+NAMES = ["rise", "fall"]
+WINDOW = 4
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings(r"ignore:.*module\(s\) in eval mode.*"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated.*"),
+]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrameEncoder:
+    torch.manual_seed(0)
+    return create_encoder(name="timm/test_efficientnet.r160_in1k", weights="none", modalities=["rgb"])
+
+
+def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
+    torch.manual_seed(seed)
+    head = StackedLSTM(
+        feature_size=encoder.feature_size,
+        num_classes=2,
+        hidden_size=8,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=False,
+        readout="mean",
+        centered=True,
+        shortcut=True,
+    )
+    return Recognizer(encoder=encoder, head=head, class_names=NAMES, sample_fps=10.0, window_frames=WINDOW)
+
+
+def data(folder: Path, size: int, *, swap_val_labels: bool = False) -> FeatureDataModule:
+    """Features that rise or fall in time; one mean for both, so that only their order tells the class."""
+    store = FeatureStore(folder / "features")
+    generator = torch.Generator().manual_seed(0)
+    clips = {}
+    for split, count in (("train", 8), ("val", 4), ("test", 6)):
+        clips[split] = []
+        for number in range(count):
+            label = NAMES[number % 2]
+            slope = torch.linspace(-1, 1, 9)[:, None] * (1 if label == "rise" else -1)
+            features = slope * torch.ones(size).cumsum(0).sin() + 0.05 * torch.randn(9, size, generator=generator)
+            if swap_val_labels and split == "val":
+                label = NAMES[1 - number % 2]
+            clips[split].append(stored_clip(store, f"{split}{number}.mp4", label, features))
+    return FeatureDataModule(store, clips, NAMES, window_frames=WINDOW, batch_size=4, balance="none", steps_per_epoch=4)
+
+
+def settings(learning_rate: float = 0.02) -> TrainingSettings:
+    optimizer = partial(torch.optim.AdamW, lr=learning_rate)
+    return TrainingSettings(make_optimizer=optimizer, warmup_fraction=0.1, label_smoothing=0.0)
+
+
+def make_trainer(folder: Path, *, epochs: int, patience: int | None = None) -> Trainer:
+    checkpoint = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor="val/loss", save_last=True, enable_version_counter=False
+    )
+    stopping = [] if patience is None else [EarlyStopping("val/loss", patience=patience)]
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=[checkpoint, *stopping],
+        logger=CSVLogger(folder / "logs", name="", version=""),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def fit(
+    folder: Path,
+    encoder: FrameEncoder,
+    *,
+    epochs: int = 3,
+    seed: int = 0,
+    patience: int | None = None,
+    learning_rate: float = 0.02,
+    swap_val_labels: bool = False,
+    resume: bool = False,
+) -> FittedHead:
+    seed_everything(seed, verbose=False)
+    return fit_head(
+        recognizer(encoder, seed=seed),
+        data(folder, encoder.feature_size, swap_val_labels=swap_val_labels),
+        settings(learning_rate),
+        make_trainer=lambda own: make_trainer(own, epochs=epochs, patience=patience),
+        folder=folder,
+        resume=resume,
+    )
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    header, *rows = (line.split(",") for line in (folder / "logs" / "metrics.csv").read_text().splitlines())
+    column = header.index(name)
+    return [float(row[column]) for row in rows if row[column]]
+
+
+def read(folder: Path, name: str) -> dict[str, object]:
+    content: dict[str, object] = torch.load(folder / "checkpoints" / name, weights_only=True)
+    return content
+
+
+def test_learns_what_only_the_order_in_time_tells(tmp_path: Path, encoder: FrameEncoder) -> None:
+    fitted = fit(tmp_path, encoder, epochs=8)
+    assert fitted.metrics is not None
+    assert fitted.metrics.accuracy == 1.0
+    assert fitted.metrics.clips == 6
+    losses = logged(tmp_path, "train/loss")
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_best_is_the_epoch_with_the_lowest_validation_loss(tmp_path: Path, encoder: FrameEncoder) -> None:
+    # With the validation labels swapped, the loss rises as training goes on: the first epoch is the best.
+    fitted = fit(tmp_path, encoder, epochs=4, swap_val_labels=True)
+    losses = logged(tmp_path, "val/loss")
+    assert min(losses) == losses[0]
+    assert (read(tmp_path, "best.ckpt")["epoch"], read(tmp_path, "last.ckpt")["epoch"]) == (0, 3)
+    assert fitted.checkpoint == tmp_path / "checkpoints" / "best.ckpt"
+
+
+def test_early_stopping_stops(tmp_path: Path, encoder: FrameEncoder) -> None:
+    fit(tmp_path, encoder, epochs=30, patience=2, swap_val_labels=True)
+    assert len(logged(tmp_path, "val/loss")) == 3
+
+
+def test_what_is_measured_is_what_is_in_the_file(tmp_path: Path, encoder: FrameEncoder) -> None:
+    fitted = fit(tmp_path, encoder, epochs=4, swap_val_labels=True)
+    loaded = load_recognizer(fitted.checkpoint)
+    module = data(tmp_path, encoder.feature_size)
+    (batch,) = module.test_dataloader()  # type: ignore[misc]
+    scores = loaded.classify(batch.features, batch.lengths).softmax(dim=1)
+    own = [scores[batch.clips == clip].mean(dim=0).argmax() for clip in range(len(batch.labels))]
+    right = [int(one) == int(label) for one, label in zip(own, batch.labels, strict=True)]
+    assert fitted.metrics is not None
+    assert fitted.metrics.accuracy == pytest.approx(sum(right) / len(right))
+
+
+def test_the_encoder_is_in_the_checkpoint_and_not_trained(tmp_path: Path, encoder: FrameEncoder) -> None:
+    before = encoder.weights_hash()
+    fitted = fit(tmp_path, encoder, epochs=2)
+    loaded = load_recognizer(fitted.checkpoint)
+    assert loaded.encoder.weights_hash() == before == encoder.weights_hash()  # type: ignore[attr-defined]
+
+
+def test_resume_goes_on_with_epoch_step_and_rate(tmp_path: Path, encoder: FrameEncoder) -> None:
+    fit(tmp_path, encoder, epochs=2)
+    assert read(tmp_path, "last.ckpt")["global_step"] == 8
+    fit(tmp_path, encoder, epochs=5, resume=True)
+    last = read(tmp_path, "last.ckpt")
+    assert (last["epoch"], last["global_step"]) == (4, 20)
+    assert len(logged(tmp_path, "val/loss")) == 3  # only what came after
+
+
+def test_the_rate_rises_then_falls_to_zero(tmp_path: Path, encoder: FrameEncoder) -> None:
+    fit(tmp_path, encoder, epochs=5)
+    last = read(tmp_path, "last.ckpt")
+    (state,) = last["lr_schedulers"]  # type: ignore[attr-defined]
+    assert state["last_epoch"] == 20  # steps, not epochs
+    assert state["_last_lr"][0] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_schedule_by_hand() -> None:
+    from activity.training.module import _warmup_then_cosine
+
+    factors = [_warmup_then_cosine(step, 20, 0.2) for step in range(21)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert factors[4] == 1.0
+    assert factors[12] == pytest.approx(0.5)
+    assert factors[20] == pytest.approx(0.0)
+    assert all(later <= earlier for earlier, later in zip(factors[4:], factors[5:], strict=False))
+
+
+def test_a_clips_scores_are_the_mean_over_its_windows(
+    tmp_path: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaders = data(tmp_path, encoder.feature_size)
+    (batch,) = loaders.test_dataloader()  # type: ignore[misc]
+    module = RecognizerModule(
+        recognizer(encoder),
+        make_optimizer=partial(torch.optim.AdamW, lr=0.1),
+        warmup_fraction=0.1,
+        label_smoothing=0.0,
+        class_weights=torch.ones(2),
+    ).eval()
+    seen = {}
+    monkeypatch.setattr(
+        "activity.training.module.clip_metrics", lambda scores, labels, names: seen.update(scores=scores, labels=labels)
+    )
+    with torch.no_grad():
+        module.test_step(batch, 0)
+        module.on_test_epoch_end()
+        of_windows = module.recognizer.classify(batch.features, batch.lengths).softmax(dim=1)
+    assert len(of_windows) == 6 * 4  # nine features, windows of four every two and one at the end
+    assert torch.allclose(seen["scores"], of_windows.view(6, 4, 2).mean(dim=1), atol=1e-6)
+    assert torch.equal(seen["labels"], batch.labels)
