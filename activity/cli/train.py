@@ -146,19 +146,21 @@ def _fresh_recognizer(config: DictConfig, part: str, encoder: FrameEncoder, mani
 
 
 def _trainer(config: DictConfig, folder: Path, *, has_validation: bool) -> Trainer:
-    callbacks = dict(config.callbacks)
+    callbacks = {name: callback for name, callback in config.callbacks.items() if callback}
     without_validation = {}
-    if has_validation:
-        checkpoint = instantiate(callbacks.pop("checkpoint"), dirpath=folder / "checkpoints")
-    else:  # nothing to choose the best epoch by, nor to stop early by: the last one stands
-        callbacks.pop("early_stopping", None)
-        checkpoint = instantiate(callbacks.pop("checkpoint"), dirpath=folder / "checkpoints", monitor=None)
+    if not has_validation:  # nothing to choose the best epoch by, nor to stop early by: the last one stands
+        callbacks = {name: callback for name, callback in callbacks.items() if name not in ("best", "early_stopping")}
         without_validation = {"limit_val_batches": 0}
+    checkpoints = [
+        instantiate(callbacks.pop(name), dirpath=folder / "checkpoints")
+        for name in ("best", "last")
+        if name in callbacks
+    ]
     loggers = [instantiate(logger, save_dir=folder / "logs") for logger in config.logger.values() if logger]
-    others = [instantiate(callback) for callback in callbacks.values() if callback]
+    others = [instantiate(callback) for callback in callbacks.values()]
     trainer: Trainer = instantiate(
         config.trainer,
-        callbacks=[checkpoint, *others],
+        callbacks=[*checkpoints, *others],
         logger=loggers,
         default_root_dir=folder,
         **without_validation,

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from activity.data.clips import DataError
 from activity.data.drawing import Camera, Image, draw_frames
 from activity.data.figure import Build, Floats, Movements, Pose, Props, skeleton
 from activity.data.room import draw_room
@@ -29,6 +30,7 @@ FRAMES_PER_SECOND = 20
 # second, which takes every 5th, 4th or 2nd frame, takes the same frames from both twins.
 CLIP_FRAMES = 41
 PICTURE_SIZE = (320, 240)  # width, height
+JPEG_QUALITY = 85
 MARKER = ".demo.json"
 
 _TWINS = dict(ORDER_PAIRS)
@@ -36,10 +38,10 @@ _TWIN_OF = {backwards: forwards for forwards, backwards in ORDER_PAIRS}
 
 
 def render_demo(root: Path, *, actors: int, takes: int, seed: int) -> None:
-    """Write root/<activity>/<actor>_<activity>_<take>.mp4 for every activity, actor and take.
+    """Write root/<activity>/<actor>_<activity>_<take>.avi for every activity, actor and take.
 
     Does nothing where the same films are there already; replaces the films of other parameters or of an
-    interrupted call. Raises ValueError where root is not empty and no earlier call has written to it.
+    interrupted call. Raises DataError where root is not empty and no earlier call has written to it.
     """
     wanted = {"actors": actors, "takes": takes, "seed": seed}
     if not _start_afresh(root, wanted):
@@ -70,7 +72,7 @@ def _start_afresh(root: Path, wanted: dict[str, int]) -> bool:
         for path in _film_paths(root, found["actors"], found["takes"]):
             path.unlink(missing_ok=True)
     elif root.exists() and any(root.iterdir()):
-        raise ValueError(
+        raise DataError(
             f"{root} is not empty and holds no {MARKER}, so the demo films would mix with files of yours; "
             "give a new or empty folder"
         )
@@ -81,7 +83,7 @@ def _start_afresh(root: Path, wanted: dict[str, int]) -> bool:
 
 
 def _film_path(root: Path, activity: str, actor: int, take: int) -> Path:
-    return root / activity / f"actor{actor:02d}_{activity}_{take}.mp4"
+    return root / activity / f"actor{actor:02d}_{activity}_{take}.avi"
 
 
 def _film_paths(root: Path, actors: int, takes: int) -> Iterator[Path]:
@@ -92,13 +94,18 @@ def _film_paths(root: Path, actors: int, takes: int) -> Iterator[Path]:
 
 
 def write_film(path: Path, frames: Iterable[Image]) -> None:
-    """Write RGB frames (height, width, 3) as an MP4 file of FRAMES_PER_SECOND."""
+    """Write RGB frames (height, width, 3) as a Motion JPEG file (.avi) of FRAMES_PER_SECOND.
+
+    Each frame is compressed by itself: a codec that predicts frames from those before them would leave other traces
+    in a film than in its reversal, and single frames could tell the order after all.
+    """
     frames = iter(frames)
     first = next(frames)
-    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    codec = cv2.VideoWriter.fourcc(*"MJPG")
     writer = cv2.VideoWriter(str(path), codec, FRAMES_PER_SECOND, first.shape[1::-1])
+    writer.set(cv2.VIDEOWRITER_PROP_QUALITY, JPEG_QUALITY)
     if not writer.isOpened():
-        raise OSError(f"cannot write {path}: OpenCV could not open it for MPEG-4 video")
+        raise OSError(f"cannot write {path}: OpenCV could not open it for Motion JPEG")
     try:
         writer.write(cv2.cvtColor(first, cv2.COLOR_RGB2BGR))
         for frame in frames:

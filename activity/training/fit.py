@@ -1,5 +1,6 @@
 """Train a head on stored features, and measure it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,8 @@ def fit_head(
         read_checkpoint(last)  # Lightning's own words for a damaged file are no help
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     best = checkpoints / BEST
-    if not best.exists():  # without validation clips no epoch is better than another: the last stands
-        best = last
+    if not data.has_clips("val"):  # no epoch is better than another: the last stands
+        shutil.copyfile(last, best)
     return FittedHead(best, _test(best, data, settings, trainer))
 
 

@@ -186,6 +186,19 @@ def test_the_baseline_can_be_the_head_itself(tmp_path: Path, colour_folder: Path
     assert set(json.loads((tmp_path / "run/test_metrics.json").read_text())["heads"]) == {"mean_pool"}
 
 
+def test_last_is_the_last_epoch_even_where_it_is_not_the_best(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    # So high a rate that the validation loss jumps about.
+    run = tmp_path / "run"
+    outcome = train(
+        run, store, f"data.root={colour_folder}", GROUP_PATTERN, "trainer.max_epochs=6", "optim.optimizer.lr=3"
+    )
+    assert outcome.code == 0, outcome.err
+    losses = [float(row["val/loss"]) for row in rows(run / "logs" / "metrics.csv") if row["val/loss"]]
+    best, last = (torch.load(run / "checkpoints" / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    assert best["epoch"] == losses.index(min(losses)) < 5
+    assert last["epoch"] == 5
+
+
 class TestSeed:
     def weights_and_metrics(self, run: Path) -> tuple[dict[str, torch.Tensor], str]:
         checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)

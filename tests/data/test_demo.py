@@ -44,9 +44,9 @@ def snapshot(root):
 
 
 def test_every_activity_actor_and_take_is_one_film(demo):
-    films = sorted(path.relative_to(demo).as_posix() for path in demo.rglob("*.mp4"))
-    assert films == sorted(f"{a}/actor{n:02d}_{a}_0.mp4" for a in DEMO_ACTIVITIES for n in (0, 1))
-    frames, rate = read(demo / "wave" / "actor01_wave_0.mp4")
+    films = sorted(path.relative_to(demo).as_posix() for path in demo.rglob("*.avi"))
+    assert films == sorted(f"{a}/actor{n:02d}_{a}_0.avi" for a in DEMO_ACTIVITIES for n in (0, 1))
+    frames, rate = read(demo / "wave" / "actor01_wave_0.avi")
     assert frames.shape == (CLIP_FRAMES, PICTURE_SIZE[1], PICTURE_SIZE[0], 3)
     assert rate == FRAMES_PER_SECOND
 
@@ -62,13 +62,12 @@ def test_twins_are_reversals_before_compression(forwards, backwards):
 @pytest.mark.parametrize("sample_fps", [5, 10])
 def test_the_mean_of_sampled_frames_tells_nothing_of_the_order(demo, forwards, backwards, sample_fps):
     step = FRAMES_PER_SECOND // sample_fps
-    there, back = (read(demo / a / f"actor00_{a}_0.mp4")[0][::step].astype(float) for a in (forwards, backwards))
-    assert np.abs(there - back[::-1]).mean() < 1.5  # grey levels that compression leaves
-    assert np.abs(there.mean(axis=0) - back.mean(axis=0)).mean() < 0.7
+    there, back = (read(demo / a / f"actor00_{a}_0.avi")[0][::step] for a in (forwards, backwards))
+    assert np.array_equal(there, back[::-1])
 
 
 def test_films_show_what_render_clip_yields(demo):
-    frames, _ = read(demo / "jump" / "actor01_jump_0.mp4")
+    frames, _ = read(demo / "jump" / "actor01_jump_0.avi")
     error = np.abs(frames.astype(int) - clip("jump")).mean()
     assert error < 4.5  # grey levels that compression takes
     assert np.abs(frames[:-1].astype(int) - clip("jump")[1:]).mean() > error  # and not one frame late
@@ -137,7 +136,7 @@ def test_an_interrupted_rendering_is_not_taken_for_complete(tmp_path, monkeypatc
             render_demo(tmp_path, actors=1, takes=1, seed=0)
     assert json.loads((tmp_path / MARKER).read_text())["complete"] is False
     render_demo(tmp_path, actors=1, takes=1, seed=0)
-    assert len(list(tmp_path.rglob("*.mp4"))) == len(DEMO_ACTIVITIES)
+    assert len(list(tmp_path.rglob("*.avi"))) == len(DEMO_ACTIVITIES)
 
 
 def test_a_folder_with_files_of_the_user_is_refused_and_left_alone(tmp_path: Path):

@@ -229,6 +229,7 @@ def settled(read: Any) -> Any:
 
 @pytest.mark.parametrize("decode_threads", [1, 3])
 def test_decoding_runs_ahead_but_not_away(reader: type[FakeReader], decode_threads: int) -> None:
+    reader.ends_at = 500  # far away
     requests = [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(4)]
     results = run(brightness, requests, batch_frames=6, decode_threads=decode_threads)
     encoded = 0
