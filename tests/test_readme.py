@@ -1,0 +1,50 @@
+"""What the README says is run here, as it stands there."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from activity.cli.configuration import CONFIG_FOLDER
+from activity.formats.torchscript import export_torchscript
+from activity.video.reader import VideoReader
+from tests.recognizers import random_frames, tiny_encoder, tiny_recognizer
+from tests.videos import noise_frames, write_video
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.parametrize("fps", [10, 24, 30])
+def test_ten_lines_of_plain_torch_score_a_video_as_the_recognizer_does(tmp_path, monkeypatch, capsys, fps):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    recognizer = tiny_recognizer(tiny_encoder("rgb", "motion"))
+    write_video(tmp_path / "holiday.mp4", noise_frames(60), fps=fps)
+    export_torchscript(recognizer, tmp_path / "model.ts", [random_frames(1, 4)])
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        exec(compile(code, "README.md", "exec"), {})
+    with VideoReader("holiday.mp4") as reader:
+        shown = [torch.from_numpy(frame.pixels) for frame in reader.sampled_frames(recognizer.sample_fps)]
+    window = torch.stack(shown[: recognizer.window_frames]).permute(0, 3, 1, 2)[None]
+    with torch.inference_mode():
+        scores = recognizer(window).softmax(1)[0]
+    label, score = capsys.readouterr().out.rsplit(" ", 1)
+    assert label == recognizer.class_names[scores.argmax()]
+    assert float(score) == pytest.approx(scores.max().item(), abs=1e-5)
+
+
+def test_every_setting_it_names_exists():
+    text = README.read_text()
+    known = " ".join(path.read_text() for path in CONFIG_FOLDER.rglob("*.yaml"))
+    for key in set(re.findall(r"`?((?:data|head|optim|trainer|sampling|features|encoder)(?:\.\w+)+)=", text)):
+        assert re.search(rf"^\s*{key.rsplit('.', 1)[1]}:", known, re.MULTILINE), key
+    for group, choice in re.findall(r"\b(encoder|trainer|data)=(\w+)\b", text):
+        assert (CONFIG_FOLDER / group / f"{choice}.yaml").is_file(), f"{group}={choice}"
+
+
+def test_its_picture_is_there_and_small():
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(), re.DOTALL)
+    assert 10_000 < (README.parent / picture).stat().st_size < 300_000
