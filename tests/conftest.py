@@ -3,9 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.command import activity
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Numbers as small as those of tests take twice as long on two threads, which wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

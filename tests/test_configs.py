@@ -54,14 +54,11 @@ def test_the_folder_of_the_checkout_is_used() -> None:
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_each_choice_composes_and_resolves(group: str, choice: str) -> None:
+def test_each_choice_composes_and_what_it_names_takes_its_values_and_has_none_of_its_own(
+    group: str, choice: str
+) -> None:
     config = with_data(composed(f"{group}={choice}"))
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-
-
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_what_each_choice_names_takes_its_values_and_has_none_of_its_own(group: str, choice: str) -> None:
-    config = with_data(composed(f"{group}={choice}"))
     for key, node in targets(config):
         made_by = get_object(node["_target_"])
         parameters = inspect.signature(made_by).parameters

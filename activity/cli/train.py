@@ -35,7 +35,7 @@ StoredSplits = dict[str, list[StoredClip]]
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
-    _quiet_lightning()
+    _quiet_libraries()
     return run_with_configuration("train", resumed(arguments), train)
 
 
@@ -227,9 +227,10 @@ def _say_failures(failed: list[FailedClip], clips: int) -> int:
     return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
-def _quiet_lightning() -> None:
-    """Its notes on hardware and its advice to programmers are no use to whoever trains on a folder."""
+def _quiet_libraries() -> None:
+    """Notes on hardware, retries and advice to programmers are no use to whoever trains on a folder."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     for about in (
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists and is not empty.*",

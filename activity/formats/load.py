@@ -35,6 +35,10 @@ def _archive_names(path: Path) -> list[str]:
         raise ModelFileError(f"{path} is a folder, not a model file. {MAKE_ONE}")
     try:
         with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch reads members without a look at their checksums
+                raise ModelFileError(f"{path} is damaged (in {damaged}); copy or export it again.")
             return archive.namelist()
     except zipfile.BadZipFile as error:
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}). {MAKE_ONE}") from error

@@ -294,8 +294,11 @@ def _known_names() -> list[str]:
 
 def _nearest(given: str, known: list[str], prefix: str = "") -> str:
     # The part behind the slash counts for most: `resnet50` means `torchvision/resnet50`.
+    tail = given.rpartition("/")[2]
     by_tail = {name.rpartition("/")[2]: name for name in reversed(known)}
-    found = [by_tail[tail] for tail in difflib.get_close_matches(given.rpartition("/")[2], list(by_tail), n=3)]
+    found = [by_tail[near] for near in difflib.get_close_matches(tail, list(by_tail), n=3)]
+    if EMBEDDED_ENCODER in known and EMBEDDED_ENCODER.startswith(tail):
+        found = [EMBEDDED_ENCODER]
     nearest = f"Nearest: {', '.join(prefix + name for name in found)}. " if found else ""
     return f"{nearest}Accepted: {EMBEDDED_ENCODER}, torchvision/NAME of a classifier, timm/NAME of a model."
 

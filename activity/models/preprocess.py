@@ -12,8 +12,8 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 class Preprocess(nn.Module):
     """Resize the shorter side, crop the centre, scale to [0, 1] and normalise: torchvision's classification preset.
 
-    The arithmetic is that of `torchvision.transforms._presets.ImageClassification` on a uint8 tensor, without
-    torchvision, so that an exported file needs nothing but torch.
+    The steps of `torchvision.transforms._presets.ImageClassification`, computed on uint8 as torchvision's functions do
+    (and Pillow, with which the weights were trained), without torchvision: an exported file needs nothing but torch.
 
     Args:
         resize_size: length of the shorter side after resizing, pixels.

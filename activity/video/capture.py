@@ -162,6 +162,8 @@ def check_file(source: str) -> None:
         raise VideoError(source, "there is no such file", "check the path")
     if path.is_dir():
         raise VideoError(source, "it is a folder", "give one video file; find_videos lists those in a folder")
+    if not os.access(path, os.R_OK):
+        raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
     if path.is_file() and path.stat().st_size == 0:
         raise VideoError(source, "the file is empty (0 bytes)", "copy or download it again")
 

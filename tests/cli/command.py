@@ -52,7 +52,7 @@ def start(*arguments: object, cwd: Path, **options: object) -> subprocess.Popen[
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,  # type: ignore[call-overload]
     )

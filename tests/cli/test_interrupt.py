@@ -58,7 +58,7 @@ def test_in_training_the_last_checkpoint_is_kept_and_one_line_says_how_to_resume
 
 def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_colour_folder(tmp_path / "videos", actors=3, frames=4)
-    long = write_colour_video(root / "red" / "actor2.mp4", "red", frames=8000)
+    long = write_colour_video(root / "red" / "actor2.mp4", "red", frames=4000)
     features = tmp_path / "features"
 
     def entries() -> list[Path]:

@@ -94,4 +94,5 @@ def test_a_description_and_the_weights_make_the_same_recognizer_again(kind: str)
     frames = random_frames(1, 4)
     assert torch.equal(again(frames), recognizer(frames))
     assert again.describe() == description
+    assert (again.class_names, again.sample_fps, again.window_frames) == (CLASS_NAMES, 7.5, 6)
     assert not again.training
