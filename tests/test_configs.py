@@ -117,3 +117,10 @@ def test_a_wheel_holds_the_configurations_inside_the_package(tmp_path: Path) -> 
     assert {f"activity/conf/{path.as_posix()}" for path in FILES} <= names
     assert {"activity/py.typed", "activity/cli/main.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "conf/"))]
+
+
+def test_an_experiment_overrides_the_settings_of_train_yaml():
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("train", overrides=["experiment=demo", "data.root=x"])
+    assert (list(config.modalities), list(config.encoder.modalities)) == (["rgb"], ["rgb"])
+    assert (config.trainer.max_epochs, config.sampling.sample_fps) == (20, 5.0)

@@ -2,9 +2,9 @@
 
 import argparse
 import glob
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -39,15 +39,23 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for source in sources:
-        if Path(source).is_dir():
+        # os.path: pathlib's own tests raise for a name that is too long.
+        if os.path.isdir(source):  # noqa: PTH112
             # An empty folder stays as it is: reading it fails and says why.
             found += [str(path) for path in find_videos(source)] or [source]
-        elif not Path(source).exists() and glob.has_magic(source):
+        elif not os.path.exists(source) and glob.has_magic(source):  # noqa: PTH110
             # Path.glob takes no absolute pattern.
             found += sorted(glob.glob(source, recursive=True)) or [source]  # noqa: PTH207
         else:
             found.append(source)
     return found
+
+
+def positive_number(text: str) -> int:
+    """A whole number from 1 up, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:

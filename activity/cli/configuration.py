@@ -15,8 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, note
+from activity.cli.errors import message_of
 
+CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"  # what a run's folder says of how it was started
 _PACKAGE = Path(__file__).parents[1]
 # Beside the package in a checkout, inside it in an installed wheel.
 CONFIG_FOLDER = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -31,19 +33,21 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
         UsageError: for overrides that do not fit, with the nearest names that do.
         Exception: what the task raised.
     """
-    outcomes: list[int | BaseException] = []
+    outcomes: list[int | Exception] = []
 
     def guarded(config: DictConfig) -> None:
         # Hydra prints a message of its own for what a task raises; ours is raised after it, and only once.
         try:
             outcomes.append(task(config))
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
+        except Exception as error:  # noqa: BLE001 - raised below
             outcomes.append(error)
 
     _call_hydra(config_name, list(arguments), guarded)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
+    errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    for error in errors[1:]:  # of several runs (--multirun) more than one may fail
+        note(f"activity {config_name}: {message_of(error) or repr(error)}")
+    if errors:
+        raise errors[0]
     return max((outcome for outcome in outcomes if isinstance(outcome, int)), default=0)
 
 
@@ -126,13 +130,27 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(child, f"{prefix}{key}.")
 
 
+def save_run(config: DictConfig, folder: Path) -> None:
+    """Write down what a new run was started with: the whole configuration, and the overrides that led to it.
+
+    Raises:
+        UsageError: the folder holds a run already, which must not be mixed with another.
+    """
+    if (folder / "checkpoints").exists():
+        raise UsageError(
+            f"{folder} holds a run already. Go on with it by resume={folder}, or give another hydra.run.dir."
+        )
+    OmegaConf.save(config, folder / CONFIG, resolve=True)
+    OmegaConf.save(HydraConfig.get().overrides.task, folder / OVERRIDES)
+
+
 def saved_overrides(folder: Path) -> list[str]:
     """The overrides that the run in `folder` was started with.
 
     Raises:
         UsageError: it is the folder of no run.
     """
-    path = folder / ".hydra" / "overrides.yaml"
+    path = folder / OVERRIDES
     if not path.is_file():
         raise UsageError(
             f"{folder} is not the folder of a run: {path} is missing. Give a run's folder or its last.ckpt."
@@ -152,10 +170,10 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     kept = [argument for argument in saved_overrides(folder) if not argument.startswith("resume=")]
     others = [argument for argument in arguments if argument not in given]
     paths = {"resume": folder, "hydra.run.dir": folder, "data.splits": folder / "splits.csv"}
-    quoted = [f"{key}={_quoted(str(value))}" for key, value in paths.items()]
-    return [*kept, *quoted, *others]  # all overrides in a row: Hydra takes none behind a flag
+    own = [f"{key}={quoted(str(value))}" for key, value in paths.items()]
+    return [*kept, *own, *others]  # all overrides in a row: Hydra takes none behind a flag
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A value as Hydra's grammar takes it, whatever is in it."""
     return '"' + text.replace('"', '\\"') + '"'

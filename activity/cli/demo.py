@@ -3,13 +3,15 @@
 import argparse
 import json
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from activity.cli import export, predict, train
-from activity.cli.arguments import device_of
+from activity.cli.arguments import UsageError, device_of, positive_number
+from activity.cli.configuration import CONFIG, quoted
 from activity.cli.main import EXIT_OK
 from activity.data.demo import ORDER_PAIRS, render_demo
 from activity.data.layouts import read_clips
@@ -31,8 +33,11 @@ def main(arguments: Sequence[str]) -> int:
     videos, run = folder / "videos", folder / "run"
     _say(f"Rendering videos of {options.actors} figures into {videos} ...")
     render_demo(videos, actors=options.actors, takes=options.takes, seed=options.seed)
-    store = f"features.store={folder / 'features'}"
-    _verb("train", "experiment=demo", f"data.root={videos}", store, f"hydra.run.dir={run}", *options.override)
+    if (run / CONFIG).exists():  # of an earlier demo
+        shutil.rmtree(run)
+    paths = {"data.root": videos, "features.store": folder / "features", "hydra.run.dir": run}
+    overrides = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
+    _verb("train", "experiment=demo", *overrides, *options.override)
     _print_order_pairs(json.loads((run / train.METRICS).read_text()))
     checkpoint, exported = run / "checkpoints" / "best.ckpt", run / "model.ts"
     _verb("export", str(checkpoint), str(exported))
@@ -87,7 +92,8 @@ def _held_out_video(splits: Path, videos: Path) -> Path:
 def _verb(verb: str, *arguments: str) -> None:
     """Run a verb as its command line would, and show that line."""
     _say(f"\n$ {shlex.join(['activity', verb, *arguments])}")
-    VERBS[verb](arguments)
+    if code := VERBS[verb](arguments):
+        raise UsageError(f"activity {verb} ended with exit code {code}; what it said stands above.")
 
 
 def _say(message: str) -> None:
@@ -102,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("override", nargs="*", metavar="OVERRIDE", help="passed on to activity train")
     parser.add_argument("--folder", default="demo", help="where everything goes (default: demo)")
     parser.add_argument(
-        "--actors", type=int, default=40, help="figures, each with a build, clothes and room of its own"
+        "--actors", type=positive_number, default=40, help="figures, each with a build, clothes and room of its own"
     )
-    parser.add_argument("--takes", type=int, default=1, help="clips of each activity by each figure")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--takes", type=positive_number, default=1, help="clips of each activity by each figure")
+    parser.add_argument("--seed", type=positive_number, default=1)
     return parser

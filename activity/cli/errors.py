@@ -11,7 +11,7 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}. Give a path that can be read and written, on a disk with room."
-    return _hydra_message(error)
+    return _lightning_message(error) or _hydra_message(error)
 
 
 def show_warnings_on_stderr() -> None:
@@ -32,6 +32,14 @@ def _is_users(error: BaseException) -> bool:
     return isinstance(error, known)
 
 
+def _lightning_message(error: Exception) -> str | None:
+    if "lightning_fabric" not in sys.modules:
+        return None
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    return str(error) if isinstance(error, MisconfigurationException) else None
+
+
 def _hydra_message(error: Exception) -> str | None:
     if "hydra" not in sys.modules:
         return None
@@ -40,7 +48,9 @@ def _hydra_message(error: Exception) -> str | None:
 
     if isinstance(error, InstantiationException):
         cause = error.__cause__
-        return str(cause) if isinstance(cause, (ValueError, TypeError)) else None
+        if isinstance(cause, Exception) and (message := message_of(cause)):
+            return message
+        return str(cause) if isinstance(cause, ValueError | TypeError) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
         return str(error)
     return None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from activity.cli.arguments import add_model_argument, device_of, expand_sources, note
+from activity.cli.arguments import add_model_argument, device_of, expand_sources, note, positive_number
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
@@ -101,18 +101,14 @@ def _csv(cells: Sequence[object]) -> str:
 @contextmanager
 def _output(path: str | None) -> Iterator[TextIO]:
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Results are written as they come: those of an interrupted run are not lost.
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,9 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     add_model_argument(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
     parser.add_argument("--format", choices=list(LINES), default="table", help="default: table")
-    parser.add_argument("--top-k", type=_positive, default=1, metavar="K", help="the K best classes (default: 1)")
+    parser.add_argument("--top-k", type=positive_number, default=1, metavar="K", help="the K best classes (default: 1)")
     parser.add_argument("--output", metavar="FILE", help="write the results there, not to standard output")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
-    parser.add_argument("--batch-frames", type=_positive, default=16, metavar="N", help="frames encoded at once")
-    parser.add_argument("--decode-threads", type=_positive, default=2, metavar="N", help="videos decoded at once")
+    parser.add_argument("--batch-frames", type=positive_number, default=16, metavar="N", help="frames encoded at once")
+    parser.add_argument("--decode-threads", type=positive_number, default=2, metavar="N", help="videos decoded at once")
     return parser

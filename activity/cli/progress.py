@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -88,14 +89,15 @@ def extraction_progress() -> "Iterator[ExtractionProgress]":
 
 
 class ExtractionProgress:
-    """Shows `FillProgress` on a bar, and keeps the last."""
+    """Shows `FillProgress` on a bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("features", total=None, frames=0)
-        self.last: FillProgress | None = None
+        self._task: TaskID | None = None
 
     def __call__(self, state: FillProgress) -> None:
         """Move the bar."""
-        self.last = state
-        self._progress.update(self._task, completed=state.done, total=state.clips, frames=state.frames)
+        if self._task is None and state.done < state.clips:
+            self._task = self._progress.add_task("features", total=state.clips, frames=0)
+        if self._task is not None:
+            self._progress.update(self._task, completed=state.done, frames=state.frames)

@@ -70,6 +70,10 @@ KINDS: dict[str, _Kind] = {
     "optim.batch_size": _COUNT,
     "optim.steps_per_epoch": _COUNT,
     "trainer.max_epochs": _COUNT,
+    "trainer.precision": _one_of("32-true", "16-mixed", "bf16-mixed"),
+    "trainer.devices": _Kind(
+        "1: features are computed, and the head is trained, on one device", lambda value: value == 1
+    ),
     "callbacks.early_stopping.patience": _COUNT,
 }
 _ABSENT = object()

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from activity.evaluation.metrics import ClassMetrics, ClipMetrics
 
@@ -27,5 +28,5 @@ def _class_table(head: str, classes: tuple[ClassMetrics, ...]) -> Table:
         table.add_column(name, justify="right")
     for item in classes:
         numbers = (f"{value:.1%}" for value in (item.precision, item.recall, item.f1))
-        table.add_row(item.name, *numbers, str(item.support))
+        table.add_row(Text(item.name), *numbers, str(item.support))
     return table

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
 
 from activity.cli.arguments import UsageError, note
-from activity.cli.configuration import resumed, run_folder, run_with_configuration
+from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
 from activity.data.clips import DataError, Manifest
-from activity.data.splits import Splits, check_no_leak, read_splits, split_manifest, write_splits
+from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
 from activity.features.fill import FailedClip, StoredClip, fill_store
 from activity.features.store import FeatureStore
@@ -29,7 +29,7 @@ from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import FittedHead, TrainingSettings, fit_head
 
-METRICS, SPLITS, CONFIG = "test_metrics.json", "splits.csv", "config.yaml"
+METRICS, SPLITS = "test_metrics.json", "splits.csv"
 StoredSplits = dict[str, list[StoredClip]]
 
 
@@ -43,7 +43,8 @@ def train(config: DictConfig) -> int:
     """Train and test one configuration; returns the exit code."""
     check_settings(config)
     folder = run_folder()
-    OmegaConf.save(config, folder / CONFIG, resolve=True)
+    if config.resume is None:
+        save_run(config, folder)
     manifest: Manifest = instantiate(config.data.layout)
     splits = _splits(config, manifest)
     write_splits(splits, folder / SPLITS)
@@ -51,6 +52,7 @@ def train(config: DictConfig) -> int:
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
     encoder: FrameEncoder = instantiate(config.encoder)
+    _check_they_can_be_made(config, encoder, manifest, folder)
     clips, failed = _stored(config, encoder, splits)
     _check_classes_are_left(manifest, clips, failed)
     if config.resume is not None:
@@ -68,9 +70,7 @@ def train(config: DictConfig) -> int:
 
 def _splits(config: DictConfig, manifest: Manifest) -> Splits:
     if config.data.splits is not None:
-        splits = read_splits(config.data.splits, manifest)
-        check_no_leak(splits)
-        return splits
+        return read_splits(config.data.splits, manifest)
     return split_manifest(
         manifest,
         val_fraction=config.data.val_fraction,
@@ -173,6 +173,15 @@ def _keep_log(folder: Path) -> None:
     log = folder / "metrics.csv"
     if log.exists():
         log.rename(folder / f"metrics_{len(list(folder.glob('metrics_*.csv'))) + 1}.csv")
+
+
+def _check_they_can_be_made(config: DictConfig, encoder: FrameEncoder, manifest: Manifest, folder: Path) -> None:
+    """Make what training will need, once before hours of extraction: a mistake in a setting is said now."""
+    _encoding_device(config)
+    for part in ("head", "baseline"):
+        recognizer = _fresh_recognizer(config, part, encoder, manifest)
+        instantiate(config.optim.optimizer)(recognizer.head.parameters())
+    _trainer(config, folder, has_validation=True)
 
 
 def _encoding_device(config: DictConfig) -> torch.device:

@@ -95,8 +95,8 @@ def extract_features(
 ) -> Iterator[FeatureChunk | VideoEnd]:
     """Encode the wanted sampled frames of videos, each once.
 
-    At most `2 * batch_frames` decoded frames wait at any time, whatever the length of the videos. Chunks of one video
-    come in order; those of different videos may interleave. Closing the iterator stops the threads.
+    At most `2 * batch_frames + decode_threads` decoded frames wait at any time, whatever the length of the videos.
+    Chunks of one video come in order; those of different videos may interleave. Closing the iterator stops the threads.
 
     Args:
         encode: as `Recognizer.encode`; on `device`.
@@ -138,6 +138,8 @@ def _encode_batch(encode: Encode, batch: list[_Item], motion: bool, device: torc
     by_size: dict[tuple[int, ...], list[int]] = {}
     for row, item in enumerate(batch):
         by_size.setdefault(item.pixels.shape, []).append(row)
+    # A GPU would round to TF32 by default, and the features differ from those that a CPU gives in deployment.
+    torch.backends.cudnn.allow_tf32 = False
     parts: list[Tensor] = []
     order: list[int] = []
     for own in by_size.values():
@@ -216,5 +218,9 @@ def _decode(video: int, request: VideoRequest, sample_fps: float) -> Iterator[_I
             duration_seconds = reader.duration_seconds
     except VideoError as error:
         yield VideoEnd(video, duration_seconds, error)
+        return
+    except OSError as error:  # removed meanwhile, or a network drive that is gone
+        reason = f"it cannot be read ({error.strerror or error})"
+        yield VideoEnd(video, duration_seconds, VideoError(str(request.path), reason, "check the path"))
         return
     yield VideoEnd(video, duration_seconds)

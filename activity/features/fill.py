@@ -127,7 +127,7 @@ def _keys(
         keys[clip.key] = FeatureKey(
             content=digest,
             span=(span.start, -1 if clip.end_seconds is None else span.stop),
-            sample_fps=sample_fps,
+            sample_fps=float(sample_fps),
             encoder=description,
             weights=weights,
         )

@@ -16,6 +16,7 @@ from activity.files import write_atomically
 
 # Part of every key. Raise it when the same key would name other numbers: a changed sampling rule, say.
 STORE_VERSION = 1
+ARITHMETIC = "float32"  # what the encoder computes in
 
 
 class StoreWarning(UserWarning):
@@ -42,7 +43,7 @@ class FeatureKey:
 
     def text(self) -> str:
         """The key as JSON: equal keys, equal text."""
-        return json.dumps({"version": STORE_VERSION, **self.__dict__}, sort_keys=True)
+        return json.dumps({"version": STORE_VERSION, "arithmetic": ARITHMETIC, **self.__dict__}, sort_keys=True)
 
 
 class FeatureStore:

@@ -43,6 +43,27 @@ def load_checkpoint(path: Path) -> Recognizer:
     return recognizer.eval()
 
 
+def check_continues(path: Path, recognizer: Recognizer) -> None:
+    """Check that training `recognizer` may go on from a checkpoint: same description, same encoder weights.
+
+    Raises:
+        ModelFileError: it may not; names what differs. Or as `load_checkpoint`.
+    """
+    checkpoint = read_checkpoint(path)
+    found, wanted = checkpoint[DESCRIPTION_KEY], recognizer.describe()
+    differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+    if not differing:
+        state = checkpoint["state_dict"]
+        own = recognizer.encoder.state_dict(prefix=f"{STATE_PREFIX}encoder.")
+        same = all(name in state and torch.equal(state[name].cpu(), tensor.cpu()) for name, tensor in own.items())
+        differing = [] if same else ["encoder weights"]
+    if differing:
+        raise ModelFileError(
+            f"{path} was trained with other settings ({', '.join(differing)}); training cannot go on from it. "
+            "Resume without changing them, or start a new run."
+        )
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The plain content of a checkpoint of ours; raises as `load_checkpoint`."""
     try:

@@ -1,6 +1,7 @@
 """From a path to a recognizer, whatever the format of the file."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -10,7 +11,10 @@ from activity.models.recognizer import LoadedRecognizer
 
 
 def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> LoadedRecognizer:
-    """Load a checkpoint or an exported file. The content decides, not the suffix; no code in a file is executed.
+    """Load a checkpoint or an exported file. The content decides, not the suffix.
+
+    No pickled code is executed, whatever the file holds. An exported file is a program in TorchScript all the same:
+    load only those you trust.
 
     Raises:
         ModelFileError: missing, truncated, of another program, of an unknown version, or holding pickled code.
@@ -38,7 +42,7 @@ def _archive_names(path: Path) -> list[str]:
             if damaged := archive.testzip():  # torch reads members without a look at their checksums
                 raise ModelFileError(f"{path} is damaged (in {damaged}); copy or export it again.")
             return archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}). {MAKE_ONE}") from error

@@ -73,7 +73,7 @@ class WindowScorer:
         self._recent = kept[-window_frames:].clone()  # a view would keep all of it
         self._num_features = after
 
-    def mean_scores(self) -> Tensor:
+    def finish(self) -> Tensor:
         """Scores `float64 (C,)` of the video that ends here.
 
         Raises:
@@ -134,7 +134,7 @@ def _finished(source: str, scorer: WindowScorer | None, end: VideoEnd) -> Predic
     if end.error is not None:
         return Failure(source, str(end.error))
     assert scorer is not None  # a video without an error has a first frame
-    scores = scorer.mean_scores()
+    scores = scorer.finish()
     return Prediction(
         source=source,
         scores=tuple(scores.tolist()),

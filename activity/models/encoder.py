@@ -209,6 +209,10 @@ def _timm_model(name: str, *, pretrained: bool) -> _Made:
     if config["interpolation"] not in INTERPOLATIONS:
         raise EncoderError(f"{name} resizes by {config['interpolation']!r}; accepted: {INTERPOLATIONS}.")
     crop_size = config["input_size"][-1]
+    if config.get("crop_mode", "center") != "center" or config["input_size"][-2] != crop_size:
+        raise EncoderError(
+            f"{name} was trained on pictures cut otherwise than a centred square; choose another encoder."
+        )
     preprocess = Preprocess(
         resize_size=math.floor(crop_size / config["crop_pct"]),
         crop_size=crop_size,

@@ -24,7 +24,8 @@ class StackedLSTM(nn.Module):
         num_layers: LSTM layers on top of each other.
         dropout: probability that an input of the LSTM, of a further layer or of the classifier is zeroed in training.
         bidirectional: also read the window from its end.
-        readout: "mean" over time, the "last" output (of each direction), or additive "attention" weights.
+        readout: "mean" over time, the "last" output (of each direction), or a mean weighted by "attention": the softmax
+            of a linear score.
         centered: the LSTM reads each feature's difference to the window's mean: what changes, not who or where it is.
         shortcut: let the classifier read the window's mean feature too.
 

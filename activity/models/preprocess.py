@@ -43,6 +43,9 @@ class Preprocess(nn.Module):
         self.resize_size = resize_size
         self.crop_size = crop_size
         self.interpolation = interpolation
+        # Beside the float32 buffers, with the digits they were given in.
+        self._given_mean = [float(value) for value in mean]
+        self._given_std = [float(value) for value in std]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -57,9 +60,8 @@ class Preprocess(nn.Module):
             "resize_size": self.resize_size,
             "crop_size": self.crop_size,
             "interpolation": self.interpolation,
-            # float32 buffers written back with the digits they were given in
-            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in self.std.flatten().tolist()],
+            "mean": self._given_mean,
+            "std": self._given_std,
         }
 
     def _resize(self, frames: Tensor) -> Tensor:

@@ -77,6 +77,8 @@ class Recognizer(nn.Module):
         """
         if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
             raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
+        if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
+            raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
         features: Tensor = self.encoder(frames, previous)
         return features
 
@@ -95,6 +97,12 @@ class Recognizer(nn.Module):
             raise ValueError(f"features are {features.shape}; accepted: (B, T, {self.head.feature_size}).")
         if lengths is None:
             lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
+        if (
+            lengths.shape != features.shape[:1]
+            or bool((lengths < 1).any())
+            or bool((lengths > features.shape[1]).any())
+        ):
+            raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {features.shape[1]}.")
         logits: Tensor = self.head(features, lengths)
         return logits
 

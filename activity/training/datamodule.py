@@ -89,7 +89,8 @@ class FeatureDataModule(LightningDataModule):
         # Reading a window is a tenth of a millisecond: worker processes would cost more than they bring.
         return DataLoader(
             self._datasets[split],
-            batch_size=self._batch_size,
+            # All windows of a clip stand in one batch, and clips may be long.
+            batch_size=self._batch_size if split == "train" else min(self._batch_size, 8),
             sampler=sampler,
             collate_fn=self._datasets[split].collate,
         )

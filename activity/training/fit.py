@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 
 from activity.evaluation.metrics import ClipMetrics
-from activity.formats.checkpoint import load_checkpoint, read_checkpoint
+from activity.formats.checkpoint import check_continues, load_checkpoint
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.module import OptimizerFactory, RecognizerModule
@@ -53,14 +53,14 @@ def fit_head(
         resume: go on from `checkpoints/last.ckpt`.
 
     Raises:
-        ModelFileError: the checkpoint to go on from is damaged.
+        ModelFileError: the checkpoint to go on from is damaged, or is of another recognizer.
     """
     trainer = make_trainer(folder)
     checkpoints = folder / "checkpoints"
     module = _module(recognizer, data, settings)
     last = checkpoints / LAST
     if resume:
-        read_checkpoint(last)  # Lightning's own words for a damaged file are no help
+        check_continues(last, recognizer)  # Lightning would load other weights, or say so in its own words
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     best = checkpoints / BEST
     if not data.has_clips("val"):  # no epoch is better than another: the last stands

@@ -17,6 +17,7 @@ from activity.formats.checkpoint import describe_into
 from activity.models.recognizer import Recognizer
 from activity.training.datasets import WindowBatch
 
+_WINDOWS_AT_ONCE = 256  # in validation: a long clip has many
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 
 
@@ -94,7 +95,8 @@ class RecognizerModule(LightningModule):
 
     def _clip_scores(self, batch: WindowBatch) -> Tensor:
         """Scores `(B, C)`: the mean over each clip's windows."""
-        scores: Tensor = self.recognizer.head(batch.features, batch.lengths).softmax(dim=1)
+        slices = zip(batch.features.split(_WINDOWS_AT_ONCE), batch.lengths.split(_WINDOWS_AT_ONCE), strict=True)
+        scores = torch.cat([self.recognizer.head(*part).softmax(dim=1) for part in slices])
         sums = scores.new_zeros(len(batch.labels), scores.shape[1]).index_add_(0, batch.clips, scores)
         return sums / torch.bincount(batch.clips, minlength=len(batch.labels)).unsqueeze(1)
 

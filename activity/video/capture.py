@@ -25,6 +25,7 @@ _TRIES_AT_END = 50
 # The declared length may be that of the sound, or come from a rounded rate: both are a little longer than
 # what is shown, and no damage.
 _SHORT_BY_SECONDS, _SHORT_BY_FRACTION = 1.0, 0.02
+_SHORT_BY_THIRD = 0.35  # of a clip so short that a second is much of it
 _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown property reads as 0
 # First bytes of a media file (MP4 has its own at byte 4): where FFmpeg finds no video in one, it holds none.
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"ID3", b"fLaC", b"0&\xb2u", b"\x00\x00\x01\xba")
@@ -84,7 +85,10 @@ class Capture:
 
     def retrieve(self) -> Pixels:
         """Return the grabbed frame, BGR ``uint8 (H, W, 3)``."""
-        done, bgr = self._cv.retrieve()
+        try:
+            done, bgr = self._cv.retrieve()
+        except cv2.error:  # a frame too large for the memory, say
+            done = False
         if not done:
             raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", _CONVERT)
         return bgr  # type: ignore[return-value]
@@ -141,7 +145,8 @@ class Capture:
             # down) is the file's size by the length that is shown.
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
         missing = min(declared, shown) - self.duration_seconds
-        return declared if missing > max(_SHORT_BY_SECONDS, _SHORT_BY_FRACTION * declared) else 0.0
+        allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
+        return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
 
 
 @functools.cache
@@ -157,11 +162,15 @@ def _silence_decoder_logs() -> None:
 
 def check_file(source: str) -> None:
     """Raise VideoError where there is no such file, or nothing in it."""
+    try:
+        source.encode()
+    except UnicodeEncodeError:  # OpenCV ends the whole process on such a name
+        raise VideoError(ascii(source), "its name is not valid UTF-8", "rename it") from None
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise VideoError(source, "there is no such file", "check the path")
     if path.is_dir():
-        raise VideoError(source, "it is a folder", "give one video file; find_videos lists those in a folder")
+        raise VideoError(source, "it is a folder", "give a video file, or a folder with videos in it")
     if not os.access(path, os.R_OK):
         raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
     if path.is_file() and path.stat().st_size == 0:

@@ -137,7 +137,9 @@ class VideoReader:
             forecast.failed = True
             with self._capture() as second:
                 while second.frames < held.number:
-                    second.grab()
+                    if not second.grab():
+                        reason = "its frames differ from one reading to the next"
+                        raise VideoError(self.source, reason, "copy or export it again")
                 held.bgr = second.retrieve()
         pixels = _rgb(held.bgr)
         for index in shown:
@@ -152,7 +154,7 @@ def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
     if not Path(folder).is_dir():
         raise VideoError(os.fspath(folder), "there is no such folder", "give a folder that holds videos")
     found, visited = [], set()
-    for path, folders, files in os.walk(folder, followlinks=True):
+    for path, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
         visited.add(os.path.realpath(path))
         folders[:] = [
             name for name in folders if not name.startswith(".") and os.path.realpath(Path(path, name)) not in visited
@@ -163,6 +165,11 @@ def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
         ]
     return sorted(found)
+
+
+def _raise_unreadable(error: OSError) -> None:
+    reason = f"the folder cannot be read ({error.strerror})"
+    raise VideoError(str(error.filename), reason, "change its permissions, or take it out")
 
 
 @dataclass

@@ -73,7 +73,7 @@ def test_scores_do_not_depend_on_how_features_come(window_frames: int, pieces: l
     starts = window_starts(len(features), window_frames)
     with torch.inference_mode():
         each = [recognizer.classify(features[None, s : s + window_frames]).softmax(1)[0] for s in starts]
-    scores = scorer.mean_scores()
+    scores = scorer.finish()
     torch.testing.assert_close(scores, torch.stack(each).double().mean(0), rtol=0, atol=1e-6)
     assert scorer.windows == len(starts)
 
@@ -90,7 +90,7 @@ def test_a_long_stream_keeps_no_more_than_a_window() -> None:
 
 def test_scores_without_features_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one sampled frame is needed"):
-        WindowScorer(tiny_recognizer(), CPU).mean_scores()
+        WindowScorer(tiny_recognizer(), CPU).finish()
 
 
 # Videos
