@@ -249,3 +249,53 @@ class TestResume:
         assert len(outcome.messages) == 1
         assert "last.ckpt" in outcome.messages[0]
         assert str(tmp_path) in outcome.messages[0]
+
+
+def test_a_run_folder_is_not_used_twice(trained_run: Path, colour_folder: Path, store: str) -> None:
+    before = (trained_run / "splits.csv").read_bytes(), (trained_run / "overrides.yaml").read_bytes()
+    outcome = train(trained_run, store, f"data.root={colour_folder}", GROUP_PATTERN, "seed=1")
+    assert outcome.code == 2
+    assert "holds a run already" in outcome.err
+    assert f"resume={trained_run}" in outcome.err
+    assert before == ((trained_run / "splits.csv").read_bytes(), (trained_run / "overrides.yaml").read_bytes())
+
+
+@pytest.mark.parametrize("changed", ["head.hidden_size=6", "sampling.sample_fps=4", "modalities=[motion]"])
+def test_a_resume_with_other_settings_is_refused(trained_run: Path, changed: str) -> None:
+    before = (trained_run / "overrides.yaml").read_bytes()
+    outcome = activity("train", f"resume={trained_run}", changed)
+    assert outcome.code == 2
+    assert "was trained with other settings" in outcome.err
+    assert (trained_run / "overrides.yaml").read_bytes() == before, "a refused resume must leave no trace"
+
+
+def test_a_whole_number_of_frames_a_second_names_the_same_features(
+    tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (f"data.root={colour_folder}", GROUP_PATTERN)
+    assert train(tmp_path / "one", store, *settings, "sampling.sample_fps=5.0").code == 0
+    monkeypatch.setattr(extract, "VideoReader", refuse_to_decode)
+    assert train(tmp_path / "two", store, *settings, "sampling.sample_fps=5").code == 0
+
+
+@pytest.mark.parametrize("mistake", ["optim.optimizer.lr=1e9999", "trainer.precision=foo", "trainer.accelerator=foo"])
+def test_a_mistake_is_said_before_anything_is_decoded(
+    tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    monkeypatch.setattr(extract, "VideoReader", refuse_to_decode)
+    outcome = train(tmp_path / "run", f"features.store={tmp_path / 'empty'}", f"data.root={colour_folder}", mistake)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+
+
+def test_class_names_are_printed_as_they_are(tmp_path: Path, store: str) -> None:
+    table = ["path,label"]
+    for label, colour in (("[red]", "red"), ("x[/y]", "blue")):
+        for number in range(5):
+            write_colour_video(tmp_path / f"{colour}{number}.mp4", colour)
+            table.append(f"{colour}{number}.mp4,{label}")
+    (tmp_path / "clips.csv").write_text("\n".join(table))
+    outcome = train(tmp_path / "run", store, "data=csv", f"data.csv={tmp_path / 'clips.csv'}")
+    assert outcome.code == 0, outcome.err
+    assert "[red]" in outcome.out
+    assert "x[/y]" in outcome.out

@@ -96,3 +96,19 @@ def test_a_description_and_the_weights_make_the_same_recognizer_again(kind: str)
     assert again.describe() == description
     assert (again.class_names, again.sample_fps, again.window_frames) == (CLASS_NAMES, 7.5, 6)
     assert not again.training
+
+
+def test_a_previous_frame_of_another_kind_is_refused() -> None:
+    recognizer = tiny_recognizer(tiny_encoder("rgb", "motion"))
+    frames = random_frames(2, 3)
+    for previous in (frames[:, 0].float(), frames[:, 0, :, :-1], frames[:1, 0]):
+        with pytest.raises(ValueError, match="previous is"):
+            recognizer.encode(frames, previous)
+
+
+@pytest.mark.parametrize("lengths", [[0, 4], [5, 4], [4], [[4, 4]]])
+def test_lengths_that_no_window_has_are_refused(lengths: list[int]) -> None:
+    recognizer = tiny_recognizer()
+    features = recognizer.encode(random_frames(2, 4))
+    with pytest.raises(ValueError, match="lengths are"):
+        recognizer.classify(features, torch.tensor(lengths))

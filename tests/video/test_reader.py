@@ -448,3 +448,21 @@ class TestNames:
 
     def test_suffixes_are_lower_case(self) -> None:
         assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in VIDEO_SUFFIXES)
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_not_given_to_opencv(tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.avi")
+    write_video(tmp_path / "good.avi", index_frames(5)).rename(name)
+    with pytest.raises(VideoError, match=r"not valid UTF-8.*rename"):
+        VideoReader(name)
+
+
+def test_a_name_that_is_too_long_is_a_missing_file(tmp_path):
+    with pytest.raises(VideoError, match="no such file"):
+        VideoReader(tmp_path / ("x" * 300 + ".mp4"))
+
+
+def test_a_short_clip_that_lost_its_second_half_warns(tmp_path):
+    path = cut_off(write_video(tmp_path / "short.avi", noise_frames(36), fps=20), 0.5)
+    with pytest.warns(VideoWarning, match="its frames end at"):
+        assert 10 < len(list(VideoReader(path))) < 26
