@@ -36,9 +36,14 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     """Files as given, the videos of folders (at any depth), and those that a pattern matches.
 
     What names nothing stays, to be reported as a source that failed.
+
+    Raises:
+        UsageError: for an empty name.
     """
     found: list[str] = []
     for source in sources:
+        if not source:
+            raise UsageError("SOURCE is empty (an unset variable?). Give video files, folders or patterns.")
         # os.path: pathlib's own tests raise for a name that is too long.
         if os.path.isdir(source):  # noqa: PTH112
             # An empty folder stays as it is: reading it fails and says why.

@@ -4,13 +4,14 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from activity.cli.arguments import add_model_argument, device_of, expand_sources, note, positive_number
+from activity.cli.arguments import UsageError, add_model_argument, device_of, expand_sources, note, positive_number
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     line = LINES[options.format]
     failures = 0
     sources = expand_sources(options.source)
+    _check_output(options.output, [options.model, *sources])
     results = predict_videos(
         recognizer,
         sources,
@@ -96,6 +98,15 @@ def _csv(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
+
+
+def _check_output(path: str | None, inputs: Sequence[str]) -> None:
+    """Refuse to write over what is to be read."""
+    if path is None or not Path(path).exists():
+        return
+    for name in inputs:
+        if os.path.exists(name) and Path(path).samefile(name):  # noqa: PTH110 - the name may be too long for pathlib
+            raise UsageError(f"--output {path} is one of the files to be read; give the name of another file.")
 
 
 @contextmanager

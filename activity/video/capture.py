@@ -170,7 +170,7 @@ def check_file(source: str) -> None:
     if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise VideoError(source, "there is no such file", "check the path")
     if path.is_dir():
-        raise VideoError(source, "it is a folder", "give a video file, or a folder with videos in it")
+        raise VideoError(source, "it is a folder, and there is no video in it to be read here", "name a video file")
     if not os.access(path, os.R_OK):
         raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
     if path.is_file() and path.stat().st_size == 0:

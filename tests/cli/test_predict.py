@@ -171,3 +171,24 @@ def test_a_reader_that_has_enough_gets_no_traceback(exported: Path, red_video: P
             process.stdout.close()  # as `| head -0` does
             errors = process.stderr.read()
         assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_output_over_a_source_is_refused_and_the_source_kept(
+    tmp_path: Path, checkpoint: Path, red_video: Path, link: bool
+) -> None:
+    source = tmp_path / "mine.mp4"
+    source.write_bytes(red_video.read_bytes())
+    output = tmp_path / "link.mp4" if link else source
+    if link:
+        output.symlink_to(source)
+    outcome = activity("predict", checkpoint, tmp_path, "--output", output)
+    assert outcome.code == 2
+    assert "one of the files to be read" in outcome.err
+    assert source.read_bytes() == red_video.read_bytes()
+
+
+def test_an_empty_name_is_wrong_use(checkpoint: Path) -> None:
+    outcome = activity("predict", checkpoint, "")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "SOURCE is empty" in outcome.err
