@@ -40,7 +40,7 @@ def default_config() -> DictConfig:
     return config
 
 
-def refused(outcome: Outcome, *parts: object) -> None:
+def assert_refused(outcome: Outcome, *parts: object) -> None:
     """One message, exit code 2, no traceback; each part is in the message."""
     assert outcome.code == 2, outcome
     assert len(outcome.messages) == 1, outcome.err
@@ -59,49 +59,49 @@ def csv_file(*lines: str, name: str = "clips.csv") -> Path:
 
 class TestFolders:
     def test_missing(self, train: Callable[..., Outcome]) -> None:
-        refused(train("data.root=nowhere"), "nowhere", "no folder", "data.root")
+        assert_refused(train("data.root=nowhere"), "nowhere", "no folder", "data.root")
 
     def test_empty(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        refused(train("data.root=empty"), "empty", "no videos", "one folder a class")
+        assert_refused(train("data.root=empty"), "empty", "no videos", "one folder a class")
 
     def test_videos_but_no_class_folders(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         for name in ("a.mp4", "b.mp4"):
             write_colour_video(tmp_path / "flat" / name, "red", frames=2)
-        refused(train("data.root=flat"), "flat", "2 videos in no class folder", "one folder a class")
+        assert_refused(train("data.root=flat"), "flat", "2 videos in no class folder", "one folder a class")
 
     def test_one_class(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         write_colour_folder(tmp_path / "one", labels=["red"], actors=3, frames=2)
-        refused(train("data.root=one"), "one class, 'red'", "Add clips of another class")
+        assert_refused(train("data.root=one"), "one class, 'red'", "Add clips of another class")
 
     def test_a_class_with_fewer_clips_than_splits(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "few", actors=4, frames=2)
         for actor in (2, 3):
             (root / "red" / f"actor{actor}.mp4").unlink()
-        refused(train("data.root=few"), "red (2 clips in 2 groups)", "3 splits", "data.val_fraction=0")
+        assert_refused(train("data.root=few"), "red (2 clips in 2 groups)", "3 splits", "data.val_fraction=0")
 
     def test_a_class_with_fewer_groups_than_splits(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         write_colour_folder(tmp_path / "few", actors=6, frames=2)
         pattern = "data.group_pattern='actor(?P<group>[01])|(?P<other>.)'"
-        refused(train("data.root=few", pattern), "group", "data.group_pattern")
-        refused(train("data.root=few", r"data.group_pattern='(?P<group>actor)\d'"), "1 groups", "3 splits")
+        assert_refused(train("data.root=few", pattern), "group", "data.group_pattern")
+        assert_refused(train("data.root=few", r"data.group_pattern='(?P<group>actor)\d'"), "1 groups", "3 splits")
 
     def test_a_file_in_place_of_the_folder(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         (tmp_path / "file.txt").touch()
-        refused(train("data.root=file.txt"), "file.txt", "not a folder")
+        assert_refused(train("data.root=file.txt"), "file.txt", "not a folder")
 
     def test_a_name_that_is_a_number(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         (tmp_path / "2024").mkdir()
-        refused(train("data.root=2024"), "data.root is 2024", "./NUMBER")
-        refused(train("data.root=./2024"), "no videos")  # so it was found
+        assert_refused(train("data.root=2024"), "data.root is 2024", "./NUMBER")
+        assert_refused(train("data.root=./2024"), "no videos")  # so it was found
 
     def test_none_given(self, train: Callable[..., Outcome]) -> None:
-        refused(train(), "data.root is not given", "activity train data.root=FOLDER")
-        refused(train("data=csv"), "data.csv is not given", "data.csv=FILE")
+        assert_refused(train(), "data.root is not given", "activity train data.root=FOLDER")
+        assert_refused(train("data=csv"), "data.csv is not given", "data.csv=FILE")
 
     @pytest.mark.parametrize("pattern", ["'(?P<group>['", "'actor'", "'(?P<group>nobody)'"])
     def test_a_bad_regular_expression(self, train: Callable[..., Outcome], colour_folder: Path, pattern: str) -> None:
-        refused(train(f"data.root={colour_folder}", f"data.group_pattern={pattern}"), pattern.strip("'"))
+        assert_refused(train(f"data.root={colour_folder}", f"data.group_pattern={pattern}"), pattern.strip("'"))
 
 
 class TestClips:
@@ -194,10 +194,10 @@ class TestCsv:
     )
     def test_rows_and_columns(self, train: Callable[..., Outcome], lines: list[str], parts: list[str]) -> None:
         csv_file(*lines)
-        refused(train("data=csv", "data.csv=clips.csv"), "clips.csv", *parts)
+        assert_refused(train("data=csv", "data.csv=clips.csv"), "clips.csv", *parts)
 
     def test_missing(self, train: Callable[..., Outcome]) -> None:
-        refused(train("data=csv", "data.csv=nowhere.csv"), "nowhere.csv")
+        assert_refused(train("data=csv", "data.csv=nowhere.csv"), "nowhere.csv")
 
     def test_spans_beyond_the_end(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         lines = ["path,label,start,end,split"]
@@ -235,7 +235,7 @@ class TestOverrides:
     def test_mistyped_names_get_the_nearest(
         self, train: Callable[..., Outcome], override: str, parts: list[str]
     ) -> None:
-        refused(train(override), *parts)
+        assert_refused(train(override), *parts)
 
     @pytest.mark.parametrize(
         "override", ["trainer.max_epochs=abc", "sampling.sample_fps=0", "head.readout=foo", "optim.batch_size=null"]
@@ -244,7 +244,7 @@ class TestOverrides:
         self, train: Callable[..., Outcome], colour_folder: Path, override: str
     ) -> None:
         key, _, value = override.partition("=")
-        refused(
+        assert_refused(
             train(f"data.root={colour_folder}", override),
             f"{key} is ",
             {"null": "None"}.get(value, value),
@@ -294,7 +294,7 @@ class TestOverrides:
         settings.check_settings(config)
 
     def test_fractions_that_leave_nothing_to_train_on(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
-        refused(
+        assert_refused(
             train(f"data.root={colour_folder}", "data.val_fraction=0.5", "data.test_fraction=0.5"),
             *("data.val_fraction=0.5", "data.test_fraction=0.5", "below 1"),
         )
@@ -312,10 +312,10 @@ class TestOverrides:
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
     def test_a_gpu_that_is_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
-        refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "trainer=gpu"), "no GPU", "trainer=cpu")
+        assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "trainer=gpu"), "no GPU", "trainer=cpu")
 
     def test_modalities(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
-        refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")
+        assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")
 
 
 class TestEncoders:
@@ -331,7 +331,7 @@ class TestEncoders:
     def test_a_mistyped_name_gets_the_nearest(
         self, train: Callable[..., Outcome], colour_folder: Path, name: str, nearest: str
     ) -> None:
-        refused(
+        assert_refused(
             train(f"data.root={colour_folder}", GROUP_PATTERN, f"encoder.name={name}"), name.split("/")[-1], nearest
         )
 
@@ -351,10 +351,10 @@ class TestEncoders:
             *("train", "features.store=features", *own, "hydra.run.dir=run", f"encoder={encoder}"),
             *(f"data.root={colour_folder}", GROUP_PATTERN),
         )
-        refused(outcome, "could not be downloaded", "encoder.weights=FILE", "efficientnet_lite0")
+        assert_refused(outcome, "could not be downloaded", "encoder.weights=FILE", "efficientnet_lite0")
 
     def test_weights_that_are_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
-        refused(
+        assert_refused(
             train(f"data.root={colour_folder}", GROUP_PATTERN, "encoder.weights=mine.pth"),
             *("'mine.pth'", "default, none"),
         )
@@ -401,7 +401,7 @@ def _bad_model(kind: str, checkpoint: Path, exported: Path) -> Path:
 def test_model_files(kind: str, verb: str, checkpoint: Path, exported: Path, colour_folder: Path) -> None:
     path = _bad_model(kind, checkpoint, exported)
     further = {"predict": [colour_folder / "red" / "actor0.mp4"], "inspect": [], "export": ["out.ts"]}[verb]
-    refused(activity(verb, path, *further), path, "activity train", "activity export")
+    assert_refused(activity(verb, path, *further), path, "activity train", "activity export")
     assert not Path("executed").exists()
     assert not Path("out.ts").exists()
 
@@ -411,7 +411,7 @@ class TestFoldersThatCannotBeWritten:
     def test_the_run(self, colour_folder: Path, store: str) -> None:
         Path("taken").touch()
         outcome = activity("train", store, *TINY, f"data.root={colour_folder}", "hydra.run.dir=taken/run")
-        refused(outcome, "taken")
+        assert_refused(outcome, "taken")
 
     def test_the_feature_store(self, colour_folder: Path) -> None:
         Path("taken").touch()
@@ -419,11 +419,11 @@ class TestFoldersThatCannotBeWritten:
             *("train", *TINY, f"data.root={colour_folder}", GROUP_PATTERN),
             *("features.store=taken/features", "hydra.run.dir=run"),
         )
-        refused(outcome, "taken")
+        assert_refused(outcome, "taken")
 
     def test_a_resumed_run_whose_checkpoint_is_damaged(self, trained_run: Path) -> None:
         run = Path("run").absolute()
         shutil.copytree(trained_run, run)
         cut_off(run / "checkpoints" / "last.ckpt", 0.5)
         outcome = activity("train", f"resume={run}", "trainer.max_epochs=9")
-        refused(outcome, run / "checkpoints" / "last.ckpt")
+        assert_refused(outcome, run / "checkpoints" / "last.ckpt")
