@@ -64,12 +64,12 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_explained(error, arguments)) from error
+        raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
         sys.argv = before
 
 
-def _explained(error: Exception, arguments: Sequence[str]) -> str:
+def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:
     """Hydra's message in one sentence, with the nearest valid name of what was given."""
     message = str(error).split("\n")[0].rstrip(".")
     keys = _known_keys()
@@ -89,19 +89,19 @@ def _explained(error: Exception, arguments: Sequence[str]) -> str:
             if isinstance(override.value(), str) and override.value() not in groups:
                 return _not_among(f"{key}={override.value()}", str(override.value()), groups)
         elif key not in keys and not key.startswith("hydra.") and not override.is_add():
-            return _not_among(key, key, keys, what="setting")
+            return _not_among(key, key, keys, all_of=f"activity {verb} --cfg job")
     if "missing" in message.lower() or isinstance(error, OmegaConfBaseException):
         return f"{message}. See activity train --cfg job for all settings."
     return message
 
 
-def _not_among(given: str, name: str, known: Sequence[str], what: str = "choice") -> str:
+def _not_among(given: str, name: str, known: Sequence[str], all_of: str | None = None) -> str:
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     tails = {key.rpartition(".")[2]: key for key in known}
     nearest = nearest or [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=3)]
     hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
-    accepted = f" Accepted: {', '.join(known)}." if what == "choice" else " All: activity train --cfg job."
-    return f"there is no {what} {given!r}.{hint}{accepted}"
+    what, accepted = ("setting", f"All: {all_of}") if all_of else ("choice", f"Accepted: {', '.join(known)}")
+    return f"there is no {what} {given!r}.{hint} {accepted}."
 
 
 def _choices(group: str) -> list[str]:

@@ -53,6 +53,7 @@ KINDS: dict[str, _Kind] = {
     "features.store": _TEXT,
     "features.batch_frames": _COUNT,
     "features.decode_threads": _COUNT,
+    "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
     "sampling.sample_fps": _ABOVE_0,
     "sampling.window_frames": _COUNT,
     "head.hidden_size": _COUNT,
@@ -79,7 +80,7 @@ KINDS: dict[str, _Kind] = {
 _ABSENT = object()
 
 
-def check_settings(config: DictConfig) -> None:
+def check_settings(verb: str, config: DictConfig) -> None:
     """Refuse settings that are not given, or whose value is of no use.
 
     Raises:
@@ -88,8 +89,8 @@ def check_settings(config: DictConfig) -> None:
     for key, kind in KINDS.items():
         if _is_missing(config, key):
             raise UsageError(
-                f"{key} is not given. Accepted: activity train data.root=FOLDER (one subfolder a class), or "
-                "activity train data=csv data.csv=FILE."
+                f"{key} is not given. Accepted: activity {verb} data.root=FOLDER (one subfolder a class), or "
+                f"activity {verb} data=csv data.csv=FILE."
             )
         value = OmegaConf.select(config, key, default=_ABSENT)  # absent: the chosen head or data has no such setting
         if value is not _ABSENT and not kind.accepts(value):

@@ -281,17 +281,17 @@ class TestOverrides:
         ],
     )
     def test_more_values_of_the_wrong_kind(self, default_config: DictConfig, key: str, value: object) -> None:
-        settings.check_settings(default_config)
+        settings.check_settings("train", default_config)
         config = default_config.copy()
         OmegaConf.update(config, key, value)
         with pytest.raises(UsageError, match=re.escape(f"{key} is {value!r}; accepted: ")):
-            settings.check_settings(config)
+            settings.check_settings("train", config)
 
     def test_what_a_choice_leaves_out_is_not_asked_for(self, default_config: DictConfig) -> None:
         config = default_config.copy()
         config.callbacks.early_stopping = None
         config.head = {"_target_": "activity.models.head.MeanPool", "dropout": 0}
-        settings.check_settings(config)
+        settings.check_settings("train", config)
 
     def test_fractions_that_leave_nothing_to_train_on(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
         assert_refused(

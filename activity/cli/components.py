@@ -1,0 +1,150 @@
+"""What a configuration names, made: features, heads, trainer. Shared by the verbs that take overrides."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+
+from activity.cli.arguments import UsageError, note
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.progress import extraction_progress
+from activity.data.clips import Clip, DataError, Manifest
+from activity.features.fill import FailedClip, StoredClip, fill_store
+from activity.features.store import FeatureStore
+from activity.models.encoder import FrameEncoder
+from activity.models.recognizer import Recognizer
+from activity.training.fit import BEST, LAST, TrainingSettings
+
+StoredSplits = dict[str, list[StoredClip]]
+
+
+def feature_store(config: DictConfig) -> FeatureStore:
+    """The store at `features.store`."""
+    return FeatureStore(Path(config.features.store))
+
+
+def encoding_device(config: DictConfig) -> torch.device:
+    """The device of `features.device`; where a head is trained, that is where Lightning trains it.
+
+    Raises:
+        UsageError: a GPU is asked for and there is none.
+    """
+    device = config.features.device
+    if device in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UsageError(
+            f"the device asked for is {device!r}, and torch finds no GPU here. Use trainer=auto (a GPU where there is "
+            "one) or trainer=cpu, for extraction alone features.device=auto or cpu, or install a torch with CUDA."
+        )
+    return torch.device("cuda" if torch.cuda.is_available() and device in ("auto", "gpu", "cuda") else "cpu")
+
+
+def stored_clips(
+    config: DictConfig, encoder: FrameEncoder, clips: Sequence[Clip]
+) -> tuple[list[StoredClip], list[FailedClip]]:
+    """The clips with their features in the store, computed where they were not there, and those that failed."""
+    device = encoding_device(config)
+    with extraction_progress() as progress:
+        return fill_store(
+            feature_store(config),
+            clips,
+            encoder,
+            sample_fps=config.sampling.sample_fps,
+            batch_frames=config.features.batch_frames,
+            decode_threads=config.features.decode_threads,
+            device=device,
+            on_progress=progress,
+        )
+
+
+def check_classes_are_left(verb: str, manifest: Manifest, left: Sequence[StoredClip], failed: list[FailedClip]) -> None:
+    """Raise a DataError where the clips that failed were all that a class had to train on."""
+    missing = sorted(set(manifest.class_names) - {item.clip.label for item in left})
+    if missing:
+        for item in failed:
+            note(f"activity {verb}: {item.error}")
+        raise DataError(
+            f"{len(failed)} of {len(manifest.clips)} clips could not be read, and of {', '.join(missing)} none is left "
+            "to train on. Replace the files named above, or take them out."
+        )
+
+
+def say_failures(verb: str, failed: list[FailedClip], clips: int) -> int:
+    """Name each clip that failed; the exit code that follows from them."""
+    for item in failed:
+        note(f"activity {verb}: {item.error}")
+    if failed:
+        note(f"activity {verb}: {len(failed)} of {clips} clips could not be read; the rest was used")
+    return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def warn_of_missing_groups(manifest: Manifest) -> None:
+    """Say that an honest figure needs groups, where the data set has none."""
+    if not manifest.groups_given:
+        note(
+            "warning: no groups are given, so each file counts as independent. If several files show the same person "
+            "or come from one recording, the test figure will be too good: set data.group_pattern or a group column."
+        )
+
+
+def fresh_recognizer(config: DictConfig, part: str, encoder: FrameEncoder, manifest: Manifest) -> Recognizer:
+    """A recognizer with an untrained head: that of the configuration's `part`, "head" or "baseline"."""
+    classes = list(manifest.class_names)
+    return Recognizer(
+        encoder=encoder,
+        head=instantiate(config[part], feature_size=encoder.feature_size, num_classes=len(classes)),
+        class_names=classes,
+        sample_fps=config.sampling.sample_fps,
+        window_frames=config.sampling.window_frames,
+    )
+
+
+def training_settings(config: DictConfig) -> TrainingSettings:
+    """How a head is trained."""
+    return TrainingSettings(
+        make_optimizer=instantiate(config.optim.optimizer),
+        warmup_fraction=config.optim.warmup_fraction,
+        label_smoothing=config.optim.label_smoothing,
+    )
+
+
+def make_trainer(config: DictConfig, folder: Path, *, has_validation: bool) -> Trainer:
+    """Lightning's trainer with the callbacks and loggers of the configuration, writing into `folder`."""
+    callbacks = {name: callback for name, callback in config.callbacks.items() if callback}
+    without_validation = {}
+    if not has_validation:  # nothing to choose the best epoch by, nor to stop early by: the last one stands
+        callbacks = {name: callback for name, callback in callbacks.items() if name not in ("best", "early_stopping")}
+        without_validation = {"limit_val_batches": 0}
+    checkpoints = [
+        instantiate(callbacks.pop(name), dirpath=folder / "checkpoints")
+        for name in (Path(BEST).stem, Path(LAST).stem)
+        if name in callbacks
+    ]
+    loggers = [instantiate(logger, save_dir=folder / "logs") for logger in config.logger.values() if logger]
+    others = [instantiate(callback) for callback in callbacks.values()]
+    trainer: Trainer = instantiate(
+        config.trainer,
+        callbacks=[*checkpoints, *others],
+        logger=loggers,
+        default_root_dir=folder,
+        **without_validation,
+    )
+    return trainer
+
+
+def quiet_libraries() -> None:
+    """Notes on hardware, retries and advice to programmers are no use to whoever trains on a folder."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    for about in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*Experiment logs directory.*exists and is not empty.*",
+        r".*module\(s\) in eval mode.*",  # the encoder, on purpose
+        ".*LeafSpec.*deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=about)
