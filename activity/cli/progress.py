@@ -1,6 +1,6 @@
 """Progress on standard error: one bar for extraction, one for a whole training run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,6 +70,22 @@ class TrainingProgress(Callback):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+@contextmanager
+def steps_progress(what: str, total: int) -> "Iterator[Callable[[], None]]":
+    """A bar over `total` equal steps; calls of what it gives move it by one."""
+    progress = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 @contextmanager

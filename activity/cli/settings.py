@@ -76,6 +76,14 @@ KINDS: dict[str, _Kind] = {
         "1: features are computed, and the head is trained, on one device", lambda value: value == 1
     ),
     "callbacks.early_stopping.patience": _COUNT,
+    "folds": _Kind(
+        "groups (leave one group out), or a number from 2 up",
+        lambda value: value == "groups" or (_is_whole(value) and value >= 2),  # type: ignore[operator]
+    ),
+    "processes": _Kind(
+        "auto, or a whole number from 1 up",
+        lambda value: value == "auto" or (_is_whole(value) and value >= 1),  # type: ignore[operator]
+    ),
 }
 _ABSENT = object()
 

@@ -4,7 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from activity.evaluation.crossval import CrossvalResult
 from activity.evaluation.metrics import ClassMetrics, ClipMetrics
+from activity.evaluation.statistics import Interval, PairedTest
 
 
 def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
@@ -19,6 +21,37 @@ def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
         overall.add_row(name, *(f"{value:.1%}" for value in metrics.summary().values()))
     console.print(overall)
     console.print(_class_table(main, heads[main].classes))
+
+
+def print_crossval(result: CrossvalResult) -> None:
+    """The heads side by side with their intervals, whether they differ, and the classes of the first."""
+    console = Console()
+    folds = len(set(result.folds))
+    overall = Table(title=f"{len(result.clips)} clips, each tested once, in {folds} folds", title_justify="left")
+    overall.add_column("head")
+    for name in ("accuracy", "mean class accuracy", "macro F1"):
+        overall.add_column(name, justify="right")
+    for name, intervals in result.intervals.items():
+        overall.add_row(name, *(_with_interval(interval) for interval in intervals.values()))
+    console.print(overall)
+    print("In brackets: 95 % bootstrap interval over clips.")
+    if result.comparison is not None:
+        print(_comparison(result.heads[0].name, result.heads[1].name, result.comparison))
+    main = result.heads[0].name
+    console.print(_class_table(main, result.metrics[main].classes))
+
+
+def _with_interval(interval: Interval) -> str:
+    return f"{interval.value:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def _comparison(head: str, other: str, test: PairedTest) -> str:
+    """What the paired test says, in a sentence."""
+    counts = f"{head} alone is right on {test.better}, {other} alone on {test.worse} clips"
+    if test.p_value < 0.05:
+        better = head if test.better > test.worse else other
+        return f"{counts}: {better} is better (exact McNemar test, p = {test.p_value:.2g})."
+    return f"{counts}: no difference that chance would not make (exact McNemar test, p = {test.p_value:.2g})."
 
 
 def _class_table(head: str, classes: tuple[ClassMetrics, ...]) -> Table:

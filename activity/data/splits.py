@@ -6,21 +6,15 @@ No group is ever on two sides: an actor or a source video seen in training makes
 from __future__ import annotations
 
 import csv
-import random
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, first_few
+from activity.data.distribution import distribute, joined_groups, overlaps
 from activity.data.layouts import read_clips
-
-# The search stops after about so many updates of a count: one to two seconds of plain Python.
-_SEARCH_UPDATES = 1_000_000
-_RESTARTS = 12
-# Outweighs any deviation from the wanted sizes: a class must stand in each split where the groups allow it.
-_ABSENT = 1e9
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ def check_no_leak(splits: Splits) -> None:
             f"{len(leaking)} groups are on more than one side of the split: {first_few(leaking)}. "
             "Move all clips of a group to one side, or correct the groups."
         )
-    pairs = [(clip.name, one, other) for clip, one, other in _overlaps(tagged) if one != other]
+    pairs = [(clip.name, one, other) for clip, one, other in overlaps(tagged) if one != other]
     if pairs:
         names = first_few([f"{name} ({one}, {other})" for name, one, other in pairs])
         raise DataError(
@@ -208,37 +202,15 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def _overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
-    """Pairs of overlapping spans of one file, as the later clip and both tags.
-
-    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
-    where a chain has two tags, some pair has.
-    """
-    previous: tuple[Clip, str] | None = None
-    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
-        _, start, end = clip.key
-        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
-            yield clip, previous[1], tag
-            if end <= previous[0].key[2]:
-                continue
-        previous = (clip, tag)
-
-
 def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: int) -> dict[str, list[Clip]]:
-    """Groups distributed over the splits with a fraction above 0."""
+    """Groups distributed over the splits with a fraction above 0, each class in each of them."""
     fractions = {name: fraction for name, fraction in fractions.items() if fraction > 0}
-    units = _units(clips)
+    units = joined_groups(clips)
     _check_enough_groups(units, list(fractions))
-    labels = sorted({clip.label for clip in clips})
-    search = _Search(units, labels, list(fractions.values()))
-    sides = search.best(random.Random(seed))
-    parts: dict[str, list[Clip]] = {name: [] for name in fractions}
-    for unit, side in zip(units, sides, strict=True):
-        parts[list(fractions)[side]] += unit
+    parts = distribute(clips, fractions, seed)
+    labels = {clip.label for clip in clips}
     absent = [
-        f"{label} ({name})"
-        for name, part in parts.items()
-        for label in sorted(set(labels) - {clip.label for clip in part})
+        f"{label} ({name})" for name, part in parts.items() for label in sorted(labels - {clip.label for clip in part})
     ]
     if absent:
         raise DataError(
@@ -246,27 +218,6 @@ def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: in
             f"missing would be {first_few(absent)}. {_way_out(list(fractions))}"
         )
     return parts
-
-
-def _units(clips: Sequence[Clip]) -> list[list[Clip]]:
-    """The clips of each group, sorted by group, so that the order of the clips does not matter.
-
-    Groups are joined where their spans of one video overlap, for these must not be separated either.
-    """
-    joined: dict[str, str] = {}
-
-    def first(group: str) -> str:
-        while group in joined:
-            group = joined[group]
-        return group
-
-    for _, one, other in _overlaps((clip, clip.group) for clip in clips):
-        if first(one) != first(other):
-            joined[first(other)] = first(one)
-    units: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        units[first(clip.group)].append(clip)
-    return [units[name] for name in sorted(units)]
 
 
 def _check_enough_groups(units: Sequence[Sequence[Clip]], names: Sequence[str]) -> None:
@@ -287,81 +238,3 @@ def _check_enough_groups(units: Sequence[Sequence[Clip]], names: Sequence[str]) 
 def _way_out(names: Sequence[str]) -> str:
     without = " or ".join(f"data.{name}_fraction=0" for name in names if name != "train")
     return f"Add clips of other groups, set {without}, choose other groups, or remove the class."
-
-
-class _Search:
-    """Random restarts of a greedy distribution, each improved by moving and swapping units.
-
-    Minimised are first the classes that are absent from a split, then Pearson's chi-squared between the
-    number of clips of each class (and of all classes together) in each split and the wanted number.
-    """
-
-    def __init__(self, units: Sequence[Sequence[Clip]], labels: Sequence[str], fractions: Sequence[float]) -> None:
-        column_of = {label: column for column, label in enumerate(labels)}
-        everything = len(labels)
-        # Column and number of clips of each class in a unit; the last column counts all clips.
-        self.units = [
-            [*sorted(Counter(column_of[clip.label] for clip in unit).items()), (everything, len(unit))]
-            for unit in units
-        ]
-        totals = [0] * (everything + 1)
-        for unit in self.units:
-            for column, number in unit:
-                totals[column] += number
-        self.wanted = [[fraction * total for total in totals] for fraction in fractions]
-
-    def best(self, random_state: random.Random) -> list[int]:
-        """For each unit the index of its split."""
-        updates = sum(map(len, self.units)) * len(self.wanted)
-        restarts = max(1, min(_RESTARTS, _SEARCH_UPDATES // (4 * updates)))
-        proposals = _SEARCH_UPDATES * len(self.units) // (6 * updates * restarts)
-        proposals = min(proposals, 40 * len(self.units) * len(self.wanted))
-        results = [self._attempt(random_state, proposals) for _ in range(restarts)]
-        return min(results, key=lambda result: result[0])[1]
-
-    def _attempt(self, random_state: random.Random, proposals: int) -> tuple[float, list[int]]:
-        self.counts = [[0] * len(wanted) for wanted in self.wanted]
-        splits = range(len(self.wanted))
-        sides = [0] * len(self.units)
-        # Large units first, roughly: small ones then even out what these leave.
-        size = {index: unit[-1][1] * (0.5 + random_state.random()) for index, unit in enumerate(self.units)}
-        for index in sorted(size, key=lambda index: -size[index]):
-            changes = [self._change(index, split, +1) for split in splits]
-            sides[index] = min(splits, key=changes.__getitem__)
-            for split in splits:
-                if split != sides[index]:
-                    self._change(index, split, -1)
-        for _ in range(proposals):
-            self._propose(random_state, sides)
-        columns = range(len(self.wanted[0]))
-        return sum(self._cost(s, c, self.counts[s][c]) for s in splits for c in columns), sides
-
-    def _propose(self, random_state: random.Random, sides: list[int]) -> None:
-        """Move a unit, or swap two, unless that makes it worse."""
-        index, other = random_state.randrange(len(sides)), random_state.randrange(len(sides))
-        if sides[index] != sides[other] and random_state.random() < 0.5:
-            moves = [(index, sides[other]), (other, sides[index])]
-        else:
-            moves = [(index, random_state.randrange(len(self.wanted)))]
-        back = [(moved, sides[moved]) for moved, _ in moves]
-        if sum(self._move(moved, split, sides) for moved, split in moves) > 0:
-            for moved, split in back:
-                self._move(moved, split, sides)
-
-    def _move(self, index: int, split: int, sides: list[int]) -> float:
-        change = self._change(index, sides[index], -1) + self._change(index, split, +1)
-        sides[index] = split
-        return change
-
-    def _change(self, index: int, split: int, sign: int) -> float:
-        """Count a unit into a split (+1) or out of it (-1). Returns the change of the cost."""
-        counts, change = self.counts[split], 0.0
-        for column, number in self.units[index]:
-            before = counts[column]
-            counts[column] = before + sign * number
-            change += self._cost(split, column, counts[column]) - self._cost(split, column, before)
-        return change
-
-    def _cost(self, split: int, column: int, count: int) -> float:
-        wanted = self.wanted[split][column]
-        return (count - wanted) ** 2 / wanted + (0 if count else _ABSENT)

@@ -32,7 +32,7 @@ class RecognizerModule(LightningModule):
         label_smoothing: as in Szegedy et al. 2016.
         class_weights: `(C,)`, of the training loss.
 
-    After `trainer.test`, `test_metrics` holds what was measured.
+    After `trainer.test`, `test_metrics` holds what was measured, and `test_scores` the clips' scores `(N, C)`.
     """
 
     class_weights: Tensor
@@ -54,6 +54,7 @@ class RecognizerModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: list[tuple[Tensor, Tensor]] = []
         self.test_metrics: ClipMetrics | None = None
+        self.test_scores: Tensor | None = None
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """Cross-entropy of one random window a clip."""
@@ -80,7 +81,8 @@ class RecognizerModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute `test_metrics` over all clips."""
         scores, labels = self._take_seen()
-        self.test_metrics = clip_metrics(scores.cpu(), labels.cpu(), self.recognizer.class_names)
+        self.test_scores = scores.cpu()
+        self.test_metrics = clip_metrics(self.test_scores, labels.cpu(), self.recognizer.class_names)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer over the head, with its schedule over all steps of the run."""

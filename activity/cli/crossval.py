@@ -1,0 +1,161 @@
+"""`activity crossval [overrides]`: each clip tested once, by heads trained on the other groups."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import seed_everything
+
+from activity.cli.arguments import note
+from activity.cli.components import (
+    encoding_device,
+    feature_store,
+    fresh_recognizer,
+    quiet_libraries,
+    say_failures,
+    stored_clips,
+    training_settings,
+    warn_of_missing_groups,
+)
+from activity.cli.configuration import run_folder, run_with_configuration, save_run
+from activity.cli.progress import steps_progress
+from activity.cli.settings import check_settings
+from activity.cli.tables import print_crossval
+from activity.data.clips import DataError, Manifest
+from activity.data.folds import Fold, make_folds
+from activity.evaluation.crossval import CrossvalResult, HeadResult, crossval_document, predictions_csv
+from activity.features.fill import FailedClip, StoredClip
+from activity.files import write_atomically
+from activity.models.encoder import FrameEncoder
+from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+
+RESULT, PREDICTIONS = "crossval.json", "predictions.csv"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    quiet_libraries()
+    return run_with_configuration("crossval", arguments, crossval)
+
+
+def crossval(config: DictConfig) -> int:
+    """Cross-validate one configuration; returns the exit code."""
+    check_settings("crossval", config)
+    folder = run_folder()
+    save_run(config, folder)
+    manifest: Manifest = instantiate(config.data.layout)
+    folds = make_folds(manifest, config.folds, seed=config.seed)
+    _say_what_is_done(manifest, folds)
+    seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
+    encoder: FrameEncoder = instantiate(config.encoder)
+    heads = _heads(config, encoder, manifest)
+    stored, failed = stored_clips(config, encoder, manifest.clips)
+    fold_clips = _with_features(folds, stored, failed, manifest)
+    result = _result(manifest, fold_clips, heads, _cross_validated(config, encoder, manifest, fold_clips, heads))
+    write_atomically(folder / RESULT, json.dumps(crossval_document(result), indent=2, ensure_ascii=False).encode())
+    write_atomically(folder / PREDICTIONS, predictions_csv(result).encode())
+    print_crossval(result)
+    print(f"results: {folder / RESULT}")
+    return say_failures("crossval", failed, len(manifest.clips))
+
+
+def _say_what_is_done(manifest: Manifest, folds: Sequence[Fold]) -> None:
+    groups = len({clip.group for clip in manifest.clips})
+    note(f"{len(manifest.clips)} clips, {len(manifest.class_names)} classes, {groups} groups: {len(folds)} folds")
+    warn_of_missing_groups(manifest)
+
+
+def _heads(config: DictConfig, encoder: FrameEncoder, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """The heads compared, by kind, as they describe themselves: that asked for, then the baseline."""
+    encoding_device(config)
+    instantiate(config.trainer)  # a mistake in a setting is said before hours of extraction
+    heads: dict[str, dict[str, Any]] = {}
+    for part in ("head", "baseline"):
+        head = fresh_recognizer(config, part, encoder, manifest).head
+        instantiate(config.optim.optimizer)(head.parameters())
+        heads.setdefault(head.describe()["kind"], head.describe())
+    return heads
+
+
+def _with_features(
+    folds: Sequence[Fold], stored: Sequence[StoredClip], failed: list[FailedClip], manifest: Manifest
+) -> list[FoldClips]:
+    """The folds without the clips that could not be read; a fold of which none is left is left out."""
+    by_key = {item.clip.key: item for item in stored}
+    kept = [
+        FoldClips(
+            fold.name,
+            tuple(by_key[clip.key] for clip in fold.train if clip.key in by_key),
+            tuple(by_key[clip.key] for clip in fold.test if clip.key in by_key),
+        )
+        for fold in folds
+    ]
+    for fold in kept:
+        missing = sorted(set(manifest.class_names) - {item.clip.label for item in fold.train})
+        if missing:
+            for item in failed:
+                note(f"activity crossval: {item.error}")
+            raise DataError(
+                f"{len(failed)} of {len(manifest.clips)} clips could not be read, and without fold {fold.name!r} none "
+                f"is left to learn {', '.join(missing)} from. Replace the files named above, or take them out."
+            )
+    return [fold for fold in kept if fold.test]
+
+
+def _cross_validated(
+    config: DictConfig,
+    encoder: FrameEncoder,
+    manifest: Manifest,
+    folds: Sequence[FoldClips],
+    heads: Mapping[str, Mapping[str, Any]],
+) -> list[FoldScores]:
+    settings = CrossvalSettings(
+        store=feature_store(config),
+        class_names=manifest.class_names,
+        sample_fps=config.sampling.sample_fps,
+        window_frames=config.sampling.window_frames,
+        batch_size=config.optim.batch_size,
+        balance=config.data.balance,
+        steps_per_epoch=config.optim.steps_per_epoch,
+        training=training_settings(config),
+        make_trainer=instantiate(config.trainer, _partial_=True),
+        seed=config.seed,
+    )
+    tasks = len(folds) * len(heads)
+    done = []
+    with steps_progress("folds", tasks) as advance:
+        for scores in cross_validate(
+            folds, heads, encoder, settings, processes=_processes(config, encoding_device(config), tasks)
+        ):
+            done.append(scores)
+            advance()
+    return done
+
+
+def _processes(config: DictConfig, device: torch.device, tasks: int) -> int:
+    if config.processes != "auto":
+        return min(int(config.processes), tasks)
+    return 1 if device.type == "cuda" else min(os.cpu_count() or 1, tasks)
+
+
+def _result(
+    manifest: Manifest,
+    folds: Sequence[FoldClips],
+    heads: Mapping[str, Mapping[str, Any]],
+    scored: Sequence[FoldScores],
+) -> CrossvalResult:
+    """All folds' scores in the order of the folds, whatever order they were done in."""
+    clips = [item.clip for fold in folds for item in fold.test]
+    by_task = {(item.head, item.fold): item.scores for item in scored}
+    return CrossvalResult(
+        class_names=manifest.class_names,
+        clips=tuple(clips),
+        folds=tuple(fold.name for fold in folds for _ in fold.test),
+        labels=torch.tensor([manifest.label_index[clip.label] for clip in clips]),
+        heads=tuple(HeadResult(name, torch.cat([by_task[name, fold.name] for fold in folds])) for name in heads),
+    )

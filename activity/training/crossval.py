@@ -1,0 +1,168 @@
+"""Cross-validation on stored features: a fresh head a fold, each clip scored once by a head that has not seen it."""
+
+import logging
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer, seed_everything
+from torch import Tensor
+
+from activity.features.fill import StoredClip
+from activity.features.store import FeatureStore
+from activity.models.encoder import FrameEncoder
+from activity.models.head import build_head
+from activity.models.recognizer import Recognizer
+from activity.training.datamodule import FeatureDataModule
+from activity.training.fit import TrainingSettings
+from activity.training.module import RecognizerModule
+
+
+@dataclass(frozen=True)
+class FoldClips:
+    """The clips of a fold that have features: those to train on and those to test."""
+
+    name: str
+    train: Sequence[StoredClip]
+    test: Sequence[StoredClip]
+
+
+@dataclass(frozen=True)
+class CrossvalSettings:
+    """What is the same in every fold.
+
+    Attributes:
+        store: where the features are.
+        class_names: the order of the classes.
+        sample_fps: of the features.
+        window_frames: features a window.
+        batch_size: clips a batch.
+        balance: as `FeatureDataModule` has it.
+        steps_per_epoch: batches an epoch has at least.
+        training: how a head is trained.
+        make_trainer: a trainer without callbacks, loggers and checkpoints; called with keyword arguments to add.
+        seed: set before each head.
+    """
+
+    store: FeatureStore
+    class_names: tuple[str, ...]
+    sample_fps: float
+    window_frames: int
+    batch_size: int
+    balance: str
+    steps_per_epoch: int
+    training: TrainingSettings
+    make_trainer: Callable[..., Trainer]
+    seed: int
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """What one head says of the clips that one fold left out.
+
+    Attributes:
+        fold: its name.
+        head: the head's name.
+        clips: the clips, in the order of `FoldClips.test`.
+        scores: `float32 (N, C)`, each row sums to 1.
+    """
+
+    fold: str
+    head: str
+    clips: tuple[StoredClip, ...]
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class _Task:
+    fold: FoldClips
+    head: str
+    description: Mapping[str, Any]
+
+
+def cross_validate(
+    folds: Sequence[FoldClips],
+    heads: Mapping[str, Mapping[str, Any]],
+    encoder: FrameEncoder,
+    settings: CrossvalSettings,
+    *,
+    processes: int,
+) -> Iterator[FoldScores]:
+    """Train each head on each fold and score what the fold leaves out; results come as they are done.
+
+    A fold trains for all its epochs and its last weights count: choosing an epoch by the clips that are left out would
+    be a look at the answers.
+
+    Args:
+        folds: the folds.
+        heads: name to `describe()` of a head.
+        encoder: that made the features.
+        settings: what is the same in every fold.
+        processes: folds trained at the same time; 1 trains them here.
+    """
+    tasks = [_Task(fold, name, description) for fold in folds for name, description in heads.items()]
+    if processes == 1:
+        yield from (_fit_and_score(task, encoder, settings) for task in tasks)
+        return
+    # spawn: a forked process would share the state of torch's threads, which do not live on in it.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    pool = ProcessPoolExecutor(processes, context, initializer=_begin_worker, initargs=(encoder, settings, threads))
+    try:
+        futures: list[Future[FoldScores]] = [pool.submit(_work, task) for task in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: dict[str, Any] = {}  # what a worker process was begun with
+
+
+def _begin_worker(encoder: FrameEncoder, settings: CrossvalSettings, threads: int) -> None:
+    torch.set_num_threads(threads)
+    quiet_lightning()
+    _worker.update(encoder=encoder, settings=settings)
+
+
+def _work(task: _Task) -> FoldScores:
+    return _fit_and_score(task, _worker["encoder"], _worker["settings"])
+
+
+def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSettings) -> FoldScores:
+    seed_everything(settings.seed, verbose=False)
+    recognizer = Recognizer(
+        encoder=encoder,
+        head=build_head(dict(task.description)),
+        class_names=list(settings.class_names),
+        sample_fps=settings.sample_fps,
+        window_frames=settings.window_frames,
+    )
+    data = FeatureDataModule(
+        settings.store,
+        {"train": task.fold.train, "val": (), "test": task.fold.test},
+        settings.class_names,
+        window_frames=settings.window_frames,
+        batch_size=settings.batch_size,
+        balance=settings.balance,
+        steps_per_epoch=settings.steps_per_epoch,
+    )
+    module = RecognizerModule(
+        recognizer,
+        make_optimizer=settings.training.make_optimizer,
+        warmup_fraction=settings.training.warmup_fraction,
+        label_smoothing=settings.training.label_smoothing,
+        class_weights=data.class_weights(),
+    )
+    trainer = settings.make_trainer(
+        callbacks=[], logger=False, enable_checkpointing=False, limit_val_batches=0, enable_progress_bar=False
+    )
+    trainer.fit(module, data)
+    trainer.test(module, data, verbose=False)
+    assert module.test_scores is not None  # every fold leaves clips out
+    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores.cpu())
