@@ -1,7 +1,6 @@
 """What a configuration names, made: features, heads, trainer. Shared by the verbs that take overrides."""
 
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import Recognizer
 from activity.training.fit import BEST, LAST, TrainingSettings
+from activity.training.lightning import quiet_lightning
 
 StoredSplits = dict[str, list[StoredClip]]
 
@@ -137,14 +137,6 @@ def make_trainer(config: DictConfig, folder: Path, *, has_validation: bool) -> T
 
 
 def quiet_libraries() -> None:
-    """Notes on hardware, retries and advice to programmers are no use to whoever trains on a folder."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    """Keep notes that are no use to whoever trains on a folder off the terminal."""
+    quiet_lightning()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    for about in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory.*exists and is not empty.*",
-        ".*Experiment logs directory.*exists and is not empty.*",
-        r".*module\(s\) in eval mode.*",  # the encoder, on purpose
-        ".*LeafSpec.*deprecated.*",
-    ):
-        warnings.filterwarnings("ignore", message=about)

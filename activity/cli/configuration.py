@@ -130,16 +130,20 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(child, f"{prefix}{key}.")
 
 
-def save_run(config: DictConfig, folder: Path) -> None:
+def save_run(config: DictConfig, folder: Path, *, result: str, or_else: str = "") -> None:
     """Write down what a new run was started with: the whole configuration, and the overrides that led to it.
 
+    Args:
+        config: the configuration.
+        folder: of the run.
+        result: a name in the folder that says that a run is there already, which must not be mixed with another.
+        or_else: what the user may do instead of giving another folder.
+
     Raises:
-        UsageError: the folder holds a run already, which must not be mixed with another.
+        UsageError: it does.
     """
-    if (folder / "checkpoints").exists():
-        raise UsageError(
-            f"{folder} holds a run already. Go on with it by resume={folder}, or give another hydra.run.dir."
-        )
+    if (folder / result).exists():
+        raise UsageError(f"{folder} holds a run already ({result} is there). Give another hydra.run.dir{or_else}.")
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     OmegaConf.save(HydraConfig.get().overrides.task, folder / OVERRIDES)
 

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ def crossval(config: DictConfig) -> int:
     """Cross-validate one configuration; returns the exit code."""
     check_settings("crossval", config)
     folder = run_folder()
-    save_run(config, folder)
+    save_run(config, folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)
     folds = make_folds(manifest, config.folds, seed=config.seed)
     _say_what_is_done(manifest, folds)

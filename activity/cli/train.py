@@ -49,7 +49,7 @@ def train(config: DictConfig) -> int:
     check_settings("train", config)
     folder = run_folder()
     if config.resume is None:
-        save_run(config, folder)
+        save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest: Manifest = instantiate(config.data.layout)
     splits = _splits(config, manifest)
     write_splits(splits, folder / SPLITS)

@@ -110,7 +110,6 @@ def _head_document(result: CrossvalResult, name: str) -> dict[str, Any]:
 def _fold_document(result: CrossvalResult, fold: str) -> dict[str, Any]:
     own = [row for row, name in enumerate(result.folds) if name == fold]
     accuracy = {
-        head.name: (head.scores[own].argmax(dim=1) == result.labels[own]).float().mean().item()
-        for head in result.heads
+        head.name: (head.scores[own].argmax(dim=1) == result.labels[own]).float().mean().item() for head in result.heads
     }
     return {"fold": fold, "clips": len(own), "accuracy": accuracy}

@@ -1,9 +1,7 @@
 """Cross-validation on stored features: a fresh head a fold, each clip scored once by a head that has not seen it."""
 
-import logging
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from activity.models.head import build_head
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import TrainingSettings
+from activity.training.lightning import quiet_lightning
 from activity.training.module import RecognizerModule
 
 

@@ -1,0 +1,102 @@
+"""`activity crossval` as a user runs it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Outcome, activity
+from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
+
+
+def crossval(run: Path, store: str, *overrides: object) -> Outcome:
+    return activity("crossval", store, f"hydra.run.dir={run}", *TINY, "processes=1", *overrides)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, colour_folder: Path, store: str) -> tuple[Path, Outcome]:
+    run = tmp_path_factory.mktemp("crossval") / "run"
+    result = crossval(run, store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=groups")
+    assert result.code == 0, result.err
+    return run, result
+
+
+def test_the_result_has_the_documented_form(outcome: tuple[Path, Outcome]) -> None:
+    document = json.loads((outcome[0] / "crossval.json").read_text())
+    assert set(document["heads"]) == {"lstm", "mean_pool"}
+    for head in document["heads"].values():
+        assert 0 <= head["accuracy_low"] <= head["accuracy"] <= head["accuracy_high"] <= 1
+        assert {"mean_class_accuracy", "macro_f1"} <= set(head)
+    assert (document["clips"], document["folds"], document["class_names"]) == (12, 6, ["blue", "red"])
+    assert sum(map(sum, document["confusion"])) == 12
+
+
+def test_each_clip_is_tested_once_in_the_fold_of_its_group(outcome: tuple[Path, Outcome]) -> None:
+    with (outcome[0] / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["path"] for row in rows) == sorted(f"{c}/actor{n}.mp4" for c in ("blue", "red") for n in range(6))
+    assert all(row["fold"] == Path(row["path"]).stem for row in rows)
+
+
+def test_the_heads_stand_side_by_side_on_standard_output(outcome: tuple[Path, Outcome]) -> None:
+    run, result = outcome
+    for word in ("lstm", "mean_pool", "12 clips", "6 folds", "95 % bootstrap", "McNemar", str(run / "crossval.json")):
+        assert word in result.out
+    assert "12 clips, 2 classes, 6 groups: 6 folds" in result.err
+
+
+def test_k_folds(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    result = crossval(tmp_path / "run", store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=3")
+    assert result.code == 0, result.err
+    document = json.loads((tmp_path / "run" / "crossval.json").read_text())
+    assert [fold["clips"] for fold in document["by_fold"]] == [4, 4, 4]
+
+
+def test_without_groups_it_warns(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    result = crossval(tmp_path / "run", store, f"data.root={colour_folder}", "folds=2")
+    assert "no groups are given" in result.err
+
+
+def test_a_video_that_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, store: str) -> None:
+    root = write_colour_folder(tmp_path / "videos", actors=3)
+    (root / "red" / "actor3.mp4").write_text("no video")
+    write_colour_video(root / "blue" / "actor3.mp4", "blue", seed=3)
+    result = crossval(tmp_path / "run", store, f"data.root={root}", GROUP_PATTERN, "folds=groups")
+    assert result.code == 1
+    assert any("actor3.mp4" in line for line in result.messages)
+    assert "1 of 8 clips could not be read" in result.err
+    assert json.loads((tmp_path / "run" / "crossval.json").read_text())["clips"] == 7
+
+
+def test_a_class_of_which_too_little_can_be_read_is_named(tmp_path: Path, store: str) -> None:
+    root = write_colour_folder(tmp_path / "videos", actors=2)
+    (root / "red" / "actor1.mp4").write_text("no video")
+    result = crossval(tmp_path / "run", store, f"data.root={root}", GROUP_PATTERN, "folds=groups")
+    assert result.code == 2
+    assert "none is left to learn red from" in result.messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("folds=group", "folds is 'group'; accepted: groups"),
+        ("folds=1", "folds is 1; accepted: groups"),
+        ("folds=7", "folds=7, and the data set has 6 groups"),
+        ("processes=0", "processes is 0; accepted: auto"),
+        ("fold=3", "no setting 'fold'. Nearest: folds. All: activity crossval --cfg job"),
+    ],
+)
+def test_a_mistake_is_one_message(tmp_path: Path, colour_folder: Path, store: str, override: str, said: str) -> None:
+    result = crossval(tmp_path / "run", store, f"data.root={colour_folder}", GROUP_PATTERN, override)
+    assert result.code == 2
+    assert said in result.messages[-1]
+    assert "Traceback" not in result.err
+
+
+def test_a_folder_with_results_is_not_written_over(
+    outcome: tuple[Path, Outcome], colour_folder: Path, store: str
+) -> None:
+    again = crossval(outcome[0], store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=groups")
+    assert again.code == 2
+    assert "holds a run already" in again.messages[-1]

@@ -1,0 +1,69 @@
+"""The pooled result of a cross-validation, and the files made of it."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from activity.data.clips import Clip
+from activity.evaluation.crossval import CrossvalResult, HeadResult, crossval_document, predictions_csv
+
+
+def clip(name: str, label: str) -> Clip:
+    return Clip(path=Path("/data", name), relative_path=name, label=label, group=name)
+
+
+@pytest.fixture
+def result() -> CrossvalResult:
+    """Four clips in two folds; the first head has three right, the second one."""
+    labels = torch.tensor([0, 1, 1, 0])
+    names = ("run", "walk, slowly")
+    first = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    second = torch.tensor([[0.4, 0.6], [0.7, 0.3], [0.6, 0.4], [0.7, 0.3]])
+    return CrossvalResult(
+        class_names=names,
+        clips=tuple(clip(f"{row}.mp4", names[int(label)]) for row, label in enumerate(labels)),
+        folds=("ann", "ann", "bob", "bob"),
+        labels=labels,
+        heads=(HeadResult("lstm", first), HeadResult("mean_pool", second)),
+    )
+
+
+def test_the_document_has_the_heads_side_by_side(result: CrossvalResult) -> None:
+    document = crossval_document(result)
+    assert {"heads", "clips", "folds", "class_names", "confusion"} <= set(document)
+    lstm, mean_pool = document["heads"]["lstm"], document["heads"]["mean_pool"]
+    assert (lstm["accuracy"], mean_pool["accuracy"]) == (0.75, 0.25)
+    assert lstm["mean_class_accuracy"] == 0.75
+    assert lstm["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert 0 <= lstm["accuracy_low"] < 0.75 < lstm["accuracy_high"] <= 1
+    assert document["confusion"] == [[2, 0], [1, 1]]  # of the first head
+    assert (document["clips"], document["folds"], document["class_names"]) == (4, 2, ["run", "walk, slowly"])
+
+
+def test_the_document_says_each_fold_and_how_the_heads_compare(result: CrossvalResult) -> None:
+    document = crossval_document(result)
+    assert document["by_fold"] == [
+        {"fold": "ann", "clips": 2, "accuracy": {"lstm": 1.0, "mean_pool": 0.0}},
+        {"fold": "bob", "clips": 2, "accuracy": {"lstm": 0.5, "mean_pool": 0.5}},
+    ]
+    assert document["paired_test"] == {
+        "head": "lstm", "against": "mean_pool", "better": 2, "worse": 0, "p_value": 0.5
+    }  # fmt: skip
+
+
+def test_one_head_alone_is_compared_with_nothing(result: CrossvalResult) -> None:
+    alone = CrossvalResult(result.class_names, result.clips, result.folds, result.labels, result.heads[:1])
+    assert alone.comparison is None
+    assert "paired_test" not in crossval_document(alone)
+
+
+def test_predictions_have_a_row_a_clip(result: CrossvalResult) -> None:
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(result))))
+    assert [row["path"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+    assert rows[1] == {
+        "path": "1.mp4", "start": "0.0", "end": "", "fold": "ann", "label": "walk, slowly",
+        "lstm_label": "walk, slowly", "lstm_score": "0.8000", "mean_pool_label": "run", "mean_pool_score": "0.7000",
+    }  # fmt: skip

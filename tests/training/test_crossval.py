@@ -1,0 +1,135 @@
+"""Cross-validation on numbers that stand for features."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from activity.features.fill import StoredClip
+from activity.features.store import FeatureStore
+from activity.models.encoder import FrameEncoder
+from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+from activity.training.fit import TrainingSettings
+from tests.recognizers import lstm_head, mean_pool_head, tiny_encoder
+from tests.training.stored import stored_clip
+
+NAMES = ("rise", "fall")
+ENCODER = tiny_encoder()
+SIZE = ENCODER.feature_size
+HEADS = {
+    "lstm": lstm_head(SIZE, num_classes=2, hidden_size=8, dropout=0.0).describe(),
+    "mean_pool": mean_pool_head(SIZE, num_classes=2).describe(),
+}
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings(r"ignore:.*module\(s\) in eval mode.*"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated.*"),
+]
+
+
+def turning(label: str, generator: torch.Generator, one: Tensor, other: Tensor) -> Tensor:
+    """Features that turn from one direction to another, or back: only their order tells the class."""
+    angle = torch.linspace(-1.5, 1.5, 9)[:, None] * (1 if label == "rise" else -1)
+    return angle.cos() * one + angle.sin() * other + 0.05 * torch.randn(9, SIZE, generator=generator)
+
+
+def folds_in(store: FeatureStore, *, wrong_fold: int | None = None) -> list[FoldClips]:
+    """Three folds of four clips; in `wrong_fold` the labels are swapped."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, SIZE, generator=generator)
+    parts: list[list[StoredClip]] = []
+    for fold in range(3):
+        parts.append([])
+        for number in range(4):
+            label = NAMES[number % 2]
+            features = turning(label, generator, one, other)
+            if fold == wrong_fold:
+                label = NAMES[1 - number % 2]
+            parts[-1].append(stored_clip(store, f"fold{fold}-{number}.mp4", label, features))
+    return [
+        FoldClips(
+            str(left), [clip for number, part in enumerate(parts) for clip in part if number != left], parts[left]
+        )
+        for left in range(3)
+    ]
+
+
+def settings(store: FeatureStore, *, epochs: int = 8, seed: int = 0) -> CrossvalSettings:
+    return CrossvalSettings(
+        store=store,
+        class_names=NAMES,
+        sample_fps=10.0,
+        window_frames=4,
+        batch_size=8,
+        balance="none",
+        steps_per_epoch=4,
+        training=TrainingSettings(partial(torch.optim.AdamW, lr=0.02), warmup_fraction=0.1, label_smoothing=0.0),
+        make_trainer=partial(Trainer, accelerator="cpu", max_epochs=epochs, enable_model_summary=False),
+        seed=seed,
+    )
+
+
+def validated(tmp_path: Path, *, wrong_fold: int | None = None, processes: int = 1, **changes: int) -> list[FoldScores]:
+    store = FeatureStore(tmp_path / "features")
+    folds = folds_in(store, wrong_fold=wrong_fold)
+    return list(cross_validate(folds, HEADS, ENCODER, settings(store, **changes), processes=processes))
+
+
+def accuracy(results: list[FoldScores], head: str, fold: str | None = None) -> float:
+    own = [result for result in results if result.head == head and fold in (None, result.fold)]
+    labels = torch.tensor([NAMES.index(clip.clip.label) for result in own for clip in result.clips])
+    return (torch.cat([result.scores for result in own]).argmax(dim=1) == labels).float().mean().item()
+
+
+def test_the_lstm_learns_the_order_in_time_and_the_baseline_cannot(tmp_path: Path) -> None:
+    results = validated(tmp_path)
+    assert {(result.fold, result.head) for result in results} == {(f, h) for f in "012" for h in HEADS}
+    assert accuracy(results, "lstm") == 1.0
+    assert accuracy(results, "mean_pool") < 0.9
+
+
+def test_scores_are_those_of_the_clips_left_out_in_their_order(tmp_path: Path) -> None:
+    for result in validated(tmp_path, epochs=1):
+        assert [clip.clip.name for clip in result.clips] == [f"fold{result.fold}-{number}.mp4" for number in range(4)]
+        assert result.scores.shape == (4, 2)
+        assert torch.allclose(result.scores.sum(dim=1), torch.ones(4))
+
+
+def test_a_head_has_not_seen_what_it_is_tested_on(tmp_path: Path) -> None:
+    # Wrong labels in the fold that is left out: whoever had seen them would be right there.
+    assert accuracy(validated(tmp_path, wrong_fold=1), "lstm", fold="1") == 0.0
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_one_others(tmp_path: Path) -> None:
+    first, again, other = (validated(tmp_path, epochs=1, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(one.scores, two.scores) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first[0].scores, other[0].scores)
+
+
+@pytest.mark.slow
+def test_processes_find_what_one_finds(tmp_path: Path) -> None:
+    here = {(result.fold, result.head): result.scores for result in validated(tmp_path, epochs=1)}
+    there = {(result.fold, result.head): result.scores for result in validated(tmp_path, epochs=1, processes=2)}
+    assert here.keys() == there.keys()
+    assert all(torch.allclose(here[task], there[task], atol=1e-5) for task in here)
+
+
+def test_an_error_in_a_fold_is_raised(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "features")
+    folds = folds_in(store)
+    for clip in folds[0].test:
+        store.path(clip.key).unlink()
+    with pytest.raises(FileNotFoundError):
+        list(cross_validate(folds, HEADS, ENCODER, settings(store, epochs=1), processes=1))
+
+
+def test_the_encoder_stays_as_it_is(tmp_path: Path) -> None:
+    def digest(encoder: FrameEncoder) -> str:
+        return encoder.weights_hash()
+
+    before = digest(ENCODER)
+    validated(tmp_path, epochs=1)
+    assert digest(ENCODER) == before
