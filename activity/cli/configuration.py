@@ -72,7 +72,7 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
 def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:
     """Hydra's message in one sentence, with the nearest valid name of what was given."""
     message = str(error).split("\n")[0].rstrip(".")
-    keys = _known_keys()
+    keys = known_keys(verb)
     for argument in arguments:
         if argument.startswith("-"):
             continue
@@ -110,14 +110,28 @@ def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base") if folder.is_dir() else []
 
 
-def _known_keys() -> list[str]:
-    """Every key that a shipped YAML file sets, with its full name."""
-    keys: set[str] = set()
-    for path in CONFIG_FOLDER.rglob("*.yaml"):
-        group = path.parent.relative_to(CONFIG_FOLDER).as_posix()
-        prefix = "" if group in (".", "experiment") else f"{group}."
-        keys |= {prefix + key for key in _leaves(OmegaConf.load(path))}
+def known_keys(verb: str) -> list[str]:
+    """Every key, with its full name, that a shipped YAML file of a verb sets."""
+    roots, groups = _files_of(verb)
+    keys = {key for name in roots for key in _leaves(OmegaConf.load(CONFIG_FOLDER / f"{name}.yaml"))}
+    for group in groups:
+        folder, _, place = group.partition("@")
+        prefix = "" if folder == "experiment" else f"{place or folder}."
+        for path in (CONFIG_FOLDER / folder).glob("*.yaml"):
+            keys |= {prefix + key for key in _leaves(OmegaConf.load(path))}
     return sorted(keys)
+
+
+def _files_of(root: str) -> tuple[list[str], set[str]]:
+    """The root files that a verb is made of, and the groups that these choose from: GROUP or GROUP@PLACE."""
+    roots, groups = [root], set[str]()
+    for entry in OmegaConf.load(CONFIG_FOLDER / f"{root}.yaml").defaults:
+        if isinstance(entry, str):
+            own: tuple[list[str], set[str]] = ([], set()) if entry == "_self_" else _files_of(entry)
+            roots, groups = roots + own[0], groups | own[1]
+        else:
+            groups |= {str(name) for name in entry if not str(name).startswith("override ")}
+    return roots, groups
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:

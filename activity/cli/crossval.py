@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
@@ -23,7 +24,7 @@ from activity.cli.components import (
 )
 from activity.cli.configuration import run_folder, run_with_configuration, save_run
 from activity.cli.progress import steps_progress
-from activity.cli.settings import check_settings
+from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_crossval
 from activity.data.clips import DataError, Manifest
 from activity.data.folds import Fold, make_folds
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def crossval(config: DictConfig) -> int:
     """Cross-validate one configuration; returns the exit code."""
     check_settings("crossval", config)
+    check_overrides("crossval", HydraConfig.get().overrides.task)
     folder = run_folder()
     save_run(config, folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)

@@ -1,7 +1,7 @@
 """What values the settings of a configuration may have: checked before any work is done."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
@@ -85,7 +85,17 @@ KINDS: dict[str, _Kind] = {
         lambda value: value == "auto" or (_is_whole(value) and value >= 1),  # type: ignore[operator]
     ),
 }
+_INSTEAD = {
+    "crossval": "folds= says how the clips are parted",
+    "extract": "features are computed for all clips",
+}
 _ABSENT = object()
+
+# Of the data groups, what a verb has no use for: whoever gives it expects something else to happen.
+UNUSED = {
+    "crossval": ("data.val_fraction", "data.test_fraction", "data.splits"),
+    "extract": ("data.val_fraction", "data.test_fraction", "data.splits", "data.balance"),
+}
 
 
 def check_settings(verb: str, config: DictConfig) -> None:
@@ -103,6 +113,18 @@ def check_settings(verb: str, config: DictConfig) -> None:
         value = OmegaConf.select(config, key, default=_ABSENT)  # absent: the chosen head or data has no such setting
         if value is not _ABSENT and not kind.accepts(value):
             raise UsageError(f"{key} is {value!r}; accepted: {kind.accepted}.")
+
+
+def check_overrides(verb: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides of settings that a verb has but makes no use of.
+
+    Raises:
+        UsageError: with the setting.
+    """
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in UNUSED.get(verb, ()):
+            raise UsageError(f"{key} plays no role in activity {verb}: {_INSTEAD[verb]}. Leave it out.")
 
 
 def _is_missing(config: DictConfig, key: str) -> bool:

@@ -84,6 +84,8 @@ def test_a_class_of_which_too_little_can_be_read_is_named(tmp_path: Path, store:
         ("folds=1", "folds is 1; accepted: groups"),
         ("folds=7", "folds=7, and the data set has 6 groups"),
         ("processes=0", "processes is 0; accepted: auto"),
+        ("data.test_fraction=0.3", "data.test_fraction plays no role in activity crossval: folds= says"),
+        ("resume=runs/first", "no setting 'resume'"),
         ("fold=3", "no setting 'fold'. Nearest: folds. All: activity crossval --cfg job"),
     ],
 )
