@@ -51,10 +51,16 @@ def lstm_head(feature_size: int, *, seed: int = 0, **changes: Any) -> StackedLST
         return StackedLSTM(**{**_LSTM, "feature_size": feature_size, **changes}).eval()
 
 
-def mean_pool_head(feature_size: int, *, num_classes: int = 3) -> MeanPool:
+def mean_pool_head(feature_size: int, *, num_classes: int = 3, num_modalities: int = 1) -> MeanPool:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return MeanPool(feature_size=feature_size, num_classes=num_classes, dropout=0.1).eval()
+        return MeanPool(
+            feature_size=feature_size,
+            num_modalities=num_modalities,
+            num_classes=num_classes,
+            dropout=0.1,
+            modality_dropout=0.5,
+        ).eval()
 
 
 def tiny_recognizer(
@@ -108,10 +114,13 @@ class Pickled:
 
 
 _LSTM = {
+    "num_modalities": 1,
     "num_classes": 3,
+    "projection_size": 5,
     "hidden_size": 6,
     "num_layers": 2,
     "dropout": 0.1,
+    "modality_dropout": 0.5,
     "bidirectional": False,
     "readout": "mean",
     "centered": True,

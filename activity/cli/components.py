@@ -96,7 +96,12 @@ def fresh_recognizer(config: DictConfig, part: str, encoder: FrameEncoder, manif
     classes = list(manifest.class_names)
     return Recognizer(
         encoder=encoder,
-        head=instantiate(config[part], feature_size=encoder.feature_size, num_classes=len(classes)),
+        head=instantiate(
+            config[part],
+            feature_size=encoder.feature_size,
+            num_modalities=len(encoder.modalities),
+            num_classes=len(classes),
+        ),
         class_names=classes,
         sample_fps=config.sampling.sample_fps,
         window_frames=config.sampling.window_frames,

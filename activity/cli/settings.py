@@ -34,6 +34,7 @@ _SEED = _Kind("a whole number from 0 to 4294967295", lambda value: _is_whole(val
 _ABOVE_0 = _Kind("a number above 0", lambda value: _is_number(value) and value > 0)  # type: ignore[operator]
 _FROM_0 = _Kind("a number from 0 up", lambda value: _is_number(value) and value >= 0)  # type: ignore[operator]
 _SHARE = _Kind("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1)  # type: ignore[operator]
+_PROBABILITY = _Kind("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)  # type: ignore[operator]
 _SWITCH = _Kind("true or false", lambda value: isinstance(value, bool))
 # A folder called 2024 arrives as a number, of which the name cannot always be made again.
 _TEXT = _Kind(
@@ -56,14 +57,17 @@ KINDS: dict[str, _Kind] = {
     "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
     "sampling.sample_fps": _ABOVE_0,
     "sampling.window_frames": _COUNT,
+    "head.projection_size": _COUNT,
     "head.hidden_size": _COUNT,
     "head.num_layers": _COUNT,
     "head.dropout": _SHARE,
+    "head.modality_dropout": _PROBABILITY,
     "head.bidirectional": _SWITCH,
     "head.readout": _one_of(*READOUTS),
     "head.centered": _SWITCH,
     "head.shortcut": _SWITCH,
     "baseline.dropout": _SHARE,
+    "baseline.modality_dropout": _PROBABILITY,
     "optim.optimizer.lr": _ABOVE_0,
     "optim.optimizer.weight_decay": _FROM_0,
     "optim.warmup_fraction": _SHARE,

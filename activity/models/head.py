@@ -19,10 +19,14 @@ class StackedLSTM(nn.Module):
 
     Args:
         feature_size: D, the length of one feature.
+        num_modalities: how many modalities stand side by side in a feature, each D / num_modalities long.
         num_classes: C.
+        projection_size: length to which a linear layer brings features before the LSTM: a tenth of the arithmetic.
         hidden_size: length of the LSTM's state, a direction.
         num_layers: LSTM layers on top of each other.
-        dropout: probability that an input of the LSTM, of a further layer or of the classifier is zeroed in training.
+        dropout: probability that a number in the features that the LSTM reads, in a further layer's input or in the
+            classifier's is zeroed in training; in the features the same over a whole window (Gal & Ghahramani 2016).
+        modality_dropout: see `one_modality_at_times`.
         bidirectional: also read the window from its end.
         readout: "mean" over time, the "last" output (of each direction), or a mean weighted by "attention": the softmax
             of a linear score.
@@ -30,8 +34,8 @@ class StackedLSTM(nn.Module):
         shortcut: let the classifier read the window's mean feature too.
 
     >>> head = StackedLSTM(
-    ...     feature_size=8, num_classes=3, hidden_size=4, num_layers=2, dropout=0.1, bidirectional=False,
-    ...     readout="mean", centered=True, shortcut=True,
+    ...     feature_size=8, num_modalities=2, num_classes=3, projection_size=6, hidden_size=4, num_layers=2,
+    ...     dropout=0.1, modality_dropout=0.5, bidirectional=False, readout="mean", centered=True, shortcut=True,
     ... )
     >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
     torch.Size([5, 3])
@@ -41,10 +45,13 @@ class StackedLSTM(nn.Module):
         self,
         *,
         feature_size: int,
+        num_modalities: int,
         num_classes: int,
+        projection_size: int,
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        modality_dropout: float,
         bidirectional: bool,
         readout: str,
         centered: bool,
@@ -54,14 +61,16 @@ class StackedLSTM(nn.Module):
         if readout not in READOUTS:
             raise ValueError(f"readout is {readout!r}; accepted: {', '.join(READOUTS)}.")
         self.feature_size = feature_size
+        self.num_modalities = num_modalities
+        self.modality_dropout = modality_dropout
         self.readout = readout
         self.centered = centered
         self.shortcut = shortcut
         self.bidirectional = bidirectional
-        self.norm = nn.LayerNorm(feature_size)
         self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(feature_size, projection_size)
         self.lstm = nn.LSTM(
-            feature_size,
+            projection_size,
             hidden_size,
             num_layers,
             batch_first=True,
@@ -74,12 +83,17 @@ class StackedLSTM(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
-        features = self.norm(features)  # (B, T, D)
-        change = features - masked_mean(features, lengths).unsqueeze(1) if self.centered else features
-        states = self._read(self.dropout(change), lengths)  # (B, T, H)
+        features = normalised(features, self.num_modalities)  # (B, T, D)
+        if self.training:
+            features = one_modality_at_times(features, self.num_modalities, self.modality_dropout)
+        mean = masked_mean(features, lengths)  # (B, D)
+        change = features - mean.unsqueeze(1) if self.centered else features
+        # One mask a window; a new one at each step would let the LSTM average it out.
+        mask = self.dropout(torch.ones_like(mean)).unsqueeze(1)  # (B, 1, D)
+        states = self._read(self.projection(change * mask), lengths)  # (B, T, H)
         summary = self._summarise(states, lengths)  # (B, H)
         if self.shortcut:
-            summary = torch.cat([summary, masked_mean(features, lengths)], dim=1)  # (B, H + D)
+            summary = torch.cat([summary, mean], dim=1)  # (B, H + D)
         logits: Tensor = self.classifier(self.dropout(summary))  # (B, C)
         return logits
 
@@ -88,10 +102,13 @@ class StackedLSTM(nn.Module):
         return {
             "kind": "lstm",
             "feature_size": self.feature_size,
+            "num_modalities": self.num_modalities,
             "num_classes": self.classifier.out_features,
+            "projection_size": self.projection.out_features,
             "hidden_size": self.lstm.hidden_size,
             "num_layers": self.lstm.num_layers,
             "dropout": self.dropout.p,
+            "modality_dropout": self.modality_dropout,
             "bidirectional": self.bidirectional,
             "readout": self.readout,
             "centered": self.centered,
@@ -131,20 +148,27 @@ class StackedLSTM(nn.Module):
 class MeanPool(nn.Module):
     """The baseline: the mean of a window's normalised features, then a linear classifier. Blind to order in time.
 
-    >>> MeanPool(feature_size=8, num_classes=3, dropout=0.1)(torch.randn(5, 16, 8), torch.full((5,), 16)).shape
+    >>> head = MeanPool(feature_size=8, num_modalities=2, num_classes=3, dropout=0.1, modality_dropout=0.5)
+    >>> head(torch.randn(5, 16, 8), torch.full((5,), 16)).shape
     torch.Size([5, 3])
     """
 
-    def __init__(self, *, feature_size: int, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self, *, feature_size: int, num_modalities: int, num_classes: int, dropout: float, modality_dropout: float
+    ) -> None:
         super().__init__()
         self.feature_size = feature_size
-        self.norm = nn.LayerNorm(feature_size)
+        self.num_modalities = num_modalities
+        self.modality_dropout = modality_dropout
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(feature_size, num_classes)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]`; the rest is padding."""
-        logits: Tensor = self.classifier(self.dropout(masked_mean(self.norm(features), lengths)))
+        features = normalised(features, self.num_modalities)
+        if self.training:
+            features = one_modality_at_times(features, self.num_modalities, self.modality_dropout)
+        logits: Tensor = self.classifier(self.dropout(masked_mean(features, lengths)))
         return logits
 
     def describe(self) -> dict[str, Any]:
@@ -152,8 +176,10 @@ class MeanPool(nn.Module):
         return {
             "kind": "mean_pool",
             "feature_size": self.feature_size,
+            "num_modalities": self.num_modalities,
             "num_classes": self.classifier.out_features,
             "dropout": self.dropout.p,
+            "modality_dropout": self.modality_dropout,
         }
 
 
@@ -164,6 +190,32 @@ def build_head(description: dict[str, Any]) -> StackedLSTM | MeanPool:
     """The head that `describe` described, with fresh weights."""
     arguments = dict(description)
     return HEADS[arguments.pop("kind")](**arguments)
+
+
+def normalised(features: Tensor, num_modalities: int) -> Tensor:
+    """Features `(B, T, D)` with mean 0 and variance 1 in each modality of each time (Ba, Kiros & Hinton 2016).
+
+    Each by itself, so that none outweighs another; without scale and shift, which the layer that reads them has.
+    """
+    size = features.shape[2] // num_modalities
+    parts = features.view(features.shape[0], features.shape[1], num_modalities, size)
+    return nn.functional.layer_norm(parts, [size]).view(features.shape)
+
+
+def one_modality_at_times(features: Tensor, num_modalities: int, probability: float) -> Tensor:
+    """For training: with `probability` a window `(T, D)` keeps one modality, drawn at random; the others become 0.
+
+    So a head learns to tell the classes from each modality alone, as the two streams of Simonyan & Zisserman (2014) do,
+    and cannot lean on the scene where the motion would tell (ModDrop: Neverova et al. 2016).
+    """
+    if num_modalities == 1 or probability == 0.0:
+        return features
+    size = features.shape[2] // num_modalities
+    kept = torch.randint(num_modalities, (features.shape[0], 1), device=features.device)
+    alone = torch.arange(num_modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
+    both = torch.rand(features.shape[0], 1, device=features.device) >= probability
+    mask = (alone | both).to(features.dtype).repeat_interleave(size, dim=1)  # (B, D)
+    return features * mask.unsqueeze(1)
 
 
 def valid_mask(sequence: Tensor, lengths: Tensor) -> Tensor:

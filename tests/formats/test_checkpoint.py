@@ -181,7 +181,7 @@ def test_pickled_code_in_a_checkpoint_is_never_executed(checkpoint: dict[str, An
     if place == "description":
         checkpoint[DESCRIPTION_KEY]["class_names"] = code
     elif place == "weights":
-        checkpoint["state_dict"]["recognizer.head.norm.weight"] = code
+        checkpoint["state_dict"]["recognizer.head.classifier.weight"] = code
     elif place == "beside":
         checkpoint["hyper_parameters"] = code
     torch.save(code if place == "alone" else checkpoint, path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head
+from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, normalised, one_modality_at_times
 from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
@@ -107,8 +107,9 @@ def test_logits_are_the_readout_of_the_textbook_lstm(variant: dict[str, Any]) ->
     head = lstm_head(FEATURES, **variant).double()
     window = features(1, 7).double()
     x = window[0].numpy()
-    normalised = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + head.norm.eps)
-    states = normalised - normalised.mean(axis=0) if variant["centered"] else normalised
+    unit = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    states = unit - unit.mean(axis=0) if variant["centered"] else unit
+    states = states @ head.projection.weight.detach().numpy().T + head.projection.bias.detach().numpy()
     for layer in range(head.lstm.num_layers):
         states, _ = lstm_layer(states, head.lstm, layer)
     if variant["readout"] == "mean":
@@ -120,7 +121,7 @@ def test_logits_are_the_readout_of_the_textbook_lstm(variant: dict[str, Any]) ->
         weights = np.exp(states @ head.attention.weight[0].detach().numpy())
         summary = weights @ states / weights.sum()
     if variant["shortcut"]:
-        summary = np.concatenate([summary, normalised.mean(axis=0)])
+        summary = np.concatenate([summary, unit.mean(axis=0)])
     expected = head.classifier.weight.detach().numpy() @ summary + head.classifier.bias.detach().numpy()
     logits = head(window, torch.tensor([7]))[0].detach().numpy()
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-12)
@@ -201,6 +202,55 @@ def test_a_description_makes_the_same_head_again(head: StackedLSTM | MeanPool) -
 def test_a_head_with_one_layer_warns_of_nothing() -> None:
     assert lstm_head(FEATURES, num_layers=1, dropout=0.5).lstm.dropout == 0.0
     assert lstm_head(FEATURES, num_layers=2, dropout=0.5).lstm.dropout == 0.5
+
+
+def test_each_modality_is_normalised_by_itself() -> None:
+    both = torch.cat([features(2, 3), 100 + 1000 * features(2, 3, seed=1)], dim=2)
+    parts = normalised(both, 2).split(FEATURES, dim=2)
+    for part, raw in zip(parts, both.split(FEATURES, dim=2), strict=True):
+        expected = (raw - raw.mean(2, keepdim=True)) / raw.std(2, keepdim=True, correction=0)
+        torch.testing.assert_close(part, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_asked() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(4000, 2, 6)
+    kept = one_modality_at_times(ones, 3, 0.6).view(4000, 2, 3, 2)
+    assert torch.equal(kept.amin(dim=(1, 3)), kept.amax(dim=(1, 3)))  # all of a modality, at all times
+    shown = kept[:, 0, :, 0]
+    assert set(shown.sum(dim=1).tolist()) == {1.0, 3.0}  # one, or all
+    alone = shown[shown.sum(dim=1) == 1]
+    assert len(alone) / 4000 == pytest.approx(0.6, abs=0.03)
+    assert alone.mean(dim=0).tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+
+
+@pytest.mark.parametrize("head", [lstm_head(6, num_modalities=2), mean_pool_head(6, num_modalities=2)])
+def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) -> None:
+    window, lengths = torch.randn(64, 4, 6, generator=torch.Generator().manual_seed(0)), torch.full((64,), 4)
+    assert torch.equal(head(window, lengths), head(window, lengths))
+    head.dropout.p = 0.0
+    head.train()
+    if isinstance(head, StackedLSTM):
+        head.lstm.dropout = 0.0
+    differing = (head(window, lengths) - head.eval()(window, lengths)).abs().amax(dim=1) > 1e-4
+    assert 16 < int(differing.sum()) < 48  # about half of the windows
+
+
+def test_one_modality_alone_is_never_dropped() -> None:
+    window = features(8, 3)
+    assert torch.equal(one_modality_at_times(window, 1, 1.0), window)
+
+
+def test_what_training_zeroes_of_a_window_is_the_same_at_each_step() -> None:
+    head = lstm_head(FEATURES, dropout=0.5).train()
+    seen: list[Tensor] = []
+    head.projection.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    head(features(16, 6), torch.full((16,), 6))
+    zeroed = seen[0] == 0  # (16, 6, D)
+    assert torch.equal(zeroed, zeroed[:, :1].expand_as(zeroed))
+    assert 0.3 < zeroed.float().mean() < 0.7
+    assert not torch.equal(zeroed[0], zeroed[1])
 
 
 def test_an_unknown_readout_is_refused() -> None:

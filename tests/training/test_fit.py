@@ -40,10 +40,13 @@ def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
     torch.manual_seed(seed)
     head = StackedLSTM(
         feature_size=encoder.feature_size,
+        num_modalities=1,
         num_classes=2,
+        projection_size=8,
         hidden_size=8,
         num_layers=1,
         dropout=0.0,
+        modality_dropout=0.0,
         bidirectional=False,
         readout="mean",
         centered=True,
