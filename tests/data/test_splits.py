@@ -334,7 +334,7 @@ class TestFile:
     def test_those_of_a_published_split_keep_its_leaks(self, tmp_path: Path) -> None:
         clips = clips_of(("run", "ann"), ("run", "bob"), ("walk", "cem"), split="train")
         clips += clips_of(("run", "ann"), ("walk", "dan"), split="test")
-        manifest = replace(make_manifest(clips), published_split="split 1 of X")
+        manifest = replace(make_manifest(clips), root=tmp_path, published_split="split 1 of X")
         with pytest.warns(DataWarning, match="1 groups"):
             splits = split_manifest(manifest, val_fraction=0, test_fraction=0.2, seed=0)
         write_splits(splits, tmp_path / "splits.csv")

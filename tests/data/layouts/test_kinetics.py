@@ -71,10 +71,10 @@ def test_a_file_named_by_the_id_alone_is_the_whole_video(tmp_path: Path) -> None
 
 
 def test_ids_that_differ_in_case_are_different_videos(tmp_path: Path) -> None:
-    touch(tmp_path, *clip_files(TRAIN), "-3b32lodo2m_000059_000069.mp4")
+    touch(tmp_path, *clip_files(TRAIN), "_DBCJUKJQNS_000040_000050.mp4")
     with pytest.warns(DataWarning, match="1 videos .* are not used"):
         manifest = read(write_csv(tmp_path, kinetics_csv(*TRAIN)))
-    assert manifest.clips[0].path.name == "-3B32lodo2M_000059_000069.mp4"
+    assert manifest.clips[1].path.name == "_dbcJuKJQNs_000040_000050.mp4"
 
 
 def test_missing_files_are_counted_and_stay(tmp_path: Path) -> None:
