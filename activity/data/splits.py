@@ -108,7 +108,7 @@ def check_no_leak(splits: Splits) -> None:
             f"{len(leaking)} groups are on more than one side of the split: {first_few(leaking)}. "
             "Move all clips of a group to one side, or correct the groups."
         )
-    pairs = [(clip.name, one, other) for clip, one, other in _overlaps(tagged) if one != other]
+    pairs = [(clip.name, one, other) for clip, one, other in overlaps(tagged) if one != other]
     if pairs:
         names = first_few([f"{name} ({one}, {other})" for name, one, other in pairs])
         raise DataError(
@@ -161,6 +161,22 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
     return splits
 
 
+def overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
+    """Pairs of overlapping spans of one file, as the later clip and both tags.
+
+    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
+    where a chain has two tags, some pair has.
+    """
+    previous: tuple[Clip, str] | None = None
+    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
+        _, start, end = clip.key
+        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
+            yield clip, previous[1], tag
+            if end <= previous[0].key[2]:
+                continue
+        previous = (clip, tag)
+
+
 def _by_side(sided: Iterable[tuple[Clip, str | None]]) -> dict[str, list[Clip]]:
     parts: dict[str, list[Clip]] = {name: [] for name in SPLIT_NAMES}
     for clip, side in sided:
@@ -208,22 +224,6 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def _overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
-    """Pairs of overlapping spans of one file, as the later clip and both tags.
-
-    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
-    where a chain has two tags, some pair has.
-    """
-    previous: tuple[Clip, str] | None = None
-    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
-        _, start, end = clip.key
-        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
-            yield clip, previous[1], tag
-            if end <= previous[0].key[2]:
-                continue
-        previous = (clip, tag)
-
-
 def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: int) -> dict[str, list[Clip]]:
     """Groups distributed over the splits with a fraction above 0."""
     fractions = {name: fraction for name, fraction in fractions.items() if fraction > 0}
@@ -260,7 +260,7 @@ def _units(clips: Sequence[Clip]) -> list[list[Clip]]:
             group = joined[group]
         return group
 
-    for _, one, other in _overlaps((clip, clip.group) for clip in clips):
+    for _, one, other in overlaps((clip, clip.group) for clip in clips):
         if first(one) != first(other):
             joined[first(other)] = first(one)
     units: dict[str, list[Clip]] = defaultdict(list)
