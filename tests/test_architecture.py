@@ -135,7 +135,7 @@ def test_every_file_has_its_place() -> None:
         ("inference/predictor.py", "@torch.jit.export\ndef encode(): ..."),
         ("formats/load.py", "torch.jit.load(path)"),
         ("inference/predictor.py", "capture = cv2.VideoCapture(path)"),
-        ("data/layouts.py", "from cv2 import VideoCapture"),
+        ("data/layouts/folder.py", "from cv2 import VideoCapture"),
         ("training/fit.py", "import hydra"),
         ("training/fit.py", "from hydra.utils import instantiate"),
         ("training/module.py", "from omegaconf import DictConfig"),

@@ -64,4 +64,6 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"warning: {message}", file=file or sys.stderr)
+    # A note, unlike a warning, asks for nothing to be done; looked up by name for the reason above.
+    kind = "note" if category.__name__ == "DataNote" else "warning"
+    print(f"{kind}: {message}", file=file or sys.stderr)

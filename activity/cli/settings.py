@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from activity.cli.arguments import UsageError
 from activity.models.head import READOUTS
@@ -25,6 +25,10 @@ def _is_number(value: object) -> bool:
     return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)  # type: ignore[arg-type]
 
 
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, ListConfig) else [value]
+
+
 def _one_of(*choices: str) -> _Kind:
     return _Kind(f"one of {', '.join(choices)}", lambda value: value in choices)
 
@@ -40,11 +44,20 @@ _TEXT = _Kind(
     "text; a file or folder whose name is a number is given as ./NUMBER", lambda value: isinstance(value, str)
 )
 _TEXT_OR_NULL = _Kind(f"{_TEXT.accepted}; or null", lambda value: value is None or isinstance(value, str))
+_TEXTS_OR_NULL = _Kind(
+    f"{_TEXT.accepted}; a list of these; or null",
+    lambda value: value is None or all(isinstance(item, str) for item in _listed(value)),
+)
+_SWITCH_OR_NULL = _Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
+_OFFICIAL_SPLIT = _Kind("1, 2 or 3", lambda value: _is_whole(value) and value in (1, 2, 3))
 
 KINDS: dict[str, _Kind] = {
     "seed": _SEED,
     "data.root": _TEXT_OR_NULL,
     "data.csv": _TEXT,
+    "data.annotations": _TEXT_OR_NULL,
+    "data.split": _OFFICIAL_SPLIT,
+    "data.trimmed": _SWITCH_OR_NULL,
     "data.splits": _TEXT_OR_NULL,
     "data.group_pattern": _TEXT_OR_NULL,
     "data.val_fraction": _SHARE,
@@ -76,6 +89,16 @@ KINDS: dict[str, _Kind] = {
     ),
     "callbacks.early_stopping.patience": _COUNT,
 }
+# What differs with the layout, by the name of the function that reads it.
+_KINDS_OF_LAYOUT: dict[str, dict[str, _Kind]] = {"read_kinetics": {"data.csv": _TEXTS_OR_NULL}}
+_FOLDER_OR_CSV = (
+    "activity train data.root=FOLDER (one subfolder a class), or activity train data=csv data.csv=FILE; "
+    "or data=ucf101, data=hmdb51 or data=kinetics with data.root=FOLDER"
+)
+_USAGE_OF_LAYOUT = {
+    f"read_{name}": f"activity train data={name} data.root=FOLDER data.split=1 (the class folders of {name.upper()})"
+    for name in ("ucf101", "hmdb51")
+}
 _ABSENT = object()
 
 
@@ -85,12 +108,10 @@ def check_settings(config: DictConfig) -> None:
     Raises:
         UsageError: with the setting, its value, and what is accepted.
     """
-    for key, kind in KINDS.items():
+    layout = str(OmegaConf.select(config, "data.layout._target_", default="")).rpartition(".")[2]
+    for key, kind in (KINDS | _KINDS_OF_LAYOUT.get(layout, {})).items():
         if _is_missing(config, key):
-            raise UsageError(
-                f"{key} is not given. Accepted: activity train data.root=FOLDER (one subfolder a class), or "
-                "activity train data=csv data.csv=FILE."
-            )
+            raise UsageError(f"{key} is not given. Accepted: {_USAGE_OF_LAYOUT.get(layout, _FOLDER_OR_CSV)}.")
         value = OmegaConf.select(config, key, default=_ABSENT)  # absent: the chosen head or data has no such setting
         if value is not _ABSENT and not kind.accepts(value):
             raise UsageError(f"{key} is {value!r}; accepted: {kind.accepted}.")

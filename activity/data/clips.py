@@ -20,6 +20,10 @@ class DataWarning(UserWarning):
     """What the user should know about a data set that can be used all the same."""
 
 
+class DataNote(DataWarning):
+    """What holds for a data set as it was published, and what was made of it: nothing to mend."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """A labelled span of a video.
@@ -99,6 +103,9 @@ class Manifest:
         root: the folder that clip names are relative to, absolute.
         groups_given: whether the data set or a pattern says what the groups are. Where it does not, each
             file is a group of its own, and one actor or source video may stand on both sides of a split.
+        published_split: what the splits of the clips are called where they are a published protocol, for
+            example "split 1 of HMDB51": used as published, even where it has a group on both sides. None
+            where the splits, if any, are the user's own.
 
     Raises:
         DataError: without clips, with fewer than two classes, with a class that has no clips or a label
@@ -118,6 +125,7 @@ class Manifest:
     class_names: tuple[str, ...]
     root: Path
     groups_given: bool
+    published_split: str | None = None
 
     def __post_init__(self) -> None:
         if not self.clips:

@@ -55,7 +55,8 @@ def split_manifest(manifest: Manifest, *, val_fraction: float, test_fraction: fl
             are incomplete or leak.
 
     Warns:
-        DataWarning: for a class that given splits leave out of validation or test.
+        DataWarning: for a class that given splits leave out of validation or test, and for groups that a
+            published split has on more than one side.
 
     >>> actors = ("ann", "bob", "cem", "dan")
     >>> names = [f"{label}/{actor}.mp4" for label in ("run", "walk") for actor in actors]
@@ -88,18 +89,28 @@ def split_manifest(manifest: Manifest, *, val_fraction: float, test_fraction: fl
         )
     splits = _completed(manifest, fractions, seed)
     _check_classes(splits, manifest)
-    check_no_leak(splits)
+    check_no_leak(splits, published_split=manifest.published_split)
     return splits
 
 
-def check_no_leak(splits: Splits) -> None:
+def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None:
     """Check that no group, and no stretch of a video, is on two sides.
+
+    What a published split itself has on two sides is allowed, with a warning: to refuse it would only keep
+    users from figures that can be compared. Validation clips taken from its training clips may add nothing.
+
+    Args:
+        splits: the clips of each side.
+        published_split: what `Clip.split` of the clips is called, where it is a published protocol.
 
     Raises:
         DataError: naming the groups, or the videos, and their splits.
+
+    Warns:
+        DataWarning: for groups and videos that a published split has on two sides.
     """
-    sides: dict[str, dict[str, None]] = defaultdict(dict)
     tagged = [(clip, side) for side, clips in splits.parts.items() for clip in clips]
+<<<<<<< HEAD
     for clip, side in tagged:
         sides[clip.group][side] = None
     leaking = [f"{group} ({', '.join(names)})" for group, names in sides.items() if len(names) > 1]
@@ -115,6 +126,27 @@ def check_no_leak(splits: Splits) -> None:
             f"{len(pairs)} videos have overlapping spans on more than one side of the split: {names}. "
             "Give overlapping spans the same split and the same group."
         )
+=======
+    published = [] if published_split is None else [(clip, clip.split or side) for clip, side in tagged]
+    checks = (
+        ("groups are", "Move all clips of a group to one side, or correct the groups.", _leaking_groups),
+        (
+            "videos have overlapping spans",
+            "Give overlapping spans the same split and the same group.",
+            _leaking_videos,
+        ),
+    )
+    for what, advice, leaking in checks:
+        accepted = leaking(published)
+        found = leaking(tagged)
+        own = [f"{name} ({', '.join(sides)})" for name, sides in found.items() if name not in accepted]
+        if own:
+            raise DataError(f"{len(own)} {what} on more than one side of the split: {first_few(own)}. {advice}")
+        if found:
+            names = first_few([f"{name} ({', '.join(sides)})" for name, sides in found.items()])
+            message = f"{len(found)} {what} on more than one side of {published_split}, as it was published: {names}."
+            warnings.warn(message, DataWarning, stacklevel=3)
+>>>>>>> layouts
 
 
 def write_splits(splits: Splits, path: str | Path) -> None:
@@ -137,7 +169,8 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
             class without training clips, and splits that leak.
 
     Warns:
-        DataWarning: for a class that the splits leave out of validation or test.
+        DataWarning: for a class that the splits leave out of validation or test, and for groups that a
+            published split has on more than one side.
     """
     path = Path(path).expanduser()
     written, _ = read_clips(path, root=manifest.root)
@@ -157,7 +190,7 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
         )
     splits = _splits(_by_side((clip, side_of[clip.key]) for clip in manifest.clips))
     _check_classes(splits, manifest)
-    check_no_leak(splits)
+    check_no_leak(splits, published_split=manifest.published_split)
     return splits
 
 
@@ -224,6 +257,38 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
+<<<<<<< HEAD
+=======
+def _leaking_groups(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
+    """The groups on more than one side, with their sides."""
+    sides: dict[str, dict[str, None]] = defaultdict(dict)
+    for clip, side in tagged:
+        sides[clip.group][side] = None
+    return {group: list(names) for group, names in sides.items() if len(names) > 1}
+
+
+def _leaking_videos(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
+    """The videos with overlapping spans on more than one side, with two of these sides."""
+    return {clip.name: [one, other] for clip, one, other in _overlaps(tagged) if one != other}
+
+
+def _overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
+    """Pairs of overlapping spans of one file, as the later clip and both tags.
+
+    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
+    where a chain has two tags, some pair has.
+    """
+    previous: tuple[Clip, str] | None = None
+    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
+        _, start, end = clip.key
+        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
+            yield clip, previous[1], tag
+            if end <= previous[0].key[2]:
+                continue
+        previous = (clip, tag)
+
+
+>>>>>>> layouts
 def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: int) -> dict[str, list[Clip]]:
     """Groups distributed over the splits with a fraction above 0."""
     fractions = {name: fraction for name, fraction in fractions.items() if fraction > 0}

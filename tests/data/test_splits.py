@@ -270,6 +270,25 @@ class TestLeak:
             Splits((make_clip("a.mp4", "run", "x", end=4.0),), (), (make_clip("a.mp4", "run", "y", start=4.0),))
         )
 
+    def test_what_a_published_split_has_on_two_sides_is_a_warning_and_no_more_than_that_is_allowed(self) -> None:
+        train = clips_of(("run", "ann"), ("run", "bob"), ("walk", "cem"), split="train")
+        test = clips_of(("run", "ann"), ("walk", "dan"), split="test")
+        with pytest.warns(
+            DataWarning, match=r"1 groups .* of split 1 of X, as it was published: 'ann \(train, test\)'"
+        ):
+            check_no_leak(Splits(tuple(train), (), tuple(test)), published_split="split 1 of X")
+        with pytest.warns(DataWarning, match=r"'ann \(val, test\)'"):
+            check_no_leak(Splits(tuple(train[1:]), (train[0],), tuple(test)), published_split="split 1 of X")
+        moved = Splits((*train, test[1]), (make_clip("x", "walk", "dan", "test"),), (test[0],))
+        with pytest.raises(DataError, match=r"1 groups .*'dan \(train, val\)'"):
+            check_no_leak(moved, published_split="split 1 of X")
+
+    def test_overlapping_spans_on_two_sides_of_a_published_split(self) -> None:
+        one = make_clip("a.mp4", "run", "g", "train", 0, 10)
+        other = make_clip("a.mp4", "walk", "h", "test", 5, 15)
+        with pytest.warns(DataWarning, match=r"1 videos have overlapping spans .* of X, as it was published: 'a\.mp4"):
+            check_no_leak(Splits((one,), (), (other,)), published_split="X")
+
 
 class TestFile:
     def manifest(self) -> Manifest:
@@ -311,6 +330,18 @@ class TestFile:
         assert "1 clips are not in the data set: 'new.mp4'" in message
         assert "2 clips of the data set are missing" in message
         assert "data.splits" in message
+
+    def test_those_of_a_published_split_keep_its_leaks(self, tmp_path: Path) -> None:
+        clips = clips_of(("run", "ann"), ("run", "bob"), ("walk", "cem"), split="train")
+        clips += clips_of(("run", "ann"), ("walk", "dan"), split="test")
+        manifest = replace(make_manifest(clips), published_split="split 1 of X")
+        with pytest.warns(DataWarning, match="1 groups"):
+            splits = split_manifest(manifest, val_fraction=0, test_fraction=0.2, seed=0)
+        write_splits(splits, tmp_path / "splits.csv")
+        with pytest.warns(DataWarning, match="1 groups"):
+            assert read_splits(tmp_path / "splits.csv", manifest) == splits
+        with pytest.raises(DataError, match="1 groups"):
+            read_splits(tmp_path / "splits.csv", replace(manifest, published_split=None))
 
     def test_a_table_without_splits(self, tmp_path: Path) -> None:
         (tmp_path / "clips.csv").write_text("path,label\na.mp4,run\n")

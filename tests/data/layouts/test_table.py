@@ -5,27 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from activity.data.clips import DataError, DataWarning, Manifest
+from activity.data.clips import DataError, DataWarning
 from activity.data.layouts import read_csv, read_folder
+from tests.data.layouts.trees import names, touch, write_csv
 
-REAL_DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def write_csv(folder: Path, text: str | bytes, name: str = "clips.csv") -> Path:
-    path = folder / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def names(manifest: Manifest) -> list[tuple[str, str]]:
-    return [(clip.name, clip.label) for clip in manifest.clips]
+REAL_DATA = Path(__file__).parents[3] / ".." / "shared" / "data"
 
 
 def csv_error(folder: Path, text: str | bytes) -> str:
@@ -33,131 +17,6 @@ def csv_error(folder: Path, text: str | bytes) -> str:
     with pytest.raises(DataError) as raised:
         read_csv(write_csv(folder, text), root=None, group_pattern=None)
     return str(raised.value)
-
-
-class TestFolder:
-    def test_folders_are_classes_at_any_depth_and_in_any_case_of_suffix(self, tmp_path: Path) -> None:
-        touch(tmp_path, "walk/day 1/é.MP4", "walk/b.avi", "run/c.Mov", "run/notes.txt", "readme.md")
-        manifest = read_folder(tmp_path, group_pattern=None)
-        assert names(manifest) == [("run/c.Mov", "run"), ("walk/b.avi", "walk"), ("walk/day 1/é.MP4", "walk")]
-        assert manifest.class_names == ("run", "walk")
-        assert manifest.root == tmp_path
-        assert manifest.clips[0].path == tmp_path / "run/c.Mov"
-        assert {clip.split for clip in manifest.clips} == {None}
-
-    def test_a_relative_root_gives_absolute_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        touch(tmp_path, "data/run/a.mp4", "data/walk/b.mp4", "other/x")
-        monkeypatch.chdir(tmp_path / "other")
-        manifest = read_folder("../data", group_pattern=None)
-        assert manifest.clips[0].path == tmp_path / "data/run/a.mp4"
-
-    def test_without_a_pattern_each_file_is_a_group_and_the_manifest_says_so(self, tmp_path: Path) -> None:
-        touch(tmp_path, "run/a.mp4", "walk/b.mp4")
-        manifest = read_folder(tmp_path, group_pattern=None)
-        assert [clip.group for clip in manifest.clips] == ["run/a.mp4", "walk/b.mp4"]
-        assert not manifest.groups_given
-
-    def test_a_pattern_finds_the_groups_in_the_relative_paths(self, tmp_path: Path) -> None:
-        touch(tmp_path, "run/eli_run.avi", "walk/ira_walk.avi")
-        manifest = read_folder(tmp_path, group_pattern=r"/(?P<group>[a-z]+)_")
-        assert [clip.group for clip in manifest.clips] == ["eli", "ira"]
-        assert manifest.groups_given
-
-    @pytest.mark.parametrize(
-        ("train", "val", "test"),
-        [("train", "val", "test"), ("TRAIN", "Valid", "Test"), ("train", "validation", "test")],
-    )
-    def test_a_split_data_set_keeps_its_splits(self, tmp_path: Path, train: str, val: str, test: str) -> None:
-        touch(
-            tmp_path,
-            *(f"{split}/{label}/{split}.mp4" for split in (train, val, test) for label in ("run", "walk")),
-        )
-        (tmp_path / "annotations").mkdir()
-        with pytest.warns(DataWarning, match="1 folders .* hold no videos .*'annotations'"):
-            manifest = read_folder(tmp_path, group_pattern=None)
-        assert manifest.class_names == ("run", "walk")
-        splits = {clip.name.split("/")[0]: clip.split for clip in manifest.clips}
-        assert splits == {train: "train", val: "val", test: "test"}
-
-    def test_split_names_beside_other_classes_are_classes_with_a_warning(self, tmp_path: Path) -> None:
-        touch(tmp_path, "train/x/a.mp4", "test/x/b.mp4", "bus/c.mp4")
-        with pytest.warns(DataWarning, match="'test', 'train'.* are read as classes, because 'bus'"):
-            manifest = read_folder(tmp_path, group_pattern=None)
-        assert manifest.class_names == ("bus", "test", "train")
-
-    def test_train_alone_is_a_class_like_any_other(self, tmp_path: Path) -> None:
-        touch(tmp_path, "train/a.mp4", "bus/c.mp4")
-        assert read_folder(tmp_path, group_pattern=None).class_names == ("bus", "train")
-
-    def test_a_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"no folder '.*nowhere'.*data\.root"):
-            read_folder(tmp_path / "nowhere", group_pattern=None)
-
-    def test_a_csv_instead_of_a_folder_says_how_to_use_it(self, tmp_path: Path) -> None:
-        touch(tmp_path, "clips.csv")
-        with pytest.raises(DataError, match=r"data=csv data\.csv=.*clips\.csv"):
-            read_folder(tmp_path / "clips.csv", group_pattern=None)
-
-    def test_a_video_instead_of_a_folder(self, tmp_path: Path) -> None:
-        touch(tmp_path, "a.mp4")
-        with pytest.raises(DataError, match="is a file, not a folder"):
-            read_folder(tmp_path / "a.mp4", group_pattern=None)
-
-    def test_an_empty_folder_says_what_is_expected(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"holds no videos \(.*\.mp4.*\); expected is one folder a class"):
-            read_folder(tmp_path, group_pattern=None)
-
-    def test_videos_in_no_class_folder(self, tmp_path: Path) -> None:
-        touch(tmp_path, "a.mp4", "b.mp4", "labels.csv")
-        with pytest.raises(DataError, match=r"2 videos in no class folder.*run/a\.mp4.*data\.csv=.*labels\.csv"):
-            read_folder(tmp_path, group_pattern=None)
-
-    def test_split_folders_without_class_folders(self, tmp_path: Path) -> None:
-        touch(tmp_path, "train/a.mp4", "test/b.mp4")
-        with pytest.raises(DataError, match="2 videos in no class folder"):
-            read_folder(tmp_path, group_pattern=None)
-
-    def test_one_class(self, tmp_path: Path) -> None:
-        touch(tmp_path, "run/a.mp4")
-        with pytest.raises(DataError, match=r"one class, 'run'.*at least 2"):
-            read_folder(tmp_path, group_pattern=None)
-
-    def test_one_level_too_high_names_the_right_folder(self, tmp_path: Path) -> None:
-        touch(tmp_path, "Weizmann/run/a.mp4", "Weizmann/walk/b.mp4")
-        with pytest.raises(DataError, match=r"'run', 'walk' are the classes, use data\.root=.*Weizmann"):
-            read_folder(tmp_path, group_pattern=None)
-
-    def test_class_folders_without_videos_are_named(self, tmp_path: Path) -> None:
-        touch(tmp_path, "run/a.mp4", "walk/b.mp4", "jump/c.txt")
-        (tmp_path / "wave").mkdir()
-        (tmp_path / ".git").mkdir()
-        with pytest.warns(DataWarning, match="2 folders .* hold no videos .*: 'jump', 'wave'"):
-            manifest = read_folder(tmp_path, group_pattern=None)
-        assert manifest.class_names == ("run", "walk")
-
-    def test_videos_beside_the_class_folders_are_counted(self, tmp_path: Path) -> None:
-        touch(tmp_path, "run/a.mp4", "walk/b.mp4", "c.mp4", "d.AVI", ".e.mp4")
-        with pytest.warns(DataWarning, match="2 videos .* lie in no class folder .*'c.mp4', 'd.AVI'"):
-            assert len(read_folder(tmp_path, group_pattern=None).clips) == 2
-
-    def test_class_names_that_differ_in_case_are_pointed_out(self, tmp_path: Path) -> None:
-        csv = write_csv(touch(tmp_path, "a.mp4", "b.mp4"), "path,label\na.mp4,Run\nb.mp4,run\n")
-        with pytest.warns(DataWarning, match="'Run', 'run'"):
-            read_csv(csv, root=None, group_pattern=None)
-
-    @pytest.mark.parametrize(
-        ("pattern", "message"),
-        [
-            (r"(?P<group>[a-z", "not a regular expression: unterminated character set at position 10"),
-            (r"/([a-z]+)_", "no group named 'group'"),
-            (r"/(?P<group>eli)_", r"finds no group in 2 of 3 paths: 'run/ira_run.avi', 'walk/eli.avi'"),
-            (r"(?P<group>x*)", "finds no group in 3 of 3"),
-        ],
-    )
-    def test_a_pattern_that_does_not_fit(self, tmp_path: Path, pattern: str, message: str) -> None:
-        touch(tmp_path, "run/eli_run.avi", "run/ira_run.avi", "walk/eli.avi")
-        with pytest.raises(DataError, match=message):
-            read_folder(tmp_path, group_pattern=pattern)
 
 
 class TestCsv:
@@ -302,6 +161,15 @@ class TestCsv:
         csv = write_csv(tmp_path, "path,label\na.mp4,run\nb.mp4,walk\n")
         with pytest.raises(DataError, match=r"no folder '.*nowhere'"):
             read_csv(csv, root=tmp_path / "nowhere", group_pattern=None)
+
+    def test_class_names_that_differ_in_case_are_pointed_out(self, tmp_path: Path) -> None:
+        csv = write_csv(touch(tmp_path, "a.mp4", "b.mp4"), "path,label\na.mp4,Run\nb.mp4,run\n")
+        with pytest.warns(DataWarning, match="'Run', 'run'"):
+            read_csv(csv, root=None, group_pattern=None)
+
+    def test_a_kinetics_table_says_how_to_use_it(self, tmp_path: Path) -> None:
+        message = csv_error(tmp_path, "label,youtube_id,time_start,time_end,split\nrun,a,0,10,train\n")
+        assert "data=kinetics data.csv=" in message
 
 
 @pytest.mark.real_data
