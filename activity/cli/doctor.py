@@ -21,11 +21,18 @@ from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.data.class_lists import find_class_lists
 from activity.data.clips import Manifest
 from activity.data.doctor import Diagnosis, Distribution, Settings, diagnose, read_for_diagnosis
-from activity.data.layouts import read_csv, read_folder
+from activity.data.layouts import (
+    detect_layout,
+    read_csv,
+    read_folder,
+    read_hmdb51,
+    read_kinetics,
+    read_ucf101,
+)
 from activity.data.survey import SurveyProgress, VideoRecord, survey_videos
 
 FORMAT_VERSION = 1
-LAYOUTS = ("auto", "folder", "csv")
+LAYOUTS = ("auto", "folder", "csv", "ucf101", "hmdb51", "kinetics")
 _SLOW_SECONDS = 10  # a video that is being read for longer is named beside the bar
 
 
@@ -128,12 +135,18 @@ def _existing(given: str) -> Path:
 
 
 def _read(path: Path, options: argparse.Namespace) -> Manifest:
-    layout = options.layout
-    if layout == "auto":
-        layout = "folder" if path.is_dir() else "csv"
-    if layout == "folder":
-        return read_folder(path, group_pattern=options.group_pattern)
-    return read_csv(path, root=options.root, group_pattern=options.group_pattern)
+    layout = detect_layout(path) if options.layout == "auto" else options.layout
+    pattern, split = options.group_pattern, options.split
+    if layout == "ucf101":
+        return read_ucf101(path, annotations=None, split=split, group_pattern=pattern)
+    if layout == "hmdb51":
+        return read_hmdb51(path, annotations=None, split=split, group_pattern=pattern)
+    if layout == "kinetics":
+        csv, root = (None, path) if path.is_dir() else (path, options.root)
+        return read_kinetics(csv, root=root, trimmed=None, group_pattern=pattern)
+    if layout == "csv":
+        return read_csv(path, root=options.root, group_pattern=pattern)
+    return read_folder(path, group_pattern=pattern)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -219,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", metavar="DIR", help="the folder that the paths in a CSV start from (default: its own)"
     )
+    parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="official split, of UCF101 and HMDB51")
     parser.add_argument("--group-pattern", metavar="RE", help="as data.group_pattern: (?P<group>...) in the path")
     parser.add_argument("--sample-fps", type=_positive, metavar="N", help="default: that of training")
     parser.add_argument("--window-frames", type=positive_number, metavar="N", help="default: that of training")

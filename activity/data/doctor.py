@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.class_lists import ClassList, difference
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest
 from activity.data.duplicates import connected_sets, identical_sets, near_identical_pairs
 from activity.data.findings import SEVERITIES, Finding, Severity, Subject, span_text, video_findings
 from activity.data.grouping import GroupGuess, guess_groups
@@ -120,7 +120,9 @@ def read_for_diagnosis(read: Callable[[], Manifest], folder: Path | None) -> Rea
             return Reading(None, tuple(_clips_of_folder(folder)) if folder else (), (finding,))
     findings = []
     for warning in said:
-        if issubclass(warning.category, DataWarning):
+        if issubclass(warning.category, DataNote):
+            findings.append(Finding("layout", "note", str(warning.message), "Nothing to do."))
+        elif issubclass(warning.category, DataWarning):
             findings.append(Finding("layout", "warning", str(warning.message), "See whether that is what you want."))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
@@ -286,7 +288,11 @@ def _groups(manifest: Manifest, guess: GroupGuess | None) -> Iterator[Finding]:
         if leaks:
             summary = f"{len(leaks)} groups are on more than one side of the split."
             advice = "Move all clips of a group to one side, or correct the groups: else the test is too easy."
-            yield Finding("group-leak", "error", summary, advice, tuple(leaks))
+            severity: Severity = "error"
+            if manifest.published_split:  # what a protocol has is not the user's to mend
+                severity = "warning"
+                advice = f"This is {manifest.published_split}, used as published: easier than a test on new groups."
+            yield Finding("group-leak", severity, summary, advice, tuple(leaks))
         return
     files = len({clip.name for clip in manifest.clips})
     if guess is None:
@@ -364,4 +370,5 @@ def _splitting(manifest: Manifest, settings: Settings, *, leaks: bool) -> Iterat
             yield Finding("cannot-split", "error", str(error), advice)
     advice = "Give each class clips on each side; else the measure leaves it out."
     for warning in said:
-        yield Finding("absent-class", "warning", str(warning.message), advice)
+        if not issubclass(warning.category, DataNote):
+            yield Finding("absent-class", "warning", str(warning.message), advice)

@@ -110,23 +110,6 @@ def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None
         DataWarning: for groups and videos that a published split has on two sides.
     """
     tagged = [(clip, side) for side, clips in splits.parts.items() for clip in clips]
-<<<<<<< HEAD
-    for clip, side in tagged:
-        sides[clip.group][side] = None
-    leaking = [f"{group} ({', '.join(names)})" for group, names in sides.items() if len(names) > 1]
-    if leaking:
-        raise DataError(
-            f"{len(leaking)} groups are on more than one side of the split: {first_few(leaking)}. "
-            "Move all clips of a group to one side, or correct the groups."
-        )
-    pairs = [(clip.name, one, other) for clip, one, other in overlaps(tagged) if one != other]
-    if pairs:
-        names = first_few([f"{name} ({one}, {other})" for name, one, other in pairs])
-        raise DataError(
-            f"{len(pairs)} videos have overlapping spans on more than one side of the split: {names}. "
-            "Give overlapping spans the same split and the same group."
-        )
-=======
     published = [] if published_split is None else [(clip, clip.split or side) for clip, side in tagged]
     checks = (
         ("groups are", "Move all clips of a group to one side, or correct the groups.", _leaking_groups),
@@ -146,7 +129,6 @@ def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None
             names = first_few([f"{name} ({', '.join(sides)})" for name, sides in found.items()])
             message = f"{len(found)} {what} on more than one side of {published_split}, as it was published: {names}."
             warnings.warn(message, DataWarning, stacklevel=3)
->>>>>>> layouts
 
 
 def write_splits(splits: Splits, path: str | Path) -> None:
@@ -257,8 +239,6 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
-<<<<<<< HEAD
-=======
 def _leaking_groups(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
     """The groups on more than one side, with their sides."""
     sides: dict[str, dict[str, None]] = defaultdict(dict)
@@ -269,26 +249,9 @@ def _leaking_groups(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
 
 def _leaking_videos(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
     """The videos with overlapping spans on more than one side, with two of these sides."""
-    return {clip.name: [one, other] for clip, one, other in _overlaps(tagged) if one != other}
+    return {clip.name: [one, other] for clip, one, other in overlaps(tagged) if one != other}
 
 
-def _overlaps(tagged: Iterable[tuple[Clip, str]]) -> Iterator[tuple[Clip, str, str]]:
-    """Pairs of overlapping spans of one file, as the later clip and both tags.
-
-    Each span is paired with the one before it that ends last. That connects all spans of a chain of overlaps:
-    where a chain has two tags, some pair has.
-    """
-    previous: tuple[Clip, str] | None = None
-    for clip, tag in sorted(tagged, key=lambda pair: (pair[0].key, pair[1])):
-        _, start, end = clip.key
-        if previous and previous[0].name == clip.name and start < previous[0].key[2]:
-            yield clip, previous[1], tag
-            if end <= previous[0].key[2]:
-                continue
-        previous = (clip, tag)
-
-
->>>>>>> layouts
 def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: int) -> dict[str, list[Clip]]:
     """Groups distributed over the splits with a fraction above 0."""
     fractions = {name: fraction for name, fraction in fractions.items() if fraction > 0}
