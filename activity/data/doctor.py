@@ -12,14 +12,14 @@ from pathlib import Path
 from activity.data.class_lists import ClassList, difference
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest
 from activity.data.duplicates import connected_sets, identical_sets, near_identical_pairs
-from activity.data.findings import SEVERITIES, Finding, Severity, Subject, span_text, video_findings
+from activity.data.findings import SEVERITIES, Finding, Severity, Subject, count_text, span_text, video_findings
 from activity.data.grouping import GroupGuess, guess_groups
 from activity.data.splits import overlaps, split_manifest
 from activity.data.survey import VideoRecord
 from activity.video.reader import find_videos
 
-# With four times the clips of another, a class can be right most of the time by being guessed always.
-_IMBALANCE = 4
+# With three times the clips of another, a class is right three times in four by being guessed always.
+_IMBALANCE = 3
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _overlapping(clips: Sequence[Clip]) -> Iterator[Finding]:
         if one != other
     ]
     if by_label:
-        summary = f"{len(by_label)} spans overlap one of another label in the same video."
+        summary = f"{count_text(by_label, 'span')} overlapping one of another label in the same video."
         advice = "See whether both labels are right; where one activity ends as the next begins, let the spans adjoin."
         yield Finding("overlapping-labels", "warning", summary, advice, tuple(by_label))
     by_split = [
@@ -278,7 +278,7 @@ def _overlapping(clips: Sequence[Clip]) -> Iterator[Finding]:
         if one != other
     ]
     if by_split:
-        summary = f"{len(by_split)} spans overlap one of another split in the same video."
+        summary = f"{count_text(by_split, 'span')} overlapping one of another split in the same video."
         yield Finding("overlap", "error", summary, "Give overlapping spans the same split and group.", tuple(by_split))
 
 
@@ -286,7 +286,7 @@ def _groups(manifest: Manifest, guess: GroupGuess | None) -> Iterator[Finding]:
     if manifest.groups_given:
         leaks = _leaks(manifest.clips, {clip.name: clip.group for clip in manifest.clips})
         if leaks:
-            summary = f"{len(leaks)} groups are on more than one side of the split."
+            summary = f"{count_text(leaks, 'group')} on more than one side of the split."
             advice = "Move all clips of a group to one side, or correct the groups: else the test is too easy."
             severity: Severity = "error"
             if manifest.published_split:  # what a protocol has is not the user's to mend
@@ -311,7 +311,7 @@ def _groups(manifest: Manifest, guess: GroupGuess | None) -> Iterator[Finding]:
         tuple(Subject((group,), f"{count} files") for group, count in sorted(Counter(guess.group_of.values()).items())),
     )
     if leaks := _leaks(manifest.clips, guess.group_of):
-        summary = f"{len(leaks)} of the groups that the names suggest (a guess) are on more than one side of the split."
+        summary = f"{count_text(leaks, 'group')} that the names suggest (a guess) on more than one side of the split."
         advice = f'If the guess is right, the test is too easy: split by these groups, with "{use}".'
         yield Finding("guessed-group-leak", "warning", summary, advice, tuple(leaks))
 
@@ -334,7 +334,7 @@ def _classes(manifest: Manifest, class_lists: Sequence[ClassList]) -> Iterator[F
     small = [Subject((name,), f"{count} clips") for name, count in counts.items() if count * _IMBALANCE <= most]
     if small:
         largest = max(counts, key=counts.__getitem__)
-        summary = f"{len(small)} classes have a quarter or less of the {most} clips of {largest!r}."
+        summary = f"{len(small)} of {len(counts)} classes with a third or less of the {most} clips of {largest!r}."
         advice = (
             "Use data.balance=loss, and look at mean class accuracy rather than accuracy; better: add clips of these."
         )

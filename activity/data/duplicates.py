@@ -17,8 +17,8 @@ from activity.video.probe import Thumbnails
 # qualities, MPEG-4, half the size, darker, half the rate, a tenth cut off at one end or both) have a scene
 # correlation of 0.998 and more and, nearly all, a change correlation of 0.95 and more. Different takes with a scene
 # correlation of 0.998 reach 0.92: a woman and another stepping sideways in one place, at one speed.
-SCENE_CORRELATION = 0.998
-CHANGE_CORRELATION = 0.94
+# Poor coding blurs the scene and leaves the changes; a trimmed end does the reverse: the one may make up for the other.
+AGREEMENTS = ((0.998, 0.94), (0.99, 0.97))  # of scene and change, at least
 # Of 128 bits of hash, copies differ in 30 at most, different clips in 64 on average.
 HASH_DISTANCE = 32
 
@@ -27,6 +27,7 @@ _STILL_SCENE_CORRELATION = 0.999_5  # nothing moves: the picture alone decides
 _OVERLAP = 0.75  # of the shorter one that must be in the other: copies are trimmed slightly
 _PHASES = (0.0, 0.25, 0.5, 0.75)  # of an interval: where a trimmed copy's times lie between those of the original
 _PROMISING = 0.6  # change correlation at whole intervals, below which no phase helps enough
+_PROMISING_SCENE = 0.98  # correlation of mean pictures
 _BLOCK = 1024  # rows of the distance table at a time: 200 MB for 50,000 videos
 
 Floats = npt.NDArray[np.float32]
@@ -64,7 +65,7 @@ def are_near_identical(one: Thumbnails, other: Thumbnails) -> bool:
     _, own, others = max((_best_alignment(first, second, moving, phase) for phase in _PHASES), key=lambda best: best[0])
     scene = _correlation(own.mean(axis=0), others.mean(axis=0))
     change = _zero_mean_correlation(_changes(own[:, moving]), _changes(others[:, moving]))
-    return scene >= SCENE_CORRELATION and change >= CHANGE_CORRELATION
+    return any(scene >= least_scene and change >= least_change for least_scene, least_change in AGREEMENTS)
 
 
 def connected_sets(pairs: Iterable[tuple[Hashable, Hashable]]) -> list[tuple[Hashable, ...]]:
@@ -97,7 +98,7 @@ def _candidates(videos: Sequence[Thumbnails]) -> Iterator[tuple[int, int]]:
         for part in range(0, len(rows), 100_000):  # a limit to memory where very many are near
             one, other = rows[part : part + 100_000], columns[part : part + 100_000]
             # Trimming changes the mean a little: the exact figure is that of the parts that overlap.
-            alike = np.einsum("ij,ij->i", scenes[one], scenes[other]) >= 2 * SCENE_CORRELATION - 1 - 0.01
+            alike = np.einsum("ij,ij->i", scenes[one], scenes[other]) >= _PROMISING_SCENE
             yield from zip(one[alike].tolist(), other[alike].tolist(), strict=True)
 
 

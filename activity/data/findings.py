@@ -1,6 +1,6 @@
 """What the doctor finds: the form of a finding, and those that concern single videos."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,9 +58,9 @@ def video_findings(
 
 def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
     kinds = {
-        "missing": ("do not exist", "Correct their paths, or remove their rows; data.root= gives the folder."),
-        "no-frames": ("hold no frame that can be decoded", "Copy or export them again, or take them out."),
-        "unreadable": ("cannot be read", "Do for each what stands behind it, or take it out."),
+        "missing": ("missing on the disk", "Correct their paths, or remove their rows; data.root= gives the folder."),
+        "no-frames": ("without a frame that can be decoded", "Copy or export them again, or take them out."),
+        "unreadable": ("impossible to read", "Do for each what stands behind it, or take it out."),
     }
     code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
@@ -71,7 +71,7 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
             advice = f"{advice} Training goes on without them."
-            yield Finding(code, "error", f"{_count(own, 'video')} {what}.", advice, tuple(own))
+            yield Finding(code, "error", f"{count_text(own, 'video')} {what}.", advice, tuple(own))
 
 
 def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> Iterator[Finding]:
@@ -85,57 +85,57 @@ def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> It
     ) -> Iterator[Finding]:
         subjects = tuple(Subject((name,), detail(facts)) for name, facts in videos if applies(facts))
         if subjects:
-            yield Finding(code, severity, f"{_count(subjects, 'video')} {what}.", advice, subjects)
+            yield Finding(code, severity, f"{count_text(subjects, 'video')} {what}.", advice, subjects)
 
     yield from find(
-        *("cut-off", "warning", "end before they say they do"),
+        *("cut-off", "warning", "shorter than declared"),
         "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
         lambda facts: facts.ends_early,
         lambda facts: facts.damage or "",
     )
     yield from find(
-        *("damaged", "warning", "have damaged places"),
+        *("damaged", "warning", "with damaged places"),
         "Copy or export them again; without that, the good frames are used.",
         lambda facts: facts.damage and not facts.ends_early,
         lambda facts: facts.damage or "",
     )
     yield from find(
-        *("single-frame", "warning", "have one frame"),
+        *("single-frame", "warning", "with one frame"),
         "A picture shows no activity: take them out, or replace them by videos.",
         lambda facts: facts.frames == 1,
     )
     yield from find(
-        *("black", "warning", "are black throughout"),
+        *("black", "warning", "black throughout"),
         "Take them out: nothing can be learned from them but the label.",
         lambda facts: facts.black,
     )
     yield from find(
-        *("frozen", "warning", "show the same picture throughout"),
+        *("frozen", "warning", "with the same picture throughout"),
         "Look at them, and take them out where recording had stopped: nothing moves in them.",
         lambda facts: facts.frozen and not facts.black,
         lambda facts: f"{facts.frames} frames",
     )
     yield from find(
-        *("size-changes", "warning", "change their frame size midway"),
+        *("size-changes", "warning", "with a frame size that changes midway"),
         "See whether two recordings were joined; if so, cut them apart.",
         lambda facts: len(facts.sizes) > 1,
         lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
     )
     yield from find(
-        *("variable-rate", "note", "have a variable frame rate"),
+        *("variable-rate", "note", "with a variable frame rate"),
         "Nothing to do: frames are sampled by their time. Programs that count frames go wrong on them; a long gap "
         "may mean that recording halted.",
         lambda facts: facts.variable_rate,
         lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
     )
     yield from find(
-        *("rotated", "note", "ask to be rotated"),
+        *("rotated", "note", "to be shown rotated"),
         "Nothing to do where they play upright: the rotation is applied. Where they play on their side, correct it.",
         lambda facts: facts.rotation,
         lambda facts: f"{facts.rotation} degrees clockwise",
     )
     yield from find(
-        *("low-rate", "note", f"have fewer than {sample_fps:g} frames/s, so that frames are sampled twice"),
+        *("low-rate", "note", f"with fewer than {sample_fps:g} frames/s, so that frames are sampled twice"),
         "Nothing to do for a few; where most do, use a lower sampling.sample_fps.",
         lambda facts: facts.fps is not None and facts.fps < sample_fps * 0.99,
         lambda facts: f"{facts.fps or 0:.3g} frames/s",
@@ -162,7 +162,7 @@ def _of_spans(
             detail = f"{sampled} sampled frames in {max(0.0, end - clip.start_seconds):.2f} s"
             short.append(Subject((clip.name,), detail))
     if outside:
-        summary = f"{_count(outside, 'clip')} have spans that reach beyond the end of the video."
+        summary = f"{count_text(outside, 'clip')} with a span that reaches beyond the end of the video."
         yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(outside))
     if short:
         yield _short_finding(short, lengths, sample_fps, window_frames)
@@ -170,8 +170,8 @@ def _of_spans(
 
 def _short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
     summary = (
-        f"{_count(short, 'clip')} are shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
-        f"a second ({window_frames / sample_fps:.2f} s) and are padded."
+        f"{count_text(short, 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
+        f"a second ({window_frames / sample_fps:.2f} s): padded."
     )
     advice = "Nothing to do for a few."
     fitting = sorted(lengths)[len(lengths) // 20]  # all but the shortest twentieth fill such a window
@@ -189,6 +189,7 @@ def span_text(clip: Clip) -> str:
     return f"{clip.start_seconds:g} s to {'the end' if clip.end_seconds is None else f'{clip.end_seconds:g} s'}"
 
 
-def _count(subjects: Iterable[Subject], noun: str) -> str:
-    number = len(list(subjects))
+def count_text(subjects: Sequence[Subject], noun: str) -> str:
+    """How many, with the noun in the right number."""
+    number = len(subjects)
     return f"{number} {noun}{'' if number == 1 else 's'}"

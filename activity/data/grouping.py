@@ -105,5 +105,6 @@ def _recur_in_classes(guess: GroupGuess, label_of: Mapping[str, str]) -> bool:
 
 
 def _are_counts(guess: GroupGuess) -> bool:
-    """Whether the groups are numbers and no more, which count takes as often as they name actors."""
-    return all(re.fullmatch(r"[a-zA-Z]?\d+", group) for group in guess.group_of.values())
+    """Whether the groups are numbers, or takes and the like: these recur in every class without being a source."""
+    counted = r"(?i)(?:[a-z]|take|clip|video|vid|part|seg|segment|scene|shot|trial|rep|cam|camera|view|file|img|no)?\d+"
+    return all(re.fullmatch(counted, group) for group in guess.group_of.values())
