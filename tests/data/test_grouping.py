@@ -21,7 +21,7 @@ def clips(*names: str) -> list[Clip]:
             [f"{a}/v_{a}_g0{g}_c0{c}.avi" for a in ("Run", "Walk") for g in (1, 2) for c in (1, 2)],
             {"v_Run_g01", "v_Run_g02", "v_Walk_g01", "v_Walk_g02"},
         ),
-        ([f"{a}/person0{p}_{a}_d{d}.avi" for a in ("hop", "run") for p in (1, 2) for d in "12"], {"person01", "person02"}),
+        ([f"{a}/person0{p}_{a}_d{d}.avi" for a in "xy" for p in "12" for d in "12"], {"person01", "person02"}),
         ([f"{a}/S001C00{c}P00{p}R001A00{a}.avi" for a in (1, 2) for c in (1, 2) for p in (1, 2)], {"P001", "P002"}),
         ([f"{a}/{s}{a}_{i}.mp4" for a in ("hit", "no") for s in "xy" for i in (1, 2)], {"xhit", "yhit", "xno", "yno"}),
         ([f"{a}/{s}/{i}.mp4" for a in ("hit", "no") for s in ("eli", "ida") for i in (1, 2)], {"eli", "ida"}),
