@@ -8,6 +8,7 @@ from collections.abc import Sequence
 # A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
 VERBS = {
     "train": "fit a recognizer on labelled videos; test, save checkpoint, metrics and splits",
+    "doctor": "what is wrong with a data set, before training",
     "crossval": "leave one group out or k-fold: how good it is on what it has not seen",
     "predict": "labels for video files and folders",
     "export": "one file to deploy, from a checkpoint",

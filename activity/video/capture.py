@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,9 @@ _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown propert
 # First bytes of a media file (MP4 has its own at byte 4): where FFmpeg finds no video in one, it holds none.
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"ID3", b"fLaC", b"0&\xb2u", b"\x00\x00\x01\xba")
 
+# Two reasons of VideoError that callers tell from the others.
+NO_SUCH_FILE = "there is no such file"
+NO_FRAMES = "it opens as a video but no frame of it can be decoded"
 _CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,6 +54,14 @@ class VideoError(ValueError):
 
 class VideoWarning(UserWarning):
     """A video that is damaged or cut off: its good frames were delivered."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is missing of a video whose good frames were delivered: in words, and whether its end is."""
+
+    problem: str
+    ends_early: bool
 
 
 class Capture:
@@ -77,7 +89,7 @@ class Capture:
             tries += 1
             if tries == limit:
                 if self.frames == 0:
-                    raise VideoError(self._source, "it opens as a video but no frame of it can be decoded", _CONVERT)
+                    raise VideoError(self._source, NO_FRAMES, _CONVERT)
                 return False
         self._skipped += tries
         self._advance(self._cv.get(cv2.CAP_PROP_POS_MSEC) / 1000)
@@ -93,19 +105,25 @@ class Capture:
             raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", _CONVERT)
         return bgr  # type: ignore[return-value]
 
-    def warn_of_damage(self) -> None:
-        """At the end, where frames are missing, say so with a VideoWarning."""
+    def damage(self) -> "Damage | None":
+        """At the end: what is missing, or None."""
         declared = self._declared_seconds_if_missing()
         if declared:
             problem = (
                 f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long: "
                 "it is cut off or damaged, or its sound is longer than its picture"
             )
-        elif self._skipped:
+            return Damage(problem, ends_early=True)
+        if self._skipped:
             problem = f"{self._skipped} damaged packets in it could not be decoded and were left out"
-        else:
-            return
-        warnings.warn(f"{self._source}: {problem}; the {self.frames} good frames are used.", VideoWarning, stacklevel=3)
+            return Damage(problem, ends_early=False)
+        return None
+
+    def warn_of_damage(self) -> None:
+        """At the end, where frames are missing, say so with a VideoWarning."""
+        if damage := self.damage():
+            message = f"{self._source}: {damage.problem}; the {self.frames} good frames are used."
+            warnings.warn(message, VideoWarning, stacklevel=3)
 
     def release(self) -> None:
         """Close the file."""
@@ -116,6 +134,16 @@ class Capture:
     def duration_seconds(self) -> float:
         """When the last frame ends, if it lasts as long as the mean of those before; 0 for fewer than two."""
         return 0.0 if self.frames < 2 else self.time_seconds * self.frames / (self.frames - 1)
+
+    @property
+    def fourcc(self) -> int:
+        """The codec in the container's four letters, as one number; 0 where it says none."""
+        return int(self._cv.get(cv2.CAP_PROP_FOURCC))
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise that the file asks for: 0, 90, 180 or 270."""
+        return int(self._cv.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
 
     def _advance(self, container_seconds: float) -> None:
         self.frames += 1
@@ -168,7 +196,7 @@ def check_file(source: str) -> None:
         raise VideoError(ascii(source), "its name is not valid UTF-8", "rename it") from None
     path = Path(source)
     if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
-        raise VideoError(source, "there is no such file", "check the path")
+        raise VideoError(source, NO_SUCH_FILE, "check the path")
     if path.is_dir():
         raise VideoError(source, "it is a folder, and there is no video in it to be read here", "name a video file")
     if not os.access(path, os.R_OK):

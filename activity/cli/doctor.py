@@ -1,0 +1,242 @@
+"""`activity doctor PATH`: what is wrong with a data set, before training."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from activity.cli.arguments import UsageError, positive_number
+from activity.cli.configuration import CONFIG_FOLDER
+from activity.cli.diagnosis import print_diagnosis
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.data.class_lists import find_class_lists
+from activity.data.clips import Manifest
+from activity.data.doctor import Diagnosis, Distribution, Settings, diagnose, read_for_diagnosis
+from activity.data.layouts import (
+    detect_layout,
+    read_csv,
+    read_folder,
+    read_hmdb51,
+    read_kinetics,
+    read_ucf101,
+)
+from activity.data.survey import SurveyProgress, VideoRecord, survey_videos
+
+FORMAT_VERSION = 1
+LAYOUTS = ("auto", "folder", "csv", "ucf101", "hmdb51", "kinetics")
+_SLOW_SECONDS = 10  # a video that is being read for longer is named beside the bar
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    options = _parser().parse_args(arguments)
+    path = _existing(options.path)
+    _check_output(options.output, path)
+    settings = _settings(options)
+    reading = read_for_diagnosis(lambda: _read(path, options), path if path.is_dir() else None)
+    videos = list(dict.fromkeys(clip.path for clip in reading.clips))
+    _check_output(options.output, *videos)
+    with _progress() as on_progress:
+        records = survey_videos(videos, jobs=options.jobs, on_progress=on_progress)
+    class_lists = find_class_lists(path if path.is_dir() else path.parent)
+    diagnosis = diagnose(reading, records, class_lists, settings=settings)
+    with _output(options.output) as output:
+        if options.format == "json":
+            document = {"format_version": FORMAT_VERSION, "path": str(path)} | json_document(diagnosis)
+            print(json.dumps(document, ensure_ascii=False, indent=2), file=output)
+        else:
+            print_diagnosis(diagnosis, str(path), output)
+    return EXIT_SOME_FAILED if diagnosis.counts["error"] else EXIT_OK
+
+
+def json_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as plain Python, in full.
+
+    `counts`: findings by severity. `clips`. `groups`: `given` (a number or null), `guessed` and `guessed_pattern`
+    (or null). `classes`: `name`, `clips`, `videos`, `groups` and clips by split, in the order of the class indices.
+    `durations_seconds`, `frame_rates`: `minimum`, `median`, `maximum`, `total`, or null. `sizes`, `codecs`: number of
+    videos of each. `findings`: `code`, `severity` (error, warning, note), `summary`, `advice` and `subjects`, each
+    with `names` and `detail`. `videos`: for each its `name` and what it is like, or its `error`.
+    """
+    guess = diagnosis.guess
+    return {
+        "counts": diagnosis.counts,
+        "clips": diagnosis.clips,
+        "groups": {
+            "given": diagnosis.groups,
+            "guessed": guess.groups if guess else None,
+            "guessed_pattern": guess.pattern if guess else None,
+        },
+        "classes": [
+            {"name": item.name, "clips": item.clips, "videos": item.videos, "groups": item.groups, **item.splits}
+            for item in diagnosis.classes
+        ],
+        "durations_seconds": _distribution(diagnosis.durations_seconds),
+        "frame_rates": _distribution(diagnosis.frame_rates, total=False),
+        "sizes": [{"width": w, "height": h, "videos": count} for (w, h), count in diagnosis.frame_sizes.items()],
+        "codecs": [{"codec": codec, "videos": count} for codec, count in diagnosis.codecs.items()],
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "summary": finding.summary,
+                "advice": finding.advice,
+                "subjects": [{"names": list(item.names), "detail": item.detail} for item in finding.subjects],
+            }
+            for finding in diagnosis.findings
+        ],
+        "videos": [{"name": name} | _video(record) for name, record in diagnosis.videos.items()],
+    }
+
+
+def _distribution(numbers: Distribution | None, *, total: bool = True) -> dict[str, float] | None:
+    if numbers is None:
+        return None
+    named = {"minimum": numbers.minimum, "median": numbers.median, "maximum": numbers.maximum}
+    return {name: round(value, 3) for name, value in (named | ({"total": numbers.total} if total else {})).items()}
+
+
+def _video(record: VideoRecord) -> dict[str, Any]:
+    facts = record.facts
+    if facts is None:
+        return {"error": str(record.error)}
+    return {
+        "frames": facts.frames,
+        "duration_seconds": round(facts.duration_seconds, 3),
+        "fps": None if facts.fps is None else round(facts.fps, 3),
+        "variable_rate": facts.variable_rate,
+        "longest_gap_seconds": round(facts.longest_gap_seconds, 3),
+        "width": facts.width,
+        "height": facts.height,
+        "codec": facts.codec,
+        "rotation": facts.rotation,
+        "damage": facts.damage,
+        "black": facts.black,
+        "frozen": facts.frozen,
+    }
+
+
+def _existing(given: str) -> Path:
+    if not given:
+        raise UsageError("PATH is empty (an unset variable?). Give a folder of videos or a CSV.")
+    path = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 - keeps links, as the readers do
+    if not os.path.exists(path):  # noqa: PTH110 - pathlib's own raises for a name that is too long
+        raise UsageError(f"there is nothing at {given}. Give a folder of videos or a CSV.")
+    return path
+
+
+def _read(path: Path, options: argparse.Namespace) -> Manifest:
+    layout = detect_layout(path) if options.layout == "auto" else options.layout
+    pattern, split = options.group_pattern, options.split
+    if layout == "ucf101":
+        return read_ucf101(path, annotations=None, split=split, group_pattern=pattern)
+    if layout == "hmdb51":
+        return read_hmdb51(path, annotations=None, split=split, group_pattern=pattern)
+    if layout == "kinetics":
+        csv, root = (None, path) if path.is_dir() else (path, options.root)
+        return read_kinetics(csv, root=root, trimmed=None, group_pattern=pattern)
+    if layout == "csv":
+        return read_csv(path, root=options.root, group_pattern=pattern)
+    return read_folder(path, group_pattern=pattern)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """What the configuration of `activity train` says, where no flag does."""
+    sampling = OmegaConf.load(CONFIG_FOLDER / "sampling" / "default.yaml")
+    data, train = OmegaConf.load(CONFIG_FOLDER / "data" / "base.yaml"), OmegaConf.load(CONFIG_FOLDER / "train.yaml")
+    return Settings(
+        sample_fps=options.sample_fps or float(sampling.sample_fps),
+        window_frames=options.window_frames or int(sampling.window_frames),
+        val_fraction=float(data.val_fraction),
+        test_fraction=float(data.test_fraction),
+        seed=int(train.seed),
+    )
+
+
+@contextmanager
+def _progress() -> "Iterator[_Bar]":
+    progress = Progress(
+        TextColumn("videos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[slow]}"),
+        console=Console(stderr=True),
+    )
+    with progress:
+        yield _Bar(progress)
+
+
+class _Bar:
+    """Shows `SurveyProgress`, and the name of a video that takes long."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("videos", total=None, slow="")
+
+    def __call__(self, state: SurveyProgress) -> None:
+        slow = ""
+        if state.oldest is not None and state.oldest_seconds > _SLOW_SECONDS:
+            slow = escape(f"{state.oldest_seconds:.0f} s: {state.oldest.name}")
+        self._progress.update(self._task, total=state.videos, completed=state.done, slow=slow)
+
+
+def _check_output(output: str | None, *read: Path) -> None:
+    """Refuse to write over what is to be read."""
+    if output is None or not Path(output).exists():
+        return
+    if any(path.exists() and Path(output).samefile(path) for path in read):
+        raise UsageError(f"--output {output} is one of the files to be read; give the name of another file.")
+
+
+@contextmanager
+def _output(path: str | None) -> Iterator[TextIO]:
+    if path is None:
+        if hasattr(sys.stdout, "reconfigure"):  # a file's name need not be text in the terminal's encoding
+            sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="activity doctor",
+        description="What is wrong with a data set, before training. Reads every video once.",
+        epilog="Exit code: 0 nothing that would spoil training, 1 something that would, 2 wrong use.",
+    )
+    parser.add_argument("path", metavar="PATH", help="a folder with one subfolder a class, or a CSV of clips")
+    parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="default: auto, by what lies at PATH")
+    parser.add_argument(
+        "--root", metavar="DIR", help="the folder that the paths in a CSV start from (default: its own)"
+    )
+    parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="official split, of UCF101 and HMDB51")
+    parser.add_argument("--group-pattern", metavar="RE", help="as data.group_pattern: (?P<group>...) in the path")
+    parser.add_argument("--sample-fps", type=_positive, metavar="N", help="default: that of training")
+    parser.add_argument("--window-frames", type=positive_number, metavar="N", help="default: that of training")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    parser.add_argument("--jobs", type=positive_number, default=os.cpu_count() or 1, metavar="N", help="videos at once")
+    parser.add_argument("--output", metavar="FILE", help="write there, not to standard output")
+    return parser

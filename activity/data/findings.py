@@ -1,0 +1,195 @@
+"""What the doctor finds: the form of a finding, and those that concern single videos."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from activity.data.clips import Clip
+from activity.data.survey import VideoRecord
+from activity.video.capture import NO_FRAMES, NO_SUCH_FILE
+from activity.video.probe import VideoFacts
+from activity.video.sampling import grid_range
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+# A span may end this much after the video: seconds in tables are rounded, and players count a last frame's time.
+_SPAN_TOLERANCE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a finding is about: the names of one video, clip, class or group, or of several that belong together."""
+
+    names: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a data set that its owner should know.
+
+    Attributes:
+        code: a stable name of the kind, such as "near-identical".
+        severity: "error" would spoil training or its measure; "warning" may; "note" is good to know.
+        summary: what was found, a sentence.
+        advice: what to do, a sentence.
+        subjects: all that it is about.
+    """
+
+    code: str
+    severity: Severity
+    summary: str
+    advice: str
+    subjects: tuple[Subject, ...] = ()
+
+
+def video_findings(
+    clips: Sequence[Clip], records: Mapping[Path, VideoRecord], *, sample_fps: float, window_frames: int
+) -> Iterator[Finding]:
+    """Findings about single videos and clips, in the order of the clips."""
+    names = {clip.path: clip.name for clip in clips}
+    good = [(names[path], records[path].facts) for path in names if records[path].facts]
+    yield from _unreadable(names, records)
+    yield from _of_facts([(name, facts) for name, facts in good if facts is not None], sample_fps)
+    yield from _of_spans(clips, records, sample_fps, window_frames)
+
+
+def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
+    kinds = {
+        "missing": ("missing on the disk", "Correct their paths, or remove their rows; data.root= gives the folder."),
+        "no-frames": ("without a frame that can be decoded", "Copy or export them again, or take them out."),
+        "unreadable": ("impossible to read", "Do for each what stands behind it, or take it out."),
+    }
+    code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
+    subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
+    for path, name in names.items():
+        if error := records[path].error:
+            code = code_of.get(error.reason, "unreadable")
+            subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
+    for code, (what, advice) in kinds.items():
+        if own := subjects[code]:
+            advice = f"{advice} Training goes on without them."
+            yield Finding(code, "error", f"{count_text(own, 'video')} {what}.", advice, tuple(own))
+
+
+def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> Iterator[Finding]:
+    def find(
+        code: str,
+        severity: Severity,
+        what: str,
+        advice: str,
+        applies: Callable[[VideoFacts], object],
+        detail: Callable[[VideoFacts], str] = lambda _: "",
+    ) -> Iterator[Finding]:
+        subjects = tuple(Subject((name,), detail(facts)) for name, facts in videos if applies(facts))
+        if subjects:
+            yield Finding(code, severity, f"{count_text(subjects, 'video')} {what}.", advice, subjects)
+
+    yield from find(
+        *("cut-off", "warning", "shorter than declared"),
+        "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
+        lambda facts: facts.ends_early,
+        lambda facts: facts.damage or "",
+    )
+    yield from find(
+        *("damaged", "warning", "with damaged places"),
+        "Copy or export them again; without that, the good frames are used.",
+        lambda facts: facts.damage and not facts.ends_early,
+        lambda facts: facts.damage or "",
+    )
+    yield from find(
+        *("single-frame", "warning", "with one frame"),
+        "A picture shows no activity: take them out, or replace them by videos.",
+        lambda facts: facts.frames == 1,
+    )
+    yield from find(
+        *("black", "warning", "black throughout"),
+        "Take them out: nothing can be learned from them but the label.",
+        lambda facts: facts.black,
+    )
+    yield from find(
+        *("frozen", "warning", "with the same picture throughout"),
+        "Look at them, and take them out where recording had stopped: nothing moves in them.",
+        lambda facts: facts.frozen and not facts.black,
+        lambda facts: f"{facts.frames} frames",
+    )
+    yield from find(
+        *("size-changes", "warning", "with a frame size that changes midway"),
+        "See whether two recordings were joined; if so, cut them apart.",
+        lambda facts: len(facts.sizes) > 1,
+        lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
+    )
+    yield from find(
+        *("variable-rate", "note", "with a variable frame rate"),
+        "Nothing to do: frames are sampled by their time. Programs that count frames go wrong on them; a long gap "
+        "may mean that recording halted.",
+        lambda facts: facts.variable_rate,
+        lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
+    )
+    yield from find(
+        *("rotated", "note", "to be shown rotated"),
+        "Nothing to do where they play upright: the rotation is applied. Where they play on their side, correct it.",
+        lambda facts: facts.rotation,
+        lambda facts: f"{facts.rotation} degrees clockwise",
+    )
+    yield from find(
+        *("low-rate", "note", f"with fewer than {sample_fps:g} frames/s, so that frames are sampled twice"),
+        "Nothing to do for a few; where most do, use a lower sampling.sample_fps.",
+        lambda facts: facts.fps is not None and facts.fps < sample_fps * 0.99,
+        lambda facts: f"{facts.fps or 0:.3g} frames/s",
+    )
+
+
+def _of_spans(
+    clips: Sequence[Clip], records: Mapping[Path, VideoRecord], sample_fps: float, window_frames: int
+) -> Iterator[Finding]:
+    outside, short, lengths = [], [], []
+    for clip in clips:
+        facts = records[clip.path].facts
+        if facts is None:
+            continue
+        end = facts.duration_seconds
+        if clip.end_seconds is not None:
+            end = min(end, clip.end_seconds)
+        if max(clip.start_seconds, clip.end_seconds or 0.0) > facts.duration_seconds + _SPAN_TOLERANCE_SECONDS:
+            detail = f"{span_text(clip)}, but the video ends at {facts.duration_seconds:.2f} s"
+            outside.append(Subject((clip.name,), detail))
+        sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
+        lengths.append(sampled)
+        if sampled < window_frames:
+            detail = f"{sampled} sampled frames in {max(0.0, end - clip.start_seconds):.2f} s"
+            short.append(Subject((clip.name,), detail))
+    if outside:
+        summary = f"{count_text(outside, 'clip')} with a span that reaches beyond the end of the video."
+        yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(outside))
+    if short:
+        yield _short_finding(short, lengths, sample_fps, window_frames)
+
+
+def _short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
+    summary = (
+        f"{count_text(short, 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
+        f"a second ({window_frames / sample_fps:.2f} s): padded."
+    )
+    advice = "Nothing to do for a few."
+    fitting = sorted(lengths)[len(lengths) // 20]  # all but the shortest twentieth fill such a window
+    if 2 * len(short) > len(lengths) and 2 <= fitting < window_frames:
+        advice = f"Most are: use sampling.window_frames={fitting}, or a higher sampling.sample_fps."
+    elif len(short) > len(lengths) / 20:
+        advice = (
+            "Padding is not learned from; a shorter sampling.window_frames or a higher sampling.sample_fps fills it."
+        )
+    return Finding("short", "note", summary, advice, tuple(short))
+
+
+def span_text(clip: Clip) -> str:
+    """The span in words."""
+    return f"{clip.start_seconds:g} s to {'the end' if clip.end_seconds is None else f'{clip.end_seconds:g} s'}"
+
+
+def count_text(subjects: Sequence[Subject], noun: str) -> str:
+    """How many, with the noun in the right number."""
+    number = len(subjects)
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,267 @@
+"""What a video file is like, from one reading of it, and how its pictures go, in a form that finds copies."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from activity.video.capture import Capture, Pixels, check_file
+
+THUMBNAIL_SIDE = 16
+MAX_THUMBNAILS = 64
+FINEST_INTERVAL_SECONDS = 1 / 16
+
+# Rounding moves a time by up to half a unit, so an interval by a whole one: 1 ms in Matroska, FLV and ASF.
+_ROUNDING_SECONDS = 0.001_1
+_RATE_TOLERANCE = 0.1  # of the median interval
+_RATE_SHARE = 0.05  # of the intervals: fewer are a hiccup of a constant rate
+_TICK_SECONDS = 0.000_1  # intervals are counted in these, so that memory does not grow with the length
+_BLACK_LEVEL = 24  # of 255; black is 16 in most video, and its noise lies a little above
+_FROZEN_LEVELS = 1  # a thumbnail's cell is the mean of many pixels: noise and coding move it by less
+
+# What FFmpeg calls a codec in FOURCC differs from container to container.
+_CODEC_NAMES = {
+    name: codec
+    for codec, names in {
+        "H.264": "avc1 avc3 h264 x264 davc vssh",
+        "H.265": "hevc hev1 hvc1 h265 x265",
+        "MPEG-4": "fmp4 mp4v xvid divx dx50 3iv2 m4s2",
+        "MPEG-1": "mpg1 mp1v pim1",
+        "MPEG-2": "mpg2 mp2v pim2 mpeg",
+        "Motion JPEG": "mjpg mjpa jpeg ljpg",
+        "VP8": "vp80",
+        "VP9": "vp90 vp09",
+        "AV1": "av01",
+        "H.263": "h263 s263 u263",
+        "Sorenson H.263": "flv1",
+        "Windows Media 7": "wmv1",
+        "Windows Media 8": "wmv2",
+        "Windows Media 9": "wmv3 wvc1",
+        "MS MPEG-4": "mp42 mp43 div3 mpg4",
+        "Theora": "theo",
+        "FFV1": "ffv1",
+        "HuffYUV": "hfyu ffvh",
+        "ProRes": "apch apcn apcs apco ap4h",
+        "DV": "dvsd dvc dvcp dv25 dv50",
+        "GIF": "gif",
+    }.items()
+    for name in names.split()
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnails:
+    """Small grey pictures of a video at evenly spaced times, and two 64-bit perceptual hashes made of them.
+
+    Picture k is the first frame at or after ``k * interval_seconds``, counted from the first frame. The interval is a
+    sixteenth of a second, doubled until at most 64 pictures remain: that of a longer video is a multiple of that of
+    a shorter one.
+
+    Attributes:
+        pictures: ``uint8 (T, 16, 16)``, grey, stretched to a square.
+        interval_seconds: from one to the next.
+        scene_hash: `perceptual_hash` of their mean: what stays.
+        motion_hash: `perceptual_hash` of their standard deviation over time: where things move. 0 where nothing does.
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    interval_seconds: float
+    scene_hash: int
+    motion_hash: int
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFacts:
+    """What a video file is like.
+
+    Attributes:
+        frames: how many can be decoded, 1 at least.
+        duration_seconds: when the last one ends, if it lasts as long as the mean of those before; 0 for one frame.
+        fps: mean frames a second; None for one frame.
+        variable_rate: more than 5 % of the intervals between frames (and two at least) differ from the median
+            interval by more than a tenth of it and by more than the millisecond to which Matroska rounds times.
+        longest_gap_seconds: the longest interval between two frames; 0 for one frame.
+        width: of the first frame as shown, after rotation.
+        height: likewise.
+        sizes: all sizes (width, height) among the frames looked at, the first one's first.
+        codec: the common name, or the file's own four letters where they are none of the common ones.
+        rotation: degrees clockwise that the file asks for; frames are given with it applied.
+        ends_early: it is shorter than it says, being cut off or damaged.
+        damage: what is damaged, in words, or None.
+        black: no frame looked at shows anything.
+        frozen: the frames looked at are all the same (and more than one).
+        thumbnails: small pictures, to find copies.
+    """
+
+    frames: int
+    duration_seconds: float
+    fps: float | None
+    variable_rate: bool
+    longest_gap_seconds: float
+    width: int
+    height: int
+    sizes: tuple[tuple[int, int], ...]
+    codec: str
+    rotation: int
+    ends_early: bool
+    damage: str | None
+    black: bool
+    frozen: bool
+    thumbnails: Thumbnails
+
+
+def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> VideoFacts:
+    """Read a video once, from start to end, and say what it is like. Memory does not grow with its length.
+
+    Every frame is decoded; a few are looked at (16 a second, in long videos fewer).
+
+    Args:
+        path: the video.
+        on_frame: called after each frame; what it raises ends the reading.
+
+    Raises:
+        VideoError: it cannot be read.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "holiday.avi")
+    >>> writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    >>> for brightness in (0, 50, 100, 150):
+    ...     _ = writer.write(np.full((48, 64, 3), brightness, np.uint8))
+    >>> writer.release()
+    >>> facts = probe_video(path)
+    >>> facts.frames, round(facts.duration_seconds, 3), facts.width, facts.height, facts.codec
+    (4, 0.4, 64, 48, 'Motion JPEG')
+    """
+    check_file(str(path))
+    capture = Capture(str(path))
+    try:
+        return _read(capture, on_frame)
+    finally:
+        capture.release()
+
+
+def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
+    """Return 64 bits that say how a square picture is lit in the large, alike for copies of other size and quality.
+
+    The signs, around their median, of the 8 x 8 lowest frequencies of the discrete cosine transform, without the
+    constant one (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2).
+
+    >>> ramp = np.tile(np.arange(16.0), (16, 1))
+    >>> (perceptual_hash(ramp) ^ perceptual_hash(2 * ramp + 5)).bit_count()
+    0
+    """
+    frequencies = cv2.dct(picture.astype(np.float32))[:8, :8].ravel()
+    frequencies[0] = 0.0  # the mean brightness
+    bits = frequencies > np.median(frequencies)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _read(capture: Capture, on_frame: Callable[[], None]) -> VideoFacts:
+    intervals: Counter[int] = Counter()
+    sampler = _Sampler()
+    sizes: dict[tuple[int, int], None] = {}
+    before = 0.0
+    while capture.grab():
+        if capture.frames > 1:
+            intervals[round((capture.time_seconds - before) / _TICK_SECONDS)] += 1
+        before = capture.time_seconds
+        if sampler.wants(capture.time_seconds):
+            frame = capture.retrieve()
+            sizes[frame.shape[1], frame.shape[0]] = None
+            sampler.add(frame, capture.time_seconds)
+        on_frame()
+    damage = capture.damage()
+    pictures = np.stack(sampler.pictures)
+    frames, (width, height) = capture.frames, next(iter(sizes))
+    return VideoFacts(
+        frames=frames,
+        duration_seconds=capture.duration_seconds,
+        fps=frames / capture.duration_seconds if frames > 1 else None,
+        variable_rate=_is_variable(intervals),
+        longest_gap_seconds=max(intervals, default=0) * _TICK_SECONDS,
+        width=width,
+        height=height,
+        sizes=tuple(sizes),
+        codec=_codec_name(capture.fourcc),
+        rotation=capture.rotation,
+        ends_early=damage is not None and damage.ends_early,
+        damage=None if damage is None else damage.problem,
+        black=int(pictures.max()) <= _BLACK_LEVEL,
+        frozen=frames > 1 and int(np.ptp(pictures, axis=0).max()) <= _FROZEN_LEVELS,
+        thumbnails=_thumbnails(pictures, sampler.interval_seconds),
+    )
+
+
+class _Sampler:
+    """Collects thumbnails at even times, dropping every second one whenever there are too many.
+
+    So few frames are fetched from the decoder: 64, and 32 more each time the length doubles.
+    """
+
+    def __init__(self) -> None:
+        self.pictures: list[npt.NDArray[np.uint8]] = []
+        self.interval_seconds = FINEST_INTERVAL_SECONDS
+
+    def wants(self, time_seconds: float) -> bool:
+        """Whether the frame is the first at or after the next time."""
+        return time_seconds >= len(self.pictures) * self.interval_seconds - _ROUNDING_SECONDS
+
+    def add(self, frame: Pixels, time_seconds: float) -> None:
+        """Take a frame; where the video is slower than the grid, it stands for all times since the one before."""
+        picture = _thumbnail(frame)
+        while self.wants(time_seconds):
+            self.pictures.append(picture)
+            if len(self.pictures) > MAX_THUMBNAILS:
+                self.pictures = self.pictures[::2]
+                self.interval_seconds *= 2
+
+
+def _thumbnail(frame: Pixels) -> npt.NDArray[np.uint8]:
+    # Colour after shrinking: a few hundred pixels instead of a million.
+    small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+
+
+def _thumbnails(pictures: npt.NDArray[np.uint8], interval_seconds: float) -> Thumbnails:
+    spread = pictures.std(axis=0)
+    moves = float(spread.max()) > _FROZEN_LEVELS
+    return Thumbnails(
+        pictures=pictures,
+        interval_seconds=interval_seconds,
+        scene_hash=perceptual_hash(pictures.mean(axis=0)),
+        motion_hash=perceptual_hash(spread) if moves else 0,
+    )
+
+
+def _is_variable(intervals: Counter[int]) -> bool:
+    """Whether the intervals, counted in ticks, are those of a variable rate (see `VideoFacts`)."""
+    count = intervals.total()
+    if count < 2:
+        return False
+    median = _median(intervals)
+    allowed = max(_RATE_TOLERANCE * median, _ROUNDING_SECONDS / _TICK_SECONDS)
+    deviating = sum(number for ticks, number in intervals.items() if abs(ticks - median) > allowed)
+    return deviating >= max(2, _RATE_SHARE * count)
+
+
+def _median(counted: Counter[int]) -> int:
+    middle, passed = math.ceil(counted.total() / 2), 0
+    for value in sorted(counted):
+        passed += counted[value]
+        if passed >= middle:
+            return value
+    raise AssertionError("nothing was counted")
+
+
+def _codec_name(fourcc: int) -> str:
+    """The name of a codec from its four letters, which the number holds, first letter lowest."""
+    letters = fourcc.to_bytes(4, "little", signed=fourcc < 0).rstrip(b"\0 ")
+    text = letters.decode("ascii", "replace")
+    if not text or not text.isprintable() or not text.isascii():
+        return "unknown"
+    return _CODEC_NAMES.get(text.lower(), text)

@@ -1,0 +1,236 @@
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.cli.command import activity
+from tests.videos import Pixels, cut_off, noise_frames, write_timed_video, write_video
+
+REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def moving_frames(seed: int, count: int = 50) -> list[Pixels]:
+    """A bright square that wanders over a dark, uneven ground, along a path of its own."""
+    rng = np.random.default_rng(seed)
+    ground = cv2.resize(rng.integers(30, 120, (6, 8, 3), dtype=np.uint8), (64, 48))
+    x, y = rng.uniform(0, 40), rng.uniform(0, 25)
+    dx, dy = rng.uniform(0.2, 0.5), rng.uniform(0.1, 0.3)
+    frames = []
+    for index in range(count):
+        frame = ground.copy()
+        left, top = int(x + dx * index) % 44, int(y + dy * index) % 30
+        frame[top : top + 18, left : left + 18] = 240
+        frames.append(frame)
+    return frames
+
+
+def write_set(root: Path, labels: Sequence[str] = ("run", "walk"), actors: int = 4) -> Path:
+    for number, label in enumerate(labels):
+        (root / label).mkdir(parents=True)
+        for actor in range(actors):
+            write_video(root / label / f"actor{actor}.mp4", moving_frames(10 * number + actor))
+    return root
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("clean") / "set")
+
+
+@pytest.fixture
+def root(clean: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clean, tmp_path / "set"))
+
+
+PATTERN = ("--group-pattern", r"(?P<group>actor\d+)")
+
+
+def diagnose(*arguments: object, code: int) -> dict[str, Any]:
+    outcome = activity("doctor", *arguments, "--format", "json", "--jobs", "2")
+    assert outcome.code == code, outcome.err + outcome.out
+    document: dict[str, Any] = json.loads(outcome.out)
+    return document
+
+
+def findings(document: dict[str, Any]) -> dict[str, tuple[str, list[list[str]]]]:
+    return {f["code"]: (f["severity"], [s["names"] for s in f["subjects"]]) for f in document["findings"]}
+
+
+def test_of_a_sound_data_set_nothing_is_found(clean: Path) -> None:
+    document = diagnose(clean, *PATTERN, code=0)
+    assert document["findings"] == []
+    assert document["counts"] == {"error": 0, "warning": 0, "note": 0}
+    assert document["groups"]["given"] == 4
+    assert document["classes"][0] == {"name": "run", "clips": 4, "videos": 4, "groups": 4}
+    assert document["durations_seconds"] == {"minimum": 2.0, "median": 2.0, "maximum": 2.0, "total": 16.0}
+    assert document["sizes"] == [{"width": 64, "height": 48, "videos": 8}]
+    assert document["codecs"] == [{"codec": "H.264", "videos": 8}]
+    assert document["videos"][0]["frames"] == 50
+
+
+def test_the_table_ends_with_a_verdict(clean: Path, root: Path) -> None:
+    good = activity("doctor", clean, *PATTERN)
+    assert good.code == 0
+    assert good.out.rstrip().endswith("nothing was found that would spoil training.")
+    (root / "run" / "actor0.mp4").write_text("no video")
+    bad = activity("doctor", root, *PATTERN)
+    assert bad.code == 1
+    assert bad.out.rstrip().endswith("correct the errors before training.")
+    assert "run/actor0.mp4: it is not a video" in bad.out
+    assert max(map(len, bad.out.splitlines())) <= 80
+
+
+def test_every_damage_of_a_video_is_found(root: Path) -> None:
+    (root / "run" / "actor0.mp4").write_bytes(b"")
+    write_video(root / "run" / "actor1.avi", noise_frames(75))
+    cut_off(root / "run" / "actor1.avi", 0.5)
+    write_video(root / "run" / "actor2.mp4", moving_frames(1, 1))
+    write_video(root / "run" / "actor3.mp4", [np.zeros((48, 64, 3), np.uint8)] * 50)
+    write_video(root / "walk" / "actor0.mp4", moving_frames(2, 1) * 50)
+    times = np.cumsum([40, 40, 120] * 16 + [40, 40]).tolist()
+    write_timed_video(root / "walk" / "actor1.mkv", moving_frames(3), times)
+    write_video(root / "walk" / "actor2.mp4", moving_frames(4), rotation=90)
+    write_video(root / "walk" / "actor3.mp4", moving_frames(5, 12))
+    found = findings(diagnose(root, *PATTERN, code=1))
+    assert found["unreadable"] == ("error", [["run/actor0.mp4"]])
+    assert found["cut-off"] == ("warning", [["run/actor1.avi"]])
+    assert found["single-frame"] == ("warning", [["run/actor2.mp4"]])
+    assert found["black"] == ("warning", [["run/actor3.mp4"]])
+    assert found["frozen"] == ("warning", [["walk/actor0.mp4"]])
+    assert found["variable-rate"] == ("note", [["walk/actor1.mkv"]])
+    assert found["rotated"] == ("note", [["walk/actor2.mp4"]])
+    assert ["walk/actor3.mp4"] in found["short"][1]
+
+
+def test_copies_across_labels_and_groups_are_errors(root: Path) -> None:
+    shutil.copy(root / "run" / "actor0.mp4", root / "walk" / "actor8.mp4")
+    small = [cv2.resize(frame, (48, 36), interpolation=cv2.INTER_AREA) for frame in moving_frames(11)]
+    write_video(root / "walk" / "actor9.mp4", small[2:])
+    found = findings(diagnose(root, *PATTERN, code=1))
+    assert found["identical"] == ("error", [["run/actor0.mp4", "walk/actor8.mp4"]])
+    assert found["near-identical"] == ("error", [["walk/actor1.mp4", "walk/actor9.mp4"]])
+
+
+def test_a_copy_with_the_same_label_and_group_is_a_warning(root: Path) -> None:
+    shutil.copy(root / "run" / "actor0.mp4", root / "run" / "actor0b.mp4")
+    found = findings(diagnose(root, *PATTERN, code=0))
+    assert found["identical"][0] == "warning"
+
+
+def test_spans_splits_and_groups_of_a_table(root: Path) -> None:
+    rows = ["path,label,start,end,group,split"]
+    rows += [f"{a}/actor{i}.mp4,{a},,,g{i},{'train' if i < 3 else 'test'}" for a in ("run", "walk") for i in range(4)]
+    shutil.copy(root / "run" / "actor1.mp4", root / "late.mp4")
+    rows += ["late.mp4,run,0,9,g7,test", "nowhere.mp4,run,,,g8,train"]
+    rows[1] = rows[1].replace("train", "test")  # run/actor0: its group is on both sides
+    (root / "clips.csv").write_text("\n".join(rows))
+    found = findings(diagnose(root / "clips.csv", code=1))
+    assert found["group-leak"] == ("error", [["g0"]])
+    assert found["missing"] == ("error", [["nowhere.mp4"]])
+    assert found["span-outside"] == ("error", [["late.mp4"]])
+    assert found["identical"] == ("error", [["run/actor1.mp4", "late.mp4"]])
+    assert found["layout"][0] == "warning"
+
+
+def test_overlapping_spans_with_two_labels_or_splits(root: Path) -> None:
+    rows = ["path,label,start,end,split", "run/actor0.mp4,run,0,1,train", "run/actor0.mp4,walk,0.5,1.5,test"]
+    rows += ["run/actor1.mp4,run,,,test", "walk/actor1.mp4,walk,,,train"]
+    (root / "clips.csv").write_text("\n".join(rows))
+    found = findings(diagnose(root / "clips.csv", code=1))
+    assert found["overlap"] == ("error", [["run/actor0.mp4"]])
+    assert found["overlapping-labels"] == ("warning", [["run/actor0.mp4"]])
+
+
+def test_groups_are_guessed_and_called_a_guess(clean: Path) -> None:
+    document = diagnose(clean, code=0)
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["severity"]) == ("no-groups", "note")
+    assert "this is a guess" in finding["summary"]
+    assert document["groups"]["guessed"] == 4
+    assert f"data.group_pattern='{document['groups']['guessed_pattern']}'" in finding["advice"]
+
+
+def test_given_splits_that_separate_guessed_groups_are_a_warning(clean: Path, tmp_path: Path) -> None:
+    for actor in range(4):
+        for label in ("run", "walk"):
+            side = "train" if actor < 3 or label == "run" else "test"
+            target = tmp_path / "set" / side / label / f"actor{actor}.mp4"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(clean / label / f"actor{actor}.mp4", target)
+    found = findings(diagnose(tmp_path / "set", code=0))
+    assert found["guessed-group-leak"] == ("warning", [["actor3"]])
+    assert found["absent-class"][0] == "warning"
+
+
+def test_imbalance_and_class_order(root: Path) -> None:
+    (root / "walk" / "actor1.mp4").unlink()
+    (root / "walk" / "actor2.mp4").unlink()
+    (root / "walk" / "actor3.mp4").unlink()
+    (root / "classInd.txt").write_text("1 walk\n2 run\n")
+    document = diagnose(root, *PATTERN, "--layout", "folder", code=1)
+    found = findings(document)
+    assert found["imbalance"] == ("warning", [["walk"]])
+    assert found["class-order"] == ("warning", [[str(root / "classInd.txt")]])
+    assert found["cannot-split"][0] == "error"
+    assert any("data.balance=loss" in finding["advice"] for finding in document["findings"])
+
+
+def test_a_data_set_without_a_manifest_is_read_all_the_same(root: Path) -> None:
+    shutil.rmtree(root / "walk")
+    (root / "run" / "actor0.mp4").write_bytes(b"")
+    document = diagnose(root, code=1)
+    found = findings(document)
+    assert found["unusable"][0] == "error"
+    assert found["unreadable"] == ("error", [["run/actor0.mp4"]])
+    assert len(document["videos"]) == 4
+
+
+def test_names_of_any_kind_are_shown_as_they_are(clean: Path, tmp_path: Path) -> None:
+    for label in ("[red]x", "läuft 走る", "[/bold]"):
+        target = tmp_path / "set" / label
+        shutil.copytree(clean / "run", target)
+    (tmp_path / "set" / "[red]x" / "[bold]actor9.mp4").write_bytes(b"")
+    outcome = activity("doctor", tmp_path / "set")
+    assert outcome.code == 1
+    for text in ("[red]x", "läuft 走る", "[/bold]", "[red]x/[bold]actor9.mp4: the file is empty"):
+        assert text in outcome.out
+
+
+def test_the_result_goes_to_a_file(clean: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.json"
+    outcome = activity("doctor", clean, *PATTERN, "--format", "json", "--output", path)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert json.loads(path.read_text())["clips"] == 8
+
+
+@pytest.mark.parametrize("flag", [("--jobs", "0"), ("--sample-fps", "-1"), ("--format", "xml")])
+def test_wrong_use(clean: Path, flag: tuple[str, str]) -> None:
+    assert activity("doctor", clean, *flag).code == 2
+
+
+def test_nothing_there_and_an_output_over_the_data(root: Path) -> None:
+    outcome = activity("doctor", root / "nowhere")
+    assert (outcome.code, len(outcome.messages)) == (2, 1)
+    victim = root / "run" / "actor0.mp4"
+    before = victim.read_bytes()
+    assert activity("doctor", root, "--output", victim).code == 2
+    assert victim.read_bytes() == before
+
+
+def test_sampling_decides_what_is_short(clean: Path) -> None:
+    found = findings(diagnose(clean, *PATTERN, "--window-frames", "30", code=0))
+    assert len(found["short"][1]) == 8
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the development videos are not beside the checkout")
+@pytest.mark.parametrize("path", ["weizmann", "surv-fight/clips.csv"])
+def test_of_real_data_sets_nothing_is_found_that_spoils_training(path: str) -> None:
+    document = diagnose(REAL_DATA / path, code=0)
+    assert {f["severity"] for f in document["findings"]} <= {"note"}

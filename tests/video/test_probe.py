@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from activity.video import probe
+from activity.video.probe import MAX_THUMBNAILS, perceptual_hash, probe_video
+from activity.video.reader import VideoError
+from tests.datasets import colour_frames
+from tests.videos import cut_off, index_frames, noise_frames, write_timed_video, write_video
+
+
+def test_what_a_plain_video_is_like(tmp_path: Path) -> None:
+    facts = probe_video(write_video(tmp_path / "a.mp4", index_frames(50), fps=25))
+    assert (facts.frames, facts.width, facts.height, facts.codec) == (50, 64, 48, "H.264")
+    assert facts.duration_seconds == pytest.approx(2.0)
+    assert facts.fps == pytest.approx(25)
+    problems = (facts.variable_rate, facts.rotation, facts.ends_early, facts.damage, facts.black, facts.frozen)
+    assert not any(problems)
+    assert facts.sizes == ((64, 48),)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MPEG-4"), ("a.mkv", "H.264"), ("a.webm", "VP8")])
+def test_codecs_have_their_common_names(tmp_path: Path, name: str, codec: str) -> None:
+    assert probe_video(write_video(tmp_path / name, index_frames(5))).codec == codec
+
+
+@pytest.mark.parametrize("fps", [29.97, 30, 60, 23.976])
+def test_rounding_to_milliseconds_is_no_variable_rate(tmp_path: Path, fps: float) -> None:
+    assert not probe_video(write_video(tmp_path / "a.mkv", index_frames(60), fps=fps)).variable_rate
+
+
+def test_a_variable_rate_and_its_longest_gap(tmp_path: Path) -> None:
+    times = np.cumsum([0, *[40, 40, 120] * 8, 700]).tolist()
+    facts = probe_video(write_timed_video(tmp_path / "a.mkv", index_frames(26), times))
+    assert facts.variable_rate
+    assert facts.longest_gap_seconds == pytest.approx(0.7)
+
+
+def test_one_late_frame_is_no_variable_rate(tmp_path: Path) -> None:
+    times = [40 * index + (500 if index > 30 else 0) for index in range(60)]
+    assert not probe_video(write_timed_video(tmp_path / "a.mkv", index_frames(60), times)).variable_rate
+
+
+def test_rotation(tmp_path: Path) -> None:
+    facts = probe_video(write_video(tmp_path / "a.mp4", index_frames(5), rotation=90))
+    assert (facts.rotation, facts.width, facts.height) == (270, 48, 64)
+
+
+def test_a_video_that_breaks_off(tmp_path: Path) -> None:
+    path = cut_off(write_video(tmp_path / "a.avi", noise_frames(75)), 0.5)
+    facts = probe_video(path)
+    assert facts.ends_early
+    assert facts.damage is not None
+    assert "3.0 s long" in facts.damage
+    assert 20 < facts.frames < 60
+
+
+def test_one_frame_black_and_frozen(tmp_path: Path) -> None:
+    one = probe_video(write_video(tmp_path / "one.mp4", index_frames(1)))
+    assert (one.frames, one.fps, one.duration_seconds, one.frozen) == (1, None, 0.0, False)
+    black = probe_video(write_video(tmp_path / "black.mp4", [np.zeros((48, 64, 3), np.uint8)] * 10))
+    assert (black.black, black.frozen) == (True, True)
+    frozen = probe_video(write_video(tmp_path / "frozen.mp4", colour_frames("red", 1) * 10))
+    assert (frozen.black, frozen.frozen) == (False, True)
+
+
+def test_what_cannot_be_read_raises(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("no video")
+    with pytest.raises(VideoError, match="not a video"):
+        probe_video(tmp_path / "a.mp4")
+
+
+def test_thumbnails_stay_few_and_on_the_grid_of_a_shorter_video(tmp_path: Path) -> None:
+    frames = index_frames(200)
+    long = probe_video(write_video(tmp_path / "long.mkv", frames, fps=10)).thumbnails
+    short = probe_video(write_video(tmp_path / "short.mkv", frames[:30], fps=10)).thumbnails
+    assert len(long.pictures) <= MAX_THUMBNAILS
+    step = round(long.interval_seconds / short.interval_seconds)
+    assert step == 8
+    common = short.pictures[::step]
+    assert np.abs(common.astype(int) - long.pictures[: len(common)]).max() <= 3
+
+
+def test_few_frames_are_fetched_from_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+    thumbnail = probe._thumbnail
+    monkeypatch.setattr(probe, "_thumbnail", lambda frame: fetched.append(1) or thumbnail(frame))
+    probe_video(write_video(tmp_path / "a.mkv", index_frames(200), fps=5))  # 40 seconds
+    assert len(fetched) <= 64 + 4 * 32
+
+
+def test_reading_can_be_ended(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probe_video(write_video(tmp_path / "a.mp4", index_frames(5)), on_frame=stop)
+
+
+def test_the_hash_of_a_picture_survives_noise_and_tells_pictures_apart() -> None:
+    rng = np.random.default_rng(0)
+    scenes = [cv2.GaussianBlur(rng.uniform(0, 255, (16, 16)).astype(np.float32), (5, 5), 0) for _ in range(2)]
+    noisy = 0.8 * scenes[0] + 10 + rng.normal(0, 0.5, (16, 16))
+    distances = [(perceptual_hash(scenes[0]) ^ perceptual_hash(other)).bit_count() for other in (noisy, scenes[1])]
+    assert distances[0] <= 6
+    assert distances[1] >= 20
