@@ -15,7 +15,7 @@ from torch import Tensor
 from activity.files import write_atomically
 
 # Part of every key. Raise it when the same key would name other numbers: a changed sampling rule, say.
-STORE_VERSION = 1
+STORE_VERSION = 2
 ARITHMETIC = "float32"  # what the encoder computes in
 
 
