@@ -43,6 +43,8 @@ _TEXT_OR_NULL = _Kind(f"{_TEXT.accepted}; or null", lambda value: value is None 
 
 KINDS: dict[str, _Kind] = {
     "seed": _SEED,
+    "split": _one_of("train", "val", "test", "all"),
+    "format": _one_of("table", "json", "csv"),
     "data.root": _TEXT_OR_NULL,
     "data.csv": _TEXT,
     "data.splits": _TEXT_OR_NULL,

@@ -10,11 +10,9 @@ from activity.data.clips import Clip
 from activity.evaluation.predictions import ScoredClips
 from activity.evaluation.report.content import Mistake
 from activity.video.reader import VideoError, VideoReader, VideoWarning
-from activity.video.sampling import first_index_at_or_after, grid_range
 
 SHOWN = 12
 _STRIP_FPS = 10.0
-_LONGEST = 2**62
 _GAP = 3  # pixels between two frames
 _GREY = 128
 
@@ -71,7 +69,7 @@ def _chosen(clip: Clip, frames: int, height: int) -> list[npt.NDArray[np.uint8]]
     stride = 1
     with VideoReader(clip.path) as reader, warnings.catch_warnings():
         warnings.simplefilter("ignore", VideoWarning)  # said when its features were computed
-        for number, frame in enumerate(reader.sampled_frames(_STRIP_FPS, indices=_indices(clip))):
+        for number, frame in enumerate(reader.sampled_frames(_STRIP_FPS, indices=clip.sampled_indices(_STRIP_FPS))):
             if number % stride:
                 continue
             if len(kept) == 2 * frames:  # the span is longer than thought: every other one will do
@@ -82,12 +80,6 @@ def _chosen(clip: Clip, frames: int, height: int) -> list[npt.NDArray[np.uint8]]
             kept.append(_small(frame.pixels, height, size))
     places = np.linspace(0, len(kept) - 1, min(frames, len(kept))).round().astype(int).tolist()
     return [kept[place] for place in places]
-
-
-def _indices(clip: Clip) -> range:
-    if clip.end_seconds is None:
-        return range(first_index_at_or_after(clip.start_seconds, _STRIP_FPS), _LONGEST)
-    return grid_range(clip.start_seconds, clip.end_seconds, _STRIP_FPS)
 
 
 def _small(pixels: npt.NDArray[np.uint8], height: int, width: int | None) -> npt.NDArray[np.uint8]:
