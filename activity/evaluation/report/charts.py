@@ -15,7 +15,7 @@ from activity.evaluation.report.content import LearningCurves
 from activity.evaluation.statistics import Interval
 
 WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 44, 14, 24, 34
 Points = Sequence[tuple[float, float]]
 
 
@@ -57,7 +57,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
     svg = _svg(WIDTH, 330, "Share of clips that were right, by score", "chart")
     area = _Area(x_range=(0.0, 1.0), y_range=(0.0, 1.0), height=330)
     _axes(svg, area, [0, 0.25, 0.5, 0.75, 1], [0, 0.25, 0.5, 0.75, 1], percent_x=True, percent_y=True)
-    _label_axes(svg, area, "score", "right")
+    _label_axes(svg, area, "score", "share that was right")
     _add(svg, "line", x1=area.x(0), y1=area.y(0), x2=area.x(1), y2=area.y(1), cls="diagonal")
     largest = max((item.clips for item in bins), default=0)
     for item in (item for item in bins if item.clips):
@@ -183,8 +183,7 @@ def _axes(
 def _label_axes(svg: Element, area: _Area, x_label: str, y_label: str) -> None:
     _text(svg, (LEFT + WIDTH - RIGHT) / 2, area.height - 3, x_label, "middle", "name")
     if y_label:
-        text = _text(svg, 0, 0, y_label, "middle", "name")
-        text.set("transform", f"translate(10 {(area.height - BOTTOM + TOP) / 2:.0f}) rotate(-90)")
+        _text(svg, 2, 10, y_label, "start", "name")
 
 
 def _svg(width: float, height: float, title: str, kind: str) -> Element:
