@@ -10,6 +10,7 @@ VERBS = {
     "train": "fit a recognizer on labelled videos; test, save checkpoint, metrics and splits",
     "doctor": "what is wrong with a data set, before training",
     "crossval": "leave one group out or k-fold: how good it is on what it has not seen",
+    "evaluate": "metrics, predictions and a report of a model on labelled videos",
     "predict": "labels for video files and folders",
     "export": "one file to deploy, from a checkpoint",
     "inspect": "what a model file says about itself",

@@ -54,6 +54,8 @@ _OFFICIAL_SPLIT = _Kind("1, 2 or 3", lambda value: _is_whole(value) and value in
 
 KINDS: dict[str, _Kind] = {
     "seed": _SEED,
+    "split": _one_of("train", "val", "test", "all"),
+    "format": _one_of("table", "json", "csv"),
     "data.root": _TEXT_OR_NULL,
     "data.csv": _TEXT,
     "data.annotations": _TEXT_OR_NULL,

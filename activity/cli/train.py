@@ -1,4 +1,4 @@
-"""`activity train [overrides]`: fit, test, save checkpoint, metrics and splits."""
+"""`activity train [overrides]`: fit, test, save checkpoint, metrics, splits and a report."""
 
 import json
 import shlex
@@ -24,18 +24,42 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
+from activity.cli.reporting import (
+    NO_GROUPS,
+    REPORT,
+    data_facts,
+    data_name,
+    failures,
+    made_by,
+    recognizer_facts,
+    scored_clips,
+    version_facts,
+)
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
 from activity.data.clips import Manifest
 from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
+from activity.evaluation.predictions import ScoredClips, predictions_csv
+from activity.evaluation.report import (
+    HeadReport,
+    Report,
+    calibration_of,
+    head_report,
+    split_counts,
+    worst_mistakes,
+    write_report,
+)
+from activity.evaluation.statistics import interval_fields, paired_test
 from activity.features.fill import FailedClip
 from activity.files import write_atomically
+from activity.formats.checkpoint import load_checkpoint, read_checkpoint
 from activity.models.encoder import FrameEncoder
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import LAST, FittedHead, fit_head
+from activity.training.log import read_learning_curves
 
-METRICS, SPLITS = "test_metrics.json", "splits.csv"
+METRICS, PREDICTIONS, SPLITS = "test_metrics.json", "test_predictions.csv", "splits.csv"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,7 +93,14 @@ def train(config: DictConfig) -> int:
         if last.exists():
             note(f"stopped; {last} is kept. Go on with: activity train {shlex.quote(f'resume={folder}')}")
         raise KeyboardInterrupt from error
-    _report(fitted, manifest, folder)
+    tested = [item.clip for item in clips["test"]]
+    scored = {
+        kind: scored_clips(tested, head.scores, manifest.class_names) for kind, head in fitted.items() if head.metrics
+    }
+    heads = {kind: head_report(kind, own) for kind, own in scored.items()}
+    _say_metrics(fitted, heads, scored, folder)
+    write_report(folder / REPORT, _report(config, manifest, clips, failed, fitted, heads, scored))
+    print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
     return say_failures("train", failed, len(manifest.clips))
 
 
@@ -146,13 +177,53 @@ def _say_what_is_split(manifest: Manifest, splits: Splits) -> None:
     warn_of_missing_groups(manifest)
 
 
-def _report(fitted: dict[str, FittedHead], manifest: Manifest, folder: Path) -> None:
-    main_kind = next(iter(fitted))
-    metrics = {kind: head.metrics for kind, head in fitted.items() if head.metrics is not None}
-    if metrics:
-        document = metrics_document(metrics, list(manifest.class_names), main_kind)
-        write_atomically(folder / METRICS, json.dumps(document, indent=2, ensure_ascii=False).encode())
-        print_metrics(metrics, main_kind)
-    else:
+def _say_metrics(
+    fitted: dict[str, FittedHead], heads: dict[str, HeadReport], scored: dict[str, ScoredClips], folder: Path
+) -> None:
+    """Write down and print what was measured; predictions are those of the main head."""
+    if not heads:
         note("warning: there are no test clips that can be read, so nothing was measured")
-    print(f"checkpoint: {fitted[main_kind].checkpoint}")
+        return
+    main = next(iter(heads))
+    metrics = {kind: head.metrics for kind, head in heads.items()}
+    document = metrics_document(metrics, list(scored[main].class_names), main)
+    for kind, head in heads.items():
+        error = calibration_of(scored[kind]).error
+        further = {"expected_calibration_error": error, "temperature": fitted[kind].temperature}
+        document["heads"][kind] |= interval_fields(head.intervals) | further
+    write_atomically(folder / METRICS, json.dumps(document, indent=2, ensure_ascii=False).encode())
+    write_atomically(folder / PREDICTIONS, predictions_csv(scored[main]).encode())
+    print_metrics(metrics, main)
+
+
+def _report(
+    config: DictConfig,
+    manifest: Manifest,
+    clips: StoredSplits,
+    failed: list[FailedClip],
+    fitted: dict[str, FittedHead],
+    heads: dict[str, HeadReport],
+    scored: dict[str, ScoredClips],
+) -> Report:
+    """The report of a run; its details are those of the main head."""
+    main_kind, main = next(iter(fitted.items()))
+    own = scored.get(main_kind)
+    other = next((item for kind, item in scored.items() if kind != main_kind), None)
+    logs = main.checkpoint.parents[1] / "logs"
+    settings = {"Precision": str(config.trainer.precision), "Seed": str(config.seed), "Model": str(main.checkpoint)}
+    return Report(
+        title=f"Activities in {data_name(config)}",
+        made=made_by("train"),
+        tested_on="that training had never seen",
+        heads=tuple(heads.values()),
+        paired=paired_test(own.correct, other.correct) if own and other else None,
+        calibration=calibration_of(own, unscaled_scores=main.unscaled_scores, temperature=main.temperature)
+        if own
+        else None,
+        curves=read_learning_curves(logs, best_epoch=int(read_checkpoint(main.checkpoint)["epoch"])),
+        mistakes=worst_mistakes(own) if own else (),
+        splits=split_counts({name: [item.clip for item in part] for name, part in clips.items()}),
+        facts=data_facts(config) | recognizer_facts(load_checkpoint(main.checkpoint)) | settings | version_facts(),
+        failed=failures(failed),
+        warnings=() if manifest.groups_given else (NO_GROUPS,),
+    )

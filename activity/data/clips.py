@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from activity.video.sampling import first_index_at_or_after, grid_range
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -72,6 +75,17 @@ class Clip:
             self.start_seconds,
             math.inf if self.end_seconds is None else self.end_seconds,
         )
+
+    def sampled_indices(self, sample_fps: float) -> range:
+        """The sampled frames of the span, as indices of the time grid; an open end has no last one.
+
+        >>> clip = Clip(path=Path("/a.avi"), relative_path="a.avi", label="run", group="a", end_seconds=0.5)
+        >>> clip.sampled_indices(10)
+        range(0, 5)
+        """
+        if self.end_seconds is None:
+            return range(first_index_at_or_after(self.start_seconds, sample_fps), sys.maxsize)
+        return grid_range(self.start_seconds, self.end_seconds, sample_fps)
 
     def _problem(self) -> str | None:
         start, end = self.start_seconds, self.end_seconds

@@ -1,6 +1,7 @@
 """How sure a figure is: intervals over clips, and whether one head is better than another."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,6 +144,16 @@ def paired_test(correct: Tensor, other_correct: Tensor) -> PairedTest:
         total += ways
         ways = ways * (differing - k) // (k + 1)
     return PairedTest(better, worse, min(1.0, 2 * total / 2**differing))
+
+
+def interval_fields(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """The ends of intervals as a JSON file has them, beside the values: `accuracy_low`, `accuracy_high`, ...
+
+    >>> interval_fields({"accuracy": Interval(0.75, 0.25, 1.0)})
+    {'accuracy_low': 0.25, 'accuracy_high': 1.0}
+    """
+    ends = {name: (interval.low, interval.high) for name, interval in intervals.items()}
+    return {f"{name}_{end}": pair[i] for name, pair in ends.items() for i, end in enumerate(("low", "high"))}
 
 
 class _Counted:

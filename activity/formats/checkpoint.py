@@ -1,11 +1,13 @@
 """Lightning checkpoints that hold everything a recognizer needs, as plain Python and tensors."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from activity.files import write_atomically
 from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
 from activity.models.encoder import EncoderError
 from activity.models.recognizer import Recognizer, rebuild_recognizer
@@ -41,6 +43,15 @@ def load_checkpoint(path: Path) -> Recognizer:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: description and weights do not fit: {error}") from error
     return recognizer.eval()
+
+
+def keep_temperature(path: Path, temperature: float) -> None:
+    """Write a temperature into a checkpoint; all else that is in it stays. Raises as `load_checkpoint`."""
+    checkpoint = read_checkpoint(path)
+    checkpoint["state_dict"][f"{STATE_PREFIX}temperature"] = torch.tensor(temperature, dtype=torch.float32)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def check_continues(path: Path, recognizer: Recognizer) -> None:

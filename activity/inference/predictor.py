@@ -73,6 +73,11 @@ class WindowScorer:
         self._recent = kept[-window_frames:].clone()  # a view would keep all of it
         self._num_features = after
 
+    @property
+    def features(self) -> int:
+        """How many were pushed."""
+        return self._num_features
+
     def finish(self) -> Tensor:
         """Scores `float64 (C,)` of the video that ends here.
 

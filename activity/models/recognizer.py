@@ -36,10 +36,14 @@ class Recognizer(nn.Module):
         class_names: the name of each logit.
         sample_fps: sampled frames a second that the head was trained on.
         window_frames: sampled frames that the head reads at once.
+
+    Its buffer `temperature`, a number above 0, divides the head's logits (Guo et al. 2017): fitted after training, it
+    makes scores mean what they say and changes no ranking of a window's classes. It is part of the weights.
     """
 
     class_names: list[str]
     modalities: list[str]
+    temperature: Tensor
 
     def __init__(
         self,
@@ -58,6 +62,8 @@ class Recognizer(nn.Module):
         self.modalities = list(encoder.modalities)
         self.encoder = encoder
         self.head = head
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_load_state_dict_pre_hook(_without_temperature)  # type: ignore[no-untyped-call]
 
     def forward(self, frames: Tensor) -> Tensor:
         """Sampled frames `uint8 (B, T, 3, H, W)`, RGB, any H and W, to logits `(B, C)`: one window an item."""
@@ -84,7 +90,7 @@ class Recognizer(nn.Module):
 
     @torch.jit.export
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits `(B, C)` of windows of features `(B, T, D)`.
+        """Logits `(B, C)` of windows of features `(B, T, D)`, divided by the temperature.
 
         Args:
             features: `float32 (B, T, D)`.
@@ -104,7 +110,7 @@ class Recognizer(nn.Module):
         ):
             raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {features.shape[1]}.")
         logits: Tensor = self.head(features, lengths)
-        return logits
+        return logits / self.temperature
 
     def describe(self) -> dict[str, Any]:
         """All but the weights, as plain Python, for `rebuild_recognizer`."""
@@ -127,3 +133,8 @@ def rebuild_recognizer(description: dict[str, Any]) -> Recognizer:
         sample_fps=description["sample_fps"],
         window_frames=description["window_frames"],
     ).eval()
+
+
+def _without_temperature(recognizer: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Weights saved before there was a temperature have one of 1."""
+    state.setdefault(f"{prefix}temperature", torch.ones(()))

@@ -163,5 +163,4 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
     )
     trainer.fit(module, data)
     trainer.test(module, data, verbose=False)
-    assert module.test_scores is not None  # every fold leaves clips out
-    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores.cpu())
+    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores)

@@ -1,16 +1,21 @@
 """Train a head on stored features, and measure it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import torch
 from pytorch_lightning import Trainer
+from torch import Tensor
 
+from activity.evaluation.calibration import fit_temperature
 from activity.evaluation.metrics import ClipMetrics
-from activity.formats.checkpoint import check_continues, load_checkpoint
+from activity.formats.checkpoint import check_continues, keep_temperature, load_checkpoint
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
+from activity.training.datasets import WindowBatch
 from activity.training.module import OptimizerFactory, RecognizerModule
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -27,10 +32,21 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A trained head: its best checkpoint, and its metrics on the test clips (None where there are none)."""
+    """A trained head, measured on the test clips.
+
+    Attributes:
+        checkpoint: its best checkpoint.
+        metrics: None where there are no test clips.
+        scores: of the test clips in their order, `(N, C)`.
+        unscaled_scores: the same at temperature 1.
+        temperature: what the validation clips made of it; 1 where there are none.
+    """
 
     checkpoint: Path
     metrics: ClipMetrics | None
+    scores: Tensor
+    unscaled_scores: Tensor
+    temperature: float
 
 
 def fit_head(
@@ -42,7 +58,9 @@ def fit_head(
     folder: Path,
     resume: bool,
 ) -> FittedHead:
-    """Train a recognizer's head, then measure its best checkpoint on the test clips.
+    """Train a recognizer's head, fit its temperature on the validation clips, then measure it on the test clips.
+
+    What is measured is the best checkpoint, with its temperature in it.
 
     Args:
         recognizer: a fresh one; its head is trained.
@@ -65,18 +83,26 @@ def fit_head(
     best = checkpoints / BEST
     if not data.has_clips("val"):  # no epoch is better than another: the last stands
         shutil.copyfile(last, best)
-    return FittedHead(best, _test(best, data, settings, trainer))
+    temperature = _temperature(_module(load_checkpoint(best), data, settings), data)
+    keep_temperature(best, temperature)
+    # What is in the file, as whoever loads it will get it.
+    tested = _module(load_checkpoint(best), data, settings)
+    if data.has_clips("test"):
+        trainer.test(tested, data, verbose=False)
+    return FittedHead(best, tested.test_metrics, tested.test_scores, tested.unscaled_test_scores, temperature)
 
 
-def _test(
-    checkpoint: Path, data: FeatureDataModule, settings: TrainingSettings, trainer: Trainer
-) -> ClipMetrics | None:
-    """Metrics of what is in the file, as whoever loads it will get them."""
-    if not data.has_clips("test"):
-        return None
-    module = _module(load_checkpoint(checkpoint), data, settings)
-    trainer.test(module, data, verbose=False)
-    return module.test_metrics
+@torch.inference_mode()
+def _temperature(module: RecognizerModule, data: FeatureDataModule) -> float:
+    """The temperature that the validation clips ask for, through the very path that scores clips."""
+    module.eval().recognizer.temperature.fill_(1.0)
+    logits, labels, clips, before = [], [], [], 0
+    for batch in cast(Iterable[WindowBatch], data.val_dataloader()):
+        logits.append(module.window_logits(batch))
+        labels.append(batch.labels)
+        clips.append(batch.clips + before)
+        before += len(batch.labels)
+    return fit_temperature(torch.cat(logits), torch.cat(labels), torch.cat(clips)) if logits else 1.0
 
 
 def _module(recognizer: Recognizer, data: FeatureDataModule, settings: TrainingSettings) -> RecognizerModule:

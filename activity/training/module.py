@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from activity.evaluation.calibration import clip_scores
 from activity.evaluation.metrics import ClipMetrics, clip_metrics
 from activity.formats.checkpoint import describe_into
 from activity.models.recognizer import Recognizer
@@ -32,7 +33,8 @@ class RecognizerModule(LightningModule):
         label_smoothing: as in Szegedy et al. 2016.
         class_weights: `(C,)`, of the training loss.
 
-    After `trainer.test`, `test_metrics` holds what was measured, and `test_scores` the clips' scores `(N, C)`.
+    After `trainer.test`, `test_metrics` holds what was measured, and `test_scores` the scores `(N, C)` of the clips in
+    their order; `unscaled_test_scores` are those at temperature 1.
     """
 
     class_weights: Tensor
@@ -53,8 +55,9 @@ class RecognizerModule(LightningModule):
         self._label_smoothing = label_smoothing
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._unscaled: list[Tensor] = []
         self.test_metrics: ClipMetrics | None = None
-        self.test_scores: Tensor | None = None
+        self.test_scores = self.unscaled_test_scores = torch.empty(0, 0)
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """Cross-entropy of one random window a clip."""
@@ -65,11 +68,16 @@ class RecognizerModule(LightningModule):
 
     def validation_step(self, batch: WindowBatch, batch_index: int) -> None:
         """Scores of clips: the mean over all their windows."""
-        self._seen.append((self._clip_scores(batch), batch.labels))
+        logits = self.window_logits(batch)
+        self._seen.append((clip_scores(logits, batch.clips, len(batch.labels)), batch.labels))
 
     def test_step(self, batch: WindowBatch, batch_index: int) -> None:
         """As in validation."""
-        self._seen.append((self._clip_scores(batch), batch.labels))
+        logits = self.window_logits(batch)
+        self._seen.append((clip_scores(logits, batch.clips, len(batch.labels)), batch.labels))
+        # Logits times the temperature that divided them: what the head itself said.
+        unscaled = logits * self.recognizer.temperature
+        self._unscaled.append(clip_scores(unscaled, batch.clips, len(batch.labels)))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and accuracy over all clips."""
@@ -81,8 +89,14 @@ class RecognizerModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute `test_metrics` over all clips."""
         scores, labels = self._take_seen()
-        self.test_scores = scores.cpu()
+        self.test_scores, self.unscaled_test_scores = scores.cpu(), torch.cat(self._unscaled).cpu()
+        self._unscaled.clear()
         self.test_metrics = clip_metrics(self.test_scores, labels.cpu(), self.recognizer.class_names)
+
+    def window_logits(self, batch: WindowBatch) -> Tensor:
+        """Logits `(W, C)` of all windows of a batch, as `predict` has them."""
+        slices = zip(batch.features.split(_WINDOWS_AT_ONCE), batch.lengths.split(_WINDOWS_AT_ONCE), strict=True)
+        return torch.cat([self.recognizer.classify(*part) for part in slices])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer over the head, with its schedule over all steps of the run."""
@@ -94,13 +108,6 @@ class RecognizerModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make the checkpoint self-contained."""
         describe_into(checkpoint, self.recognizer)
-
-    def _clip_scores(self, batch: WindowBatch) -> Tensor:
-        """Scores `(B, C)`: the mean over each clip's windows."""
-        slices = zip(batch.features.split(_WINDOWS_AT_ONCE), batch.lengths.split(_WINDOWS_AT_ONCE), strict=True)
-        scores = torch.cat([self.recognizer.head(*part).softmax(dim=1) for part in slices])
-        sums = scores.new_zeros(len(batch.labels), scores.shape[1]).index_add_(0, batch.clips, scores)
-        return sums / torch.bincount(batch.clips, minlength=len(batch.labels)).unsqueeze(1)
 
     def _take_seen(self) -> tuple[Tensor, Tensor]:
         scores, labels = (torch.cat(part) for part in zip(*self._seen, strict=True))

@@ -1,0 +1,279 @@
+"""`activity evaluate MODEL [overrides]`: metrics, predictions and a report on a split of labelled videos."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from activity.cli.arguments import UsageError, note
+from activity.cli.components import encoding_device, quiet_libraries, say_failures, warn_of_missing_groups
+from activity.cli.configuration import CONFIG, run_folder, run_with_configuration
+from activity.cli.progress import extraction_progress
+from activity.cli.reporting import (
+    NO_GROUPS,
+    REPORT,
+    data_facts,
+    data_name,
+    failures,
+    made_by,
+    recognizer_facts,
+    scored_clips,
+    version_facts,
+)
+from activity.cli.settings import check_settings
+from activity.cli.tables import print_metrics
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, first_few
+from activity.data.layouts import read_clips
+from activity.data.splits import read_splits
+from activity.evaluation.metrics import metrics_document
+from activity.evaluation.predictions import ScoredClips, predictions_csv
+from activity.evaluation.report import (
+    HeadReport,
+    Report,
+    calibration_of,
+    head_report,
+    split_counts,
+    worst_mistakes,
+    write_report,
+)
+from activity.evaluation.statistics import interval_fields
+from activity.features.fill import FailedClip, fill_store
+from activity.features.store import FeatureStore
+from activity.files import write_atomically
+from activity.formats import load_recognizer
+from activity.inference.scoring import score_stored, score_videos
+from activity.models.recognizer import LoadedRecognizer, Recognizer
+
+METRICS, PREDICTIONS, SPLITS = "metrics.json", "predictions.csv", "splits.csv"
+# Settings of the data group that only training reads; here they would do nothing.
+_OF_TRAINING = ("data.val_fraction", "data.test_fraction", "data.balance")
+USAGE = "activity evaluate MODEL [data.root=FOLDER] [split=test|val|train|all] (see activity evaluate --help)"
+
+
+@dataclass(frozen=True)
+class _TrainingRun:
+    """The run that a checkpoint lies in: its configuration, and the table of its splits."""
+
+    config: DictConfig
+    splits: Path
+
+    def trained_on(self) -> set[tuple[Path, float, float]]:
+        """File and span of each clip that was in its training split; nothing where its data set is gone."""
+        root = self.config.data.root or Path(self.config.data.csv).parent
+        try:
+            clips, _ = read_clips(self.splits, root=root)
+        except DataError:
+            return set()
+        return {_place(clip) for clip in clips if clip.split == "train"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    quiet_libraries()
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h", "--hydra-help")):
+        raise UsageError(f"MODEL is missing: it comes first. Accepted: {USAGE}.")
+    if arguments[0].startswith("-"):
+        return run_with_configuration("evaluate", arguments, lambda _: 0)
+    model, *overrides = arguments
+    if "=" in model and not Path(model).exists():
+        raise UsageError(f"MODEL comes first, before the override {model!r}. Accepted: {USAGE}.")
+    _check_overrides(overrides)
+    return run_with_configuration("evaluate", overrides, partial(evaluate, Path(model), tuple(overrides)))
+
+
+def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
+    """Measure one model on one split; returns the exit code."""
+    recognizer = load_recognizer(model)
+    run = _training_run(model)
+    if run is not None and not any(item.startswith(("data.", "data=")) for item in overrides):
+        config = _as_in_its_run(config, run, overrides)
+    _check_data_is_given(config, model)
+    check_settings("evaluate MODEL", config)
+    folder = run_folder()
+    _check_folder(folder)
+    manifest: Manifest = instantiate(config.data.layout)
+    clips = _clips_of_split(config, manifest)
+    _check_labels(clips, recognizer)
+    warn_of_missing_groups(manifest)
+    seen = _seen_in_training(clips, run)
+    if seen:
+        note(f"warning: {seen}")
+    scored, failed = _scored(config, recognizer, clips)
+    if scored is None:
+        say_failures("evaluate", failed, len(clips))
+        raise DataError(f"None of the {len(clips)} clips could be read, so nothing was measured. Check data.root.")
+    warnings = [text for text in (seen, None if manifest.groups_given else NO_GROUPS) if text]
+    head = head_report(_name(recognizer), scored)
+    report = _report(config, model, recognizer, head, scored, failed, warnings)
+    document = _document(head, scored, recognizer)
+    write_atomically(folder / METRICS, json.dumps(document, indent=2, ensure_ascii=False).encode())
+    write_atomically(folder / PREDICTIONS, predictions_csv(scored).encode())
+    write_report(folder / REPORT, report)
+    _print(config.format, head, document, scored)
+    note(f"report: {folder / REPORT}")
+    return say_failures("evaluate", failed, len(clips))
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    given = [key for key in _OF_TRAINING if any(item.startswith(f"{key}=") for item in overrides)]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} is for training: evaluate makes no split. Give split=all, or data.splits=FILE."
+        )
+
+
+def _training_run(model: Path) -> _TrainingRun | None:
+    """The run whose `checkpoints` folder (or that of its baseline) a model lies in, or None."""
+    for folder in list(model.absolute().parents)[1:3]:
+        if (folder / CONFIG).is_file() and (folder / SPLITS).is_file():
+            config = OmegaConf.load(folder / CONFIG)
+            if isinstance(config, DictConfig) and "data" in config:
+                return _TrainingRun(config, folder / SPLITS)
+    return None
+
+
+def _as_in_its_run(config: DictConfig, run: _TrainingRun, overrides: Sequence[str]) -> DictConfig:
+    """The configuration with the data set, splits and store of the run that the model comes from."""
+    data = OmegaConf.merge(run.config.data, {"splits": str(run.splits)})
+    own = OmegaConf.merge(config, {"data": None})
+    own.data = data
+    if not any(item.startswith("features.store=") for item in overrides):
+        own.features.store = run.config.features.store
+    assert isinstance(own, DictConfig)
+    return own
+
+
+def _check_data_is_given(config: DictConfig, model: Path) -> None:
+    if any(OmegaConf.is_missing(config.data, name) for name in ("root", "csv") if name in config.data):
+        raise UsageError(
+            f"{model} does not lie in the folder of a run that says what it was trained on. Accepted: "
+            "data.root=FOLDER (one subfolder a class), or data=csv data.csv=FILE; with split=all, or data.splits=FILE."
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    taken = [name for name in ("checkpoints", METRICS, PREDICTIONS, REPORT) if (folder / name).exists()]
+    if taken:
+        raise UsageError(f"{folder} holds a run already ({', '.join(taken)}). Give another hydra.run.dir.")
+
+
+def _clips_of_split(config: DictConfig, manifest: Manifest) -> tuple[Clip, ...]:
+    if config.split == "all":
+        return manifest.clips
+    if config.data.splits is not None:
+        parts = read_splits(config.data.splits, manifest).parts
+    else:
+        parts = {name: tuple(clip for clip in manifest.clips if clip.split == name) for name in SPLIT_NAMES}
+    if not any(parts.values()):
+        raise UsageError(
+            f"the data set {str(manifest.root)!r} gives no splits, so there is no split={config.split}. Give split=all "
+            "to measure on all of its clips, or data.splits=FILE (the splits.csv of a run)."
+        )
+    if not parts[config.split]:
+        counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        raise UsageError(f"the split {config.split!r} has no clips ({counts}). Give another split, or split=all.")
+    return parts[config.split]
+
+
+def _check_labels(clips: Sequence[Clip], recognizer: LoadedRecognizer) -> None:
+    unknown = sorted({clip.label for clip in clips} - set(recognizer.class_names))
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} labels of the data set are no classes of the model: {first_few(unknown, limit=10)}. "
+            f"Its classes: {first_few(list(recognizer.class_names), limit=20)}. Rename the labels, or take these clips "
+            "out."
+        )
+
+
+def _seen_in_training(clips: Sequence[Clip], run: _TrainingRun | None) -> str | None:
+    """What to say where the model was trained on some of the clips."""
+    trained_on = run.trained_on() if run else set()
+    seen = sum(_place(clip) in trained_on for clip in clips)
+    if not seen:
+        return None
+    return (
+        f"{seen} of these {len(clips)} clips were in the model's training split: the figures say how well it "
+        "remembers, not how well it will do on others."
+    )
+
+
+def _place(clip: Clip) -> tuple[Path, float, float]:
+    return (clip.path, *clip.key[1:])
+
+
+def _scored(
+    config: DictConfig, recognizer: LoadedRecognizer, clips: Sequence[Clip]
+) -> tuple[ScoredClips | None, list[FailedClip]]:
+    """The clips with their scores, None where none could be read, and those that failed."""
+    device = encoding_device(config)
+    decoding = {"batch_frames": config.features.batch_frames, "decode_threads": config.features.decode_threads}
+    with extraction_progress() as progress:
+        if isinstance(recognizer, Recognizer):
+            store = FeatureStore(Path(config.features.store))
+            fps = recognizer.sample_fps
+            stored, failed = fill_store(
+                store, clips, recognizer.encoder, sample_fps=fps, device=device, on_progress=progress, **decoding
+            )
+            good = [item.clip for item in stored]
+            scores = [score_stored(recognizer.to(device), store, item, device=device) for item in stored]
+        else:
+            good, scores, failed = score_videos(recognizer, clips, device=device, on_progress=progress, **decoding)
+    return (scored_clips(good, torch.stack(scores), recognizer.class_names) if good else None), failed
+
+
+def _name(recognizer: LoadedRecognizer) -> str:
+    return str(recognizer.head.describe()["kind"]) if isinstance(recognizer, Recognizer) else "exported model"
+
+
+def _document(head: HeadReport, scored: ScoredClips, recognizer: LoadedRecognizer) -> dict[str, object]:
+    document = metrics_document({head.name: head.metrics}, list(scored.class_names), head.name)
+    calibration = calibration_of(scored)
+    document["heads"][head.name] |= interval_fields(head.intervals) | {
+        "expected_calibration_error": calibration.error,
+        "temperature": _temperature(recognizer),
+    }
+    return document
+
+
+def _temperature(recognizer: LoadedRecognizer) -> float | None:
+    """None for a file that was exported when there was none."""
+    found = getattr(recognizer, "temperature", None)
+    return None if found is None else float(found)
+
+
+def _report(
+    config: DictConfig,
+    model: Path,
+    recognizer: LoadedRecognizer,
+    head: HeadReport,
+    scored: ScoredClips,
+    failed: Sequence[FailedClip],
+    warnings: Sequence[str],
+) -> Report:
+    which = "of the data set" if config.split == "all" else f"of the {config.split} split"
+    return Report(
+        title=f"{model.name} on {data_name(config)}",
+        made=made_by("evaluate"),
+        tested_on=which,
+        heads=(head,),
+        calibration=calibration_of(scored, temperature=_temperature(recognizer)),
+        mistakes=worst_mistakes(scored),
+        splits=split_counts({config.split: scored.clips}),
+        facts={"Model": str(model)} | data_facts(config) | recognizer_facts(recognizer) | version_facts(),
+        failed=failures(failed),
+        warnings=tuple(warnings),
+    )
+
+
+def _print(form: str, head: HeadReport, document: dict[str, object], scored: ScoredClips) -> None:
+    if form == "json":
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    elif form == "csv":
+        print(predictions_csv(scored), end="")
+    else:
+        print_metrics({head.name: head.metrics}, head.name)

@@ -1,0 +1,140 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from activity.features import extract
+from tests.cli.command import Outcome, activity
+from tests.datasets import write_colour_folder, write_colour_video
+
+
+def evaluate(folder: Path, *arguments: object) -> Outcome:
+    return activity("evaluate", *arguments, f"hydra.run.dir={folder}")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def refuse_to_decode(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("a video was decoded")
+
+
+def test_a_checkpoint_is_measured_on_the_test_clips_of_its_run(
+    checkpoint: Path, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "VideoReader", refuse_to_decode)  # the features of the run are used
+    outcome = evaluate(tmp_path / "out", checkpoint, "format=json")
+    assert outcome.code == 0, outcome.err
+    document = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert json.loads(outcome.out) == document
+    trained = json.loads((trained_run / "test_metrics.json").read_text())
+    assert document["confusion"] == trained["confusion"]
+    for name in ("accuracy", "accuracy_low", "macro_f1_high", "expected_calibration_error", "temperature"):
+        assert document["heads"]["lstm"][name] == pytest.approx(trained["heads"]["lstm"][name], abs=1e-5), name
+    tables = (tmp_path / "out/predictions.csv", trained_run / "test_predictions.csv")
+    own, at_the_time = (rows(table) for table in tables)
+    assert [row["path"] for row in own] == [row["path"] for row in at_the_time]
+    for row, other in zip(own, at_the_time, strict=True):
+        assert float(row["score_red"]) == pytest.approx(float(other["score_red"]), abs=1e-5)
+    assert "Of 2 clips of the test split" in (tmp_path / "out/report.html").read_text()
+
+
+def test_another_data_set_by_name_whatever_its_order_of_classes(
+    checkpoint: Path, exported: Path, tmp_path: Path, store: str
+) -> None:
+    lines = ["path,label,start,end"]
+    for label in ("red", "blue"):
+        write_colour_video(tmp_path / f"{label}.mp4", label, frames=40, seed=9)
+        lines += [f"{label}.mp4,{label},0,0.8", f"{label}.mp4,{label},0.8,"]
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    data = ("data=csv", f"data.csv={tmp_path / 'clips.csv'}", "split=all", store)
+    outcomes = [
+        evaluate(tmp_path / name, model, *data, "format=csv")
+        for name, model in (("checkpoint", checkpoint), ("exported", exported))
+    ]
+    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes
+    own, other = (rows(tmp_path / name / "predictions.csv") for name in ("checkpoint", "exported"))
+    assert len(own) == len(other) == 4
+    for row, again in zip(own, other, strict=True):
+        assert {name: row[name] for name in ("path", "start", "label", "predicted")} == {
+            name: again[name] for name in ("path", "start", "label", "predicted")
+        }
+        assert float(row["score_blue"]) == pytest.approx(float(again["score_blue"]), abs=1e-4)
+        assert row["correct"] == str(row["label"] == row["predicted"]).lower()
+    assert "was in the model's training" not in outcomes[0].err
+
+
+def test_clips_that_the_model_was_trained_on_are_counted(checkpoint: Path, tmp_path: Path) -> None:
+    outcome = evaluate(tmp_path / "out", checkpoint, "split=all")  # a data setting it is not: the run's data set
+    assert outcome.code == 0, outcome.err
+    assert "8 of these 12 clips were in the model's training split" in outcome.err
+    assert "8 of these 12 clips" in (tmp_path / "out/report.html").read_text()
+    assert "12 clips" in outcome.out
+
+
+def test_clips_that_cannot_be_read_are_named_and_the_rest_is_measured(
+    exported: Path, checkpoint: Path, tmp_path: Path, store: str
+) -> None:
+    videos = write_colour_folder(tmp_path / "videos", actors=2)
+    (videos / "red" / "broken.mp4").write_bytes(b"no video")
+    for model in (exported, checkpoint):
+        out = tmp_path / model.suffix[1:]
+        outcome = evaluate(out, model, f"data.root={videos}", "split=all", store)
+        assert outcome.code == 1
+        assert "broken.mp4" in outcome.err
+        assert len(rows(out / "predictions.csv")) == 4
+        assert "broken.mp4" in (out / "report.html").read_text()
+
+
+class TestWrongUse:
+    def refused(self, tmp_path: Path, *arguments: object) -> str:
+        outcome = evaluate(tmp_path / "out", *arguments)
+        assert outcome.code == 2
+        assert len(outcome.messages) == 1
+        assert "Traceback" not in outcome.err
+        assert not (tmp_path / "out" / "metrics.json").exists()
+        return outcome.messages[0]
+
+    def test_labels_that_the_model_does_not_know(self, checkpoint: Path, tmp_path: Path, store: str) -> None:
+        videos = write_colour_folder(tmp_path / "videos", labels=("green", "red"), actors=1)
+        message = self.refused(tmp_path, checkpoint, f"data.root={videos}", "split=all", store)
+        assert "'green'" in message
+        assert "Its classes: 'blue', 'red'" in message
+
+    def test_a_data_set_without_splits(self, checkpoint: Path, tmp_path: Path, colour_folder: Path) -> None:
+        assert "split=all" in self.refused(tmp_path, checkpoint, f"data.root={colour_folder}")
+
+    def test_an_empty_split(self, checkpoint: Path, tmp_path: Path) -> None:
+        videos = tmp_path / "videos"
+        for split in ("train", "val"):
+            write_colour_folder(videos / split, actors=1)
+        message = self.refused(tmp_path, checkpoint, f"data.root={videos}")
+        assert "'test' has no clips (2 train, 2 val, 0 test)" in message
+
+    def test_a_model_outside_of_a_run_without_data(self, exported: Path, tmp_path: Path) -> None:
+        assert "data.root=FOLDER" in self.refused(tmp_path, exported)
+
+    def test_a_run_without_its_configuration(self, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+        copy = shutil.copy(checkpoint, tmp_path / "run" / "checkpoints")
+        assert "does not lie in the folder of a run" in self.refused(tmp_path, copy)
+
+    def test_no_model(self, tmp_path: Path) -> None:
+        assert "comes first" in self.refused(tmp_path, "data.root=x")
+        assert "no model file" in self.refused(tmp_path, tmp_path / "none.ckpt")
+
+    @pytest.mark.parametrize("setting", ["split=some", "format=xml", "data.val_fraction=0.5", "data.balance=loss"])
+    def test_settings_of_no_use(self, checkpoint: Path, tmp_path: Path, setting: str) -> None:
+        assert setting.partition("=")[0] in self.refused(tmp_path, checkpoint, setting)
+
+    def test_a_folder_that_holds_a_run(self, checkpoint: Path, trained_run: Path) -> None:
+        before = (trained_run / "report.html").read_bytes()
+        outcome = activity("evaluate", checkpoint, f"hydra.run.dir={trained_run}")
+        assert outcome.code == 2
+        assert "holds a run already" in outcome.err
+        assert (trained_run / "report.html").read_bytes() == before
