@@ -81,12 +81,12 @@ def _confused_pairs(metrics: ClipMetrics) -> Sequence[_Pair]:
 
 
 def _percent(share: float, digits: int = 1) -> str:
-    """A share as people read it; all and nothing have no decimals.
+    """A share as people read it, in one piece; all and nothing have no decimals.
 
     >>> _percent(0.9444), _percent(1.0), _percent(0.5, 0)
-    ('94.4 %', '100 %', '50 %')
+    ('94.4\xa0%', '100\xa0%', '50\xa0%')
     """
-    return f"{share * 100:.0f} %" if share in (0.0, 1.0) else f"{share * 100:.{digits}f} %"
+    return f"{share * 100:.{0 if share in (0.0, 1.0) else digits}f}\N{NO-BREAK SPACE}%"
 
 
 def _p_value(value: float) -> str:
