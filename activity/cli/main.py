@@ -8,6 +8,7 @@ from collections.abc import Sequence
 # A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
 VERBS = {
     "train": "fit a recognizer on labelled videos; test, save checkpoint, metrics and splits",
+    "extract": "fill the feature store for a data set, so that training decodes nothing",
     "predict": "labels for video files and folders",
     "export": "one file to deploy, from a checkpoint",
     "inspect": "what a model file says about itself",

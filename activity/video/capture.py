@@ -59,6 +59,7 @@ class Capture:
         _silence_decoder_logs()
         self.frames = 0  # grabbed so far
         self.time_seconds = 0.0  # of the last one
+        self.damage: str | None = None  # what is missing, in words, known at the end
         self._source = source
         self._skipped = 0
         self._first = self._start_frames = 0.0
@@ -105,7 +106,8 @@ class Capture:
             problem = f"{self._skipped} damaged packets in it could not be decoded and were left out"
         else:
             return
-        warnings.warn(f"{self._source}: {problem}; the {self.frames} good frames are used.", VideoWarning, stacklevel=3)
+        self.damage = f"{problem}; the {self.frames} good frames are used"
+        warnings.warn(f"{self._source}: {self.damage}.", VideoWarning, stacklevel=3)
 
     def release(self) -> None:
         """Close the file."""
