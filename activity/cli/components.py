@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
@@ -16,6 +17,7 @@ from activity.cli.progress import extraction_progress
 from activity.data.clips import Clip, DataError, Manifest
 from activity.features.fill import FailedClip, FillProgress, StoredClip, fill_store
 from activity.features.store import FeatureStore
+from activity.features.usage import Use, record_use
 from activity.features.views import View, first_views
 from activity.models.encoder import FrameEncoder
 from activity.models.precision import choose_precision
@@ -64,6 +66,21 @@ def clip_views(config: DictConfig) -> tuple[View, ...]:
         raise UsageError(str(error)) from error
 
 
+def store_use(config: DictConfig, encoder: FrameEncoder) -> Use:
+    """The configuration as a user of its store."""
+    given = config.data.csv if "csv" in config.data else config.data.root
+    return Use(
+        data=Path(given).expanduser().absolute(),
+        settings={
+            "encoder": encoder.describe(),
+            "weights": encoder.weights_hash(),
+            "sample_fps": float(config.sampling.sample_fps),
+            "views": [view.describe() for view in clip_views(config)],
+        },
+        verb=HydraConfig.get().job.name,
+    )
+
+
 def stored_clips(
     config: DictConfig,
     encoder: FrameEncoder,
@@ -99,6 +116,7 @@ def stored_clips(
             decode_threads=config.features.decode_threads,
             device=device,
             on_progress=report,
+            on_keys=lambda keys: record_use(feature_store(config), store_use(config, encoder), keys),
             views_of=lambda clip: views if clip.key in with_views else views[:1],
         )
 

@@ -157,6 +157,7 @@ def fill_store(
     device: torch.device,
     on_progress: Callable[[FillProgress], None],
     views_of: Callable[[Clip], Sequence[View]] = plain_only,
+    on_keys: Callable[[list[FeatureKey]], None] = lambda _: None,
 ) -> tuple[list[StoredClip], list[FailedClip]]:
     """Compute and store the features of all clips that are not stored yet.
 
@@ -175,6 +176,7 @@ def fill_store(
         device: where to encode.
         on_progress: called as work goes on, in this thread.
         views_of: the views of a clip, the plain one first.
+        on_keys: called once, before any work, with all keys that will be read.
 
     Returns:
         The clips with features and those without, each in the order of `clips`; every clip is in one of the two. A
@@ -185,6 +187,7 @@ def fill_store(
     """
     state = _State(store, clips, sample_fps, on_progress)
     wanted = _wanted(clips, encoder, sample_fps, views_of, store, state.failed)
+    on_keys([item.key for item in wanted])
     missing = state.take_stored(wanted)
     fillings = _fillings(missing)
     random.Random().shuffle(fillings)
