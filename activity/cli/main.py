@@ -12,6 +12,7 @@ VERBS = {
     "predict": "labels for video files and folders",
     "export": "one file to deploy, from a checkpoint",
     "inspect": "what a model file says about itself",
+    "bench": "speed and memory on this machine, measured the same way each time",
     "demo": "all of it on a rendered data set, offline, in a minute or two",
 }
 

@@ -194,7 +194,7 @@ def fill_store(
     if fillings:
         _prepare(store)
     results = extract_features(
-        _constant_batches(encoder.to(device), batch_frames),
+        constant_batches(encoder.to(device), batch_frames),
         [filling.request() for filling in fillings],
         motion="motion" in encoder.modalities,
         batch_frames=batch_frames,
@@ -340,7 +340,7 @@ def _prepare(store: FeatureStore) -> None:
         )
 
 
-def _constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
+def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
     """The encoder with every batch filled up to one size: another size may round otherwise in the last digit."""
 
     def encode(frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
@@ -372,7 +372,7 @@ def _wanted(
             failed[clip.key] = FailedClip(clip, str(digest))
             continue
         for view in views_of(clip):
-            span = _span(clip, view.sampled(sample_fps))
+            span = span_of(clip, view.sampled(sample_fps))
             key = FeatureKey(
                 content=digest,
                 span=(span.start, -1 if clip.end_seconds is None else span.stop),
@@ -385,7 +385,8 @@ def _wanted(
     return wanted
 
 
-def _span(clip: Clip, sample_fps: float) -> range:
+def span_of(clip: Clip, sample_fps: float) -> range:
+    """The sampled frames of a clip, on the grid of `sample_fps`; to the end of the file where the clip has no end."""
     if clip.end_seconds is None:
         return range(first_index_at_or_after(clip.start_seconds, sample_fps), sys.maxsize)
     return grid_range(clip.start_seconds, clip.end_seconds, sample_fps)
