@@ -2,20 +2,30 @@
 
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
+TEMPORARY_PREFIX = ".writing-"
 
-def write_atomically(path: Path, data: bytes) -> None:
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file under another name, sync it and rename it; missing folders are made.
+
+    The folder is synced too: after a power cut the file is there, or what was there before.
+
+    Args:
+        path: the file.
+        data: its bytes, in one piece or in several.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; `path` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{uuid.uuid4().hex}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for block in (data,) if isinstance(data, bytes) else data:
+                file.write(block)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -26,3 +36,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folder, and needs no sync of one
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,10 +1,11 @@
 """What a configuration names, made: features, heads, trainer. Shared by the verbs that take overrides."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
@@ -13,9 +14,12 @@ from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
 from activity.data.clips import Clip, DataError, Manifest
-from activity.features.fill import FailedClip, StoredClip, fill_store
+from activity.features.fill import FailedClip, FillProgress, StoredClip, fill_store
 from activity.features.store import FeatureStore
+from activity.features.usage import Use, record_use
+from activity.features.views import View, first_views
 from activity.models.encoder import FrameEncoder
+from activity.models.precision import choose_precision
 from activity.models.recognizer import Recognizer
 from activity.training.fit import BEST, LAST, TrainingSettings
 from activity.training.lightning import quiet_lightning
@@ -43,12 +47,66 @@ def encoding_device(config: DictConfig) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and device in ("auto", "gpu", "cuda") else "cpu")
 
 
+def make_encoder(config: DictConfig) -> FrameEncoder:
+    """The encoder of the configuration, in the precision of `features.precision`."""
+    precision = choose_precision(config.features.precision, encoding_device(config))
+    encoder: FrameEncoder = instantiate(config.encoder, precision=precision)
+    return encoder
+
+
+def clip_views(config: DictConfig) -> tuple[View, ...]:
+    """The views of a training clip, the plain one first.
+
+    Raises:
+        UsageError: there are not so many.
+    """
+    try:
+        return first_views(config.data.views, flip=config.data.flip)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def store_use(config: DictConfig, encoder: FrameEncoder) -> Use:
+    """The configuration as a user of its store."""
+    given = config.data.csv if "csv" in config.data else config.data.root
+    return Use(
+        data=Path(given).expanduser().absolute(),
+        settings={
+            "encoder": encoder.describe(),
+            "weights": encoder.weights_hash(),
+            "sample_fps": float(config.sampling.sample_fps),
+            "views": [view.describe() for view in clip_views(config)],
+        },
+        verb=HydraConfig.get().job.name,
+    )
+
+
 def stored_clips(
-    config: DictConfig, encoder: FrameEncoder, clips: Sequence[Clip]
+    config: DictConfig,
+    encoder: FrameEncoder,
+    clips: Sequence[Clip],
+    *,
+    augmented: Collection[Clip] | None = None,
+    on_progress: Callable[[FillProgress], None] = lambda _: None,
 ) -> tuple[list[StoredClip], list[FailedClip]]:
-    """The clips with their features in the store, computed where they were not there, and those that failed."""
+    """The clips with their features in the store, computed where they were not there, and those that failed.
+
+    Args:
+        config: the configuration.
+        encoder: of `make_encoder`.
+        clips: the clips.
+        augmented: those of them that get all of `data.views`; None: all of them.
+        on_progress: called with each step, beside the bar.
+    """
     device = encoding_device(config)
+    views = clip_views(config)
+    with_views = {clip.key for clip in (clips if augmented is None else augmented)}
     with extraction_progress() as progress:
+
+        def report(state: FillProgress) -> None:
+            progress(state)
+            on_progress(state)
+
         return fill_store(
             feature_store(config),
             clips,
@@ -57,7 +115,9 @@ def stored_clips(
             batch_frames=config.features.batch_frames,
             decode_threads=config.features.decode_threads,
             device=device,
-            on_progress=progress,
+            on_progress=report,
+            on_keys=lambda keys: record_use(feature_store(config), store_use(config, encoder), keys),
+            views_of=lambda clip: views if clip.key in with_views else views[:1],
         )
 
 

@@ -25,6 +25,7 @@ def _is_users(error: BaseException) -> bool:
         "activity.data.clips": "DataError",
         "activity.video.reader": "VideoError",
         "activity.models.encoder": "EncoderError",
+        "activity.features.store": "StoreError",
         "activity.formats.contract": "ModelFileError",
         "activity.cli.arguments": "UsageError",
     }

@@ -11,9 +11,11 @@ VERBS = {
     "doctor": "what is wrong with a data set, before training",
     "crossval": "leave one group out or k-fold: how good it is on what it has not seen",
     "evaluate": "metrics, predictions and a report of a model on labelled videos",
+    "extract": "fill the feature store for a data set, so that training decodes nothing",
     "predict": "labels for video files and folders",
     "export": "one file to deploy, from a checkpoint",
     "inspect": "what a model file says about itself",
+    "bench": "speed and memory on this machine, measured the same way each time",
     "demo": "all of it on a rendered data set, offline, in a minute or two",
 }
 

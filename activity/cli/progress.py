@@ -1,5 +1,6 @@
 """Progress on standard error: one bar for extraction, one for a whole training run."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -95,7 +96,7 @@ def extraction_progress() -> "Iterator[ExtractionProgress]":
         TextColumn("features"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("clips, {task.fields[frames]} frames"),
+        TextColumn("clips, {task.fields[speed]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -110,10 +111,18 @@ class ExtractionProgress:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task: TaskID | None = None
+        self._begun = 0.0
+        self._done_before = 0
 
     def __call__(self, state: FillProgress) -> None:
         """Move the bar."""
         if self._task is None and state.done < state.clips:
-            self._task = self._progress.add_task("features", total=state.clips, frames=0)
+            self._begun, self._done_before = time.monotonic(), state.done
+            self._task = self._progress.add_task("features", total=state.clips, completed=state.done, speed="")
         if self._task is not None:
-            self._progress.update(self._task, completed=state.done, frames=state.frames)
+            self._progress.update(self._task, completed=state.done, speed=self._speed(state))
+
+    def _speed(self, state: FillProgress) -> str:
+        seconds = max(time.monotonic() - self._begun, 1e-3)
+        clips, frames = (state.done - self._done_before) / seconds, state.frames / seconds
+        return f"{clips:.1f} clips/s, {frames:.0f} frames/s"

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from activity.cli.arguments import UsageError
 from activity.models.head import READOUTS
+from activity.models.precision import PRECISIONS
 from activity.training.datamodule import BALANCES
 
 
@@ -65,10 +66,14 @@ KINDS: dict[str, _Kind] = {
     "data.group_pattern": _TEXT_OR_NULL,
     "data.val_fraction": _SHARE,
     "data.test_fraction": _SHARE,
+    "data.views": _COUNT,
+    "data.flip": _SWITCH,
     "data.balance": _one_of(*BALANCES),
     "features.store": _TEXT,
     "features.batch_frames": _COUNT,
     "features.decode_threads": _COUNT,
+    "features.precision": _one_of("auto", *PRECISIONS),
+    "features.memory_mb": _FROM_0,
     "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
     "sampling.sample_fps": _ABOVE_0,
     "sampling.window_frames": _COUNT,

@@ -13,9 +13,10 @@ from activity.cli.arguments import note
 from activity.cli.components import (
     StoredSplits,
     check_classes_are_left,
-    encoding_device,
+    clip_views,
     feature_store,
     fresh_recognizer,
+    make_encoder,
     make_trainer,
     quiet_libraries,
     say_failures,
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 def train(config: DictConfig) -> int:
     """Train and test one configuration; returns the exit code."""
     check_settings("train", config)
+    clip_views(config)
     folder = run_folder()
     if config.resume is None:
         save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
@@ -80,7 +82,7 @@ def train(config: DictConfig) -> int:
     _say_what_is_split(manifest, splits)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
-    encoder: FrameEncoder = instantiate(config.encoder)
+    encoder = make_encoder(config)
     _check_they_can_be_made(config, encoder, manifest, folder)
     clips, failed = _stored(config, encoder, splits)
     check_classes_are_left("train", manifest, clips["train"], failed)
@@ -117,7 +119,8 @@ def _splits(config: DictConfig, manifest: Manifest) -> Splits:
 
 def _stored(config: DictConfig, encoder: FrameEncoder, splits: Splits) -> tuple[StoredSplits, list[FailedClip]]:
     """The clips of each split whose features are in the store, and those that could not be read."""
-    stored, failed = stored_clips(config, encoder, [clip for part in splits.parts.values() for clip in part])
+    clips = [clip for part in splits.parts.values() for clip in part]
+    stored, failed = stored_clips(config, encoder, clips, augmented=splits.parts["train"])
     by_key = {item.clip.key: item for item in stored}
     parts = {name: [by_key[clip.key] for clip in part if clip.key in by_key] for name, part in splits.parts.items()}
     return parts, failed
@@ -135,6 +138,7 @@ def _fit_heads(
         batch_size=config.optim.batch_size,
         balance=config.data.balance,
         steps_per_epoch=config.optim.steps_per_epoch,
+        memory_mb=config.features.memory_mb,
     )
     settings = training_settings(config)
     fitted: dict[str, FittedHead] = {}
@@ -164,7 +168,6 @@ def _keep_log(folder: Path) -> None:
 
 def _check_they_can_be_made(config: DictConfig, encoder: FrameEncoder, manifest: Manifest, folder: Path) -> None:
     """Make what training will need, once before hours of extraction: a mistake in a setting is said now."""
-    encoding_device(config)
     for part in ("head", "baseline"):
         recognizer = fresh_recognizer(config, part, encoder, manifest)
         instantiate(config.optim.optimizer)(recognizer.head.parameters())

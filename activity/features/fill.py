@@ -1,25 +1,43 @@
 """Fill the feature store for the clips of a data set: what is stored already is not decoded again."""
 
+import bisect
+import random
 import sys
+import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
-from activity.features.store import FeatureKey, FeatureStore, video_digest
+from activity.features.digests import video_digests
+from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, VideoRequest, extract_features
+from activity.features.store import Entry, FeatureKey, FeatureStore, StoreWarning
+from activity.features.views import PLAIN, View
 from activity.models.encoder import FrameEncoder
-from activity.video.reader import VideoError
+from activity.video.reader import VideoError, VideoWarning
 from activity.video.sampling import first_index_at_or_after, grid_range
+
+_SPOOLED_BYTES = 8 << 20  # of each video being read; beyond that its features wait on the disk
+_BLOCK_ROWS = 256
 
 
 class FillWarning(UserWarning):
     """A clip whose features are not all that its span promised."""
+
+
+@dataclass(frozen=True)
+class StoredView:
+    """A view of a clip: where its features are, and how many, T."""
+
+    key: FeatureKey
+    length: int
 
 
 @dataclass(frozen=True)
@@ -30,11 +48,13 @@ class StoredClip:
         clip: the clip.
         key: where its features are.
         length: how many there are, T.
+        views: those of its other views, where they were asked for.
     """
 
     clip: Clip
     key: FeatureKey
     length: int
+    views: tuple[StoredView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,13 +75,75 @@ class FillProgress:
     frames: int
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """The features of one view of a clip: sampled frames `span` of the view's own grid."""
+
+    clip: Clip
+    view: View
+    key: FeatureKey
+    span: range
+
+
 @dataclass
 class _Filling:
-    """The clips of one video that are being filled, and the features that have come so far."""
+    """What is wanted of one video at one rate, and the features that have come so far, by view."""
 
-    clips: list[tuple[Clip, FeatureKey, range]]
-    indices: list[int] = field(default_factory=list)
-    features: list[Tensor] = field(default_factory=list)
+    path: Path
+    spans: tuple[range, ...]
+    sample_fps: float
+    wanted: list[_Wanted]
+    views: tuple[View, ...]
+    rows: list["_Spool"] = field(default_factory=list)
+
+    def request(self) -> VideoRequest:
+        return VideoRequest(self.path, self.spans, self.sample_fps, self.views)
+
+
+class _Spool:
+    """Features of one view of a video, in order; on disk where there are many."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.indices: list[int] = []
+        self._row_bytes = 4 * size
+        self._file: Any = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES, dir=str(folder))  # noqa: SIM115 - closed in `close`
+
+    def add(self, chunk: FeatureChunk) -> None:
+        self.indices += chunk.indices
+        self._file.seek(0, 2)
+        self._file.write(chunk.features.contiguous().numpy().tobytes())
+
+    def between(self, span: range) -> "_Rows":
+        return _Rows(self, bisect.bisect_left(self.indices, span.start), bisect.bisect_left(self.indices, span.stop))
+
+    def read(self, start: int, stop: int) -> bytes:
+        self._file.seek(start * self._row_bytes)
+        data: bytes = self._file.read((stop - start) * self._row_bytes)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows start to stop of a spool, as blocks of bytes."""
+
+    spool: _Spool
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[bytes]:
+        for row in range(self.start, self.stop, _BLOCK_ROWS):
+            yield self.spool.read(row, min(row + _BLOCK_ROWS, self.stop))
+
+
+def plain_only(clip: Clip) -> Sequence[View]:
+    """The views of a clip that is not augmented."""
+    return (PLAIN,)
 
 
 def fill_store(
@@ -74,124 +156,254 @@ def fill_store(
     decode_threads: int,
     device: torch.device,
     on_progress: Callable[[FillProgress], None],
+    views_of: Callable[[Clip], Sequence[View]] = plain_only,
+    on_keys: Callable[[list[FeatureKey]], None] = lambda _: None,
 ) -> tuple[list[StoredClip], list[FailedClip]]:
     """Compute and store the features of all clips that are not stored yet.
 
-    A video with several clips is decoded once. Returns the clips with features and those without, each in the
-    order of `clips`; every clip is in one of the two.
+    A video with several clips is decoded once for each rate among its views. Videos come in a random order: the time
+    left is then well guessed, and two processes that fill one store rarely meet at the same video.
+    A clip's features are the same bit for bit, whatever else is encoded in the same run (on the same machine, with the
+    same `batch_frames`): all batches are of one size.
+
+    Args:
+        store: what to fill.
+        clips: the clips.
+        encoder: is moved to `device`.
+        sample_fps: sampled frames a second.
+        batch_frames: frames the encoder gets at once.
+        decode_threads: videos decoded at the same time.
+        device: where to encode.
+        on_progress: called as work goes on, in this thread.
+        views_of: the views of a clip, the plain one first.
+        on_keys: called once, before any work, with all keys that will be read.
+
+    Returns:
+        The clips with features and those without, each in the order of `clips`; every clip is in one of the two. A
+        further view that shows no sampled frame (of a very short span, say) is left out.
 
     Raises:
-        OSError: the store cannot be written.
+        StoreError: the store cannot be written.
     """
-    failed: dict[tuple[str, float, float], FailedClip] = {}
-    keys = _keys(clips, encoder, sample_fps, failed)
-    missing = [clip for clip in clips if clip.key in keys and keys[clip.key] not in store]
-    stored = len(keys) - len(missing)
-    frames, done = 0, len(clips) - len(missing)
-    on_progress(FillProgress(len(clips), done, stored, frames))
-    fillings = _by_video(missing, keys, sample_fps)
-    for result in _extract(fillings, encoder, sample_fps, batch_frames, decode_threads, device):
+    state = _State(store, clips, sample_fps, on_progress)
+    wanted = _wanted(clips, encoder, sample_fps, views_of, store, state.failed)
+    on_keys([item.key for item in wanted])
+    missing = state.take_stored(wanted)
+    fillings = _fillings(missing)
+    random.Random().shuffle(fillings)
+    if fillings:
+        _prepare(store)
+    results = extract_features(
+        constant_batches(encoder.to(device), batch_frames),
+        [filling.request() for filling in fillings],
+        motion="motion" in encoder.modalities,
+        batch_frames=batch_frames,
+        decode_threads=decode_threads,
+        device=device,
+        still_wanted=lambda number: state.still_wanted(fillings[number]),
+    )
+    for result in results:
         filling = fillings[result.video]
         if isinstance(result, FeatureChunk):
-            filling.indices += result.indices
-            filling.features.append(result.features)
-            frames += len(result.indices)
-            on_progress(FillProgress(len(clips), done, stored, frames))
-            continue
-        failed.update({item.clip.key: item for item in _finish(store, filling, result, sample_fps)})
-        done += len(filling.clips)
-        fillings[result.video] = _Filling([])  # lets its features go
-        on_progress(FillProgress(len(clips), done, stored, frames))
-    good = [StoredClip(clip, keys[clip.key], store.length(keys[clip.key])) for clip in clips if clip.key not in failed]
-    return good, [failed[clip.key] for clip in clips if clip.key in failed]
+            state.add(filling, result, encoder.feature_size)
+        else:
+            state.finish(filling, result, encoder.feature_size)
+    return state.outcome(wanted)
 
 
-def _keys(
+class _State:
+    """What is stored by now, what has failed, and how far it is."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        clips: Sequence[Clip],
+        sample_fps: float,
+        on_progress: Callable[[FillProgress], None],
+    ) -> None:
+        self.failed: dict[tuple[str, float, float], FailedClip] = {}
+        self._store = store
+        self._clips = clips
+        self._sample_fps = sample_fps
+        self._on_progress = on_progress
+        self._entries: dict[str, Entry] = {}
+        self._damaged: set[str] = set()
+        self._left: Counter[tuple[str, float, float]] = Counter()  # views of a clip that are still to be computed
+        self._stored = self._frames = self._open = 0
+
+    def take_stored(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Look up what is stored; returns what is not. Said of the stored: what was said when they were computed."""
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda item: self._store.find(item.key), wanted))
+        missing: list[_Wanted] = []
+        for item, entry in zip(wanted, found, strict=True):
+            name = item.key.name()
+            if entry is not None:
+                self._entries[name] = entry
+                if item.view == PLAIN:
+                    _warn_of_what_is_known(item.clip, entry, self._sample_fps)
+                continue
+            self._left[item.clip.key] += 1
+            if self._store.path(item.key).exists():
+                self._damaged.add(name)
+            missing.append(item)
+        self._open = len(self._left)
+        self._stored = len(self._clips) - self._open - len(self.failed)
+        self._report()
+        return missing
+
+    def still_wanted(self, filling: _Filling) -> bool:
+        """Whether another process has not stored all of it meanwhile."""
+        names = [(item.key.name(), self._store.path(item.key)) for item in filling.wanted]
+        return any(name in self._damaged or not path.exists() for name, path in names)
+
+    def add(self, filling: _Filling, chunk: FeatureChunk, size: int) -> None:
+        """Features have come."""
+        with self._store.writing():
+            if not filling.rows:
+                filling.rows = [_Spool(self._store.root, size) for _ in filling.views]
+            filling.rows[chunk.view].add(chunk)
+        self._frames += len(chunk.indices)
+        self._report()
+
+    def finish(self, filling: _Filling, end: VideoEnd, size: int) -> None:
+        """A video is done: store what came of it."""
+        for item in filling.wanted:
+            if end.skipped:
+                self._take_others(item)
+            elif end.error is not None:
+                self.failed[item.clip.key] = FailedClip(item.clip, str(end.error))
+            else:
+                self._keep(item, filling, end, size)
+            self._left[item.clip.key] -= 1
+            self._open -= not self._left[item.clip.key]
+        for spool in filling.rows:
+            spool.close()
+        filling.rows = []
+        self._report()
+
+    def outcome(self, wanted: Sequence[_Wanted]) -> tuple[list[StoredClip], list[FailedClip]]:
+        """The clips with features and those without, in the order given."""
+        by_clip: dict[tuple[str, float, float], list[StoredView]] = {}
+        for item in wanted:
+            entry = self._entries.get(item.key.name())
+            if entry is not None:
+                by_clip.setdefault(item.clip.key, []).append(StoredView(item.key, entry.length))
+        good = []
+        for clip in self._clips:
+            if clip.key not in self.failed:
+                plain, *others = by_clip[clip.key]
+                good.append(StoredClip(clip, plain.key, plain.length, tuple(others)))
+        return good, [self.failed[clip.key] for clip in self._clips if clip.key in self.failed]
+
+    def _keep(self, item: _Wanted, filling: _Filling, end: VideoEnd, size: int) -> None:
+        rows = filling.rows[filling.views.index(item.view)].between(item.span) if filling.rows else ()
+        if len(rows):
+            entry = Entry(len(rows), end.duration_seconds, end.damage)
+            self._store.write_blocks(item.key, entry, size, rows)
+            self._entries[item.key.name()] = entry
+        if item.view != PLAIN:
+            return
+        if len(rows):
+            _warn_of_short_span(item.clip, end.duration_seconds, self._sample_fps)
+        else:
+            error = _no_frames(item.clip, end.duration_seconds, self._sample_fps)
+            self.failed[item.clip.key] = FailedClip(item.clip, error)
+
+    def _take_others(self, item: _Wanted) -> None:
+        """What another process has stored meanwhile."""
+        entry = self._store.find(item.key)
+        if entry is not None:
+            self._entries[item.key.name()] = entry
+            if item.view == PLAIN:
+                _warn_of_what_is_known(item.clip, entry, self._sample_fps)
+        elif item.view == PLAIN:
+            path = self._store.path(item.key)
+            error = f"{item.clip.name}: its features in {path} were removed or damaged meanwhile. Start again."
+            self.failed[item.clip.key] = FailedClip(item.clip, error)
+
+    def _report(self) -> None:
+        self._on_progress(FillProgress(len(self._clips), len(self._clips) - self._open, self._stored, self._frames))
+
+
+def _prepare(store: FeatureStore) -> None:
+    """Before anything is written."""
+    with store.writing():
+        store.root.mkdir(parents=True, exist_ok=True)
+    store.sweep()
+    if old := store.other_versions():
+        warnings.warn(
+            f"{store.root} holds features that another version of activity stored ({old[0].name} and so on); they are "
+            "of no use to this one and are computed again. activity extract --prune removes them.",
+            StoreWarning,
+            stacklevel=3,
+        )
+
+
+def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
+    """The encoder with every batch filled up to one size: another size may round otherwise in the last digit."""
+
+    def encode(frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        missing = batch_frames - len(rows)
+        if missing:
+            rows = torch.cat([rows, rows[-1:].expand(missing)])
+            previous_rows = None if previous_rows is None else torch.cat([previous_rows, rows[-1:].expand(missing)])
+        return encoder.encode_rows(frames, rows, previous_rows)[: len(rows) - missing]
+
+    return encode
+
+
+def _wanted(
     clips: Sequence[Clip],
     encoder: FrameEncoder,
     sample_fps: float,
+    views_of: Callable[[Clip], Sequence[View]],
+    store: FeatureStore,
     failed: dict[tuple[str, float, float], FailedClip],
-) -> dict[tuple[str, float, float], FeatureKey]:
-    """Each clip's key; a clip whose file cannot be read goes to `failed`."""
-    paths = sorted({clip.path for clip in clips})
-    with ThreadPoolExecutor() as pool:
-        digests = dict(zip(paths, pool.map(_digest_or_error, paths), strict=True))
+) -> list[_Wanted]:
+    """Each view of each clip with its key; a clip whose file cannot be read goes to `failed`."""
+    digests = video_digests(sorted({clip.path for clip in clips}), store.root)
     description, weights = encoder.describe(), encoder.weights_hash()
-    keys = {}
+    described: dict[View, dict[str, Any]] = {}  # one object for all keys
+    wanted = []
     for clip in clips:
         digest = digests[clip.path]
         if isinstance(digest, VideoError):
             failed[clip.key] = FailedClip(clip, str(digest))
             continue
-        span = _span(clip, sample_fps)
-        keys[clip.key] = FeatureKey(
-            content=digest,
-            span=(span.start, -1 if clip.end_seconds is None else span.stop),
-            sample_fps=float(sample_fps),
-            encoder=description,
-            weights=weights,
-        )
-    return keys
+        for view in views_of(clip):
+            span = span_of(clip, view.sampled(sample_fps))
+            key = FeatureKey(
+                content=digest,
+                span=(span.start, -1 if clip.end_seconds is None else span.stop),
+                sample_fps=float(sample_fps),
+                encoder=description,
+                weights=weights,
+                view=described.setdefault(view, view.describe()),
+            )
+            wanted.append(_Wanted(clip, view, key, span))
+    return wanted
 
 
-def _digest_or_error(path: Path) -> str | VideoError:
-    try:
-        return video_digest(path)
-    except OSError as error:
-        return VideoError(str(path), f"it cannot be read ({error.strerror})", "check the path")
-
-
-def _span(clip: Clip, sample_fps: float) -> range:
+def span_of(clip: Clip, sample_fps: float) -> range:
+    """The sampled frames of a clip, on the grid of `sample_fps`; to the end of the file where the clip has no end."""
     if clip.end_seconds is None:
         return range(first_index_at_or_after(clip.start_seconds, sample_fps), sys.maxsize)
     return grid_range(clip.start_seconds, clip.end_seconds, sample_fps)
 
 
-def _by_video(
-    clips: Sequence[Clip], keys: dict[tuple[str, float, float], FeatureKey], sample_fps: float
-) -> list[_Filling]:
-    by_path: dict[Path, _Filling] = {}
-    for clip in clips:
-        filling = by_path.setdefault(clip.path, _Filling([]))
-        filling.clips.append((clip, keys[clip.key], _span(clip, sample_fps)))
-    return list(by_path.values())
-
-
-def _extract(
-    fillings: list[_Filling],
-    encoder: FrameEncoder,
-    sample_fps: float,
-    batch_frames: int,
-    decode_threads: int,
-    device: torch.device,
-) -> Iterator[FeatureChunk | VideoEnd]:
-    requests = [
-        VideoRequest(filling.clips[0][0].path, tuple(span for _, _, span in filling.clips)) for filling in fillings
+def _fillings(missing: Sequence[_Wanted]) -> list[_Filling]:
+    """One for each video and rate, or several where its views are wanted of different spans."""
+    by_view: dict[tuple[Path, View], list[_Wanted]] = {}
+    for item in missing:
+        by_view.setdefault((item.clip.path, item.view), []).append(item)
+    groups: dict[tuple[Path, float, tuple[range, ...]], list[_Wanted]] = {}
+    for (path, view), own in by_view.items():
+        groups.setdefault((path, view.rate, tuple(item.span for item in own)), []).extend(own)
+    return [
+        _Filling(path, spans, own[0].key.sample_fps / rate, own, tuple(dict.fromkeys(item.view for item in own)))
+        for (path, rate, spans), own in groups.items()
     ]
-    return extract_features(
-        encoder.to(device),
-        requests,
-        sample_fps=sample_fps,
-        motion="motion" in encoder.modalities,
-        batch_frames=batch_frames,
-        decode_threads=decode_threads,
-        device=device,
-    )
-
-
-def _finish(store: FeatureStore, filling: _Filling, end: VideoEnd, sample_fps: float) -> Iterator[FailedClip]:
-    """Store each clip of a video that is done; yields those that got nothing."""
-    features = torch.cat(filling.features) if filling.features else torch.empty(0, 0)
-    indices = torch.tensor(filling.indices, dtype=torch.int64)
-    for clip, key, span in filling.clips:
-        own = features[(indices >= span.start) & (indices < span.stop)]
-        if end.error is not None:
-            yield FailedClip(clip, str(end.error))
-        elif not len(own):
-            yield FailedClip(clip, _no_frames(clip, end.duration_seconds, sample_fps))
-        else:
-            _warn_of_short_span(clip, end.duration_seconds, sample_fps)
-            store.write(key, own)
 
 
 def _no_frames(clip: Clip, duration_seconds: float, sample_fps: float) -> str:
@@ -205,6 +417,13 @@ def _no_frames(clip: Clip, duration_seconds: float, sample_fps: float) -> str:
         f"{clip.name}: the span {clip.start_seconds:g} s to {end} holds no sampled frame at {sample_fps:g} frames/s; "
         "give a longer span or a higher sampling.sample_fps."
     )
+
+
+def _warn_of_what_is_known(clip: Clip, entry: Entry, sample_fps: float) -> None:
+    """Say of stored features what was said when they were computed."""
+    if entry.damage is not None:
+        warnings.warn(f"{clip.path}: {entry.damage}.", VideoWarning, stacklevel=2)
+    _warn_of_short_span(clip, entry.duration_seconds, sample_fps)
 
 
 def _warn_of_short_span(clip: Clip, duration_seconds: float, sample_fps: float) -> None:

@@ -1,26 +1,38 @@
 """Feature sequences on disk, keyed by all that they depend on."""
 
+import contextlib
 import hashlib
+import itertools
 import json
+import os
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from activity.files import write_atomically
+from activity.features.views import PLAIN
+from activity.files import TEMPORARY_PREFIX, write_atomically
 
-# Part of every key. Raise it when the same key would name other numbers: a changed sampling rule, say.
-STORE_VERSION = 2
-ARITHMETIC = "float32"  # what the encoder computes in
+# Part of every key, and a folder of its own. Raise it when the same key would name other numbers: a changed sampling
+# rule, say.
+STORE_VERSION = 3
+ENTRY_SUFFIX = ".safetensors"
+_ABANDONED_SECONDS = 3600.0  # nobody writes one file for an hour
+_BLOCK_BYTES = 1 << 20
 
 
 class StoreWarning(UserWarning):
-    """An entry of the store that cannot be trusted, and is computed again."""
+    """What the store holds that cannot be used, and is computed again."""
+
+
+class StoreError(OSError):
+    """The store cannot be written: where, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,10 @@ class FeatureKey:
         content: digest of the video file's bytes (`video_digest`).
         span: first sampled frame and the one after the last; -1 for "to the end of the video".
         sample_fps: sampled frames a second.
-        encoder: `FrameEncoder.describe()`: name, modalities, every number of the preprocessing.
+        encoder: `FrameEncoder.describe()`: name, modalities, precision, every number of the preprocessing. One object,
+            shared by the keys of a data set.
         weights: `FrameEncoder.weights_hash()`.
+        view: `View.describe()`: how the frames were shown; shared likewise.
     """
 
     content: str
@@ -40,17 +54,37 @@ class FeatureKey:
     sample_fps: float
     encoder: dict[str, Any]
     weights: str
+    view: dict[str, Any] = field(default_factory=PLAIN.describe)
 
     def text(self) -> str:
         """The key as JSON: equal keys, equal text."""
-        return json.dumps({"version": STORE_VERSION, "arithmetic": ARITHMETIC, **self.__dict__}, sort_keys=True)
+        return json.dumps({"version": STORE_VERSION, **self.__dict__}, sort_keys=True)
+
+    def name(self) -> str:
+        """A digest of it, which names the entry."""
+        return hashlib.blake2b(self.text().encode(), digest_size=20).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the store says of an entry that is whole and sound.
+
+    Attributes:
+        length: features T.
+        duration_seconds: of the video, as far as it was read.
+        damage: what was missing of the video, or None.
+    """
+
+    length: int
+    duration_seconds: float = 0.0
+    damage: str | None = None
 
 
 class FeatureStore:
     """A folder of feature sequences, one safetensors file each.
 
     An entry is written under another name, synced and renamed, so it is there whole or not at all. It carries its key
-    and a digest of its numbers: a stale, foreign or damaged entry is never read.
+    and a digest of its numbers: a stale, foreign or damaged entry is never taken for a good one.
 
     Args:
         root: the folder; made when the first entry is written.
@@ -69,21 +103,19 @@ class FeatureStore:
         self.root = Path(root).expanduser()
 
     def __contains__(self, key: FeatureKey) -> bool:
-        """Whether a whole and sound entry is there. Reads all of it; a damaged one is named in a `StoreWarning`."""
+        """Whether a whole and sound entry is there; see `find`."""
+        return self.find(key) is not None
+
+    def find(self, key: FeatureKey) -> Entry | None:
+        """What is there under a key. Reads all of it; a damaged entry is named in a `StoreWarning` and is not there."""
         path = self.path(key)
         if not path.exists():
-            return False
-        try:
-            with safetensors.safe_open(path, framework="pt") as entry:
-                metadata = entry.metadata() or {}
-                digest = _digest(entry.get_tensor("features"))
-            sound = metadata.get("key") == key.text() and metadata.get("digest") == digest
-        except (safetensors.SafetensorError, OSError):
-            sound = False
-        if not sound:
+            return None
+        found = read_entry(path, key.text())
+        if found is None:
             message = f"{path}: stored features are damaged; computing them again."
             warnings.warn(message, StoreWarning, stacklevel=2)
-        return sound
+        return found
 
     def length(self, key: FeatureKey) -> int:
         """The number of features T of an entry."""
@@ -96,22 +128,101 @@ class FeatureStore:
             features: Tensor = entry.get_slice("features")[start:stop]
         return features
 
-    def write(self, key: FeatureKey, features: Tensor) -> None:
+    def write(
+        self, key: FeatureKey, features: Tensor, *, duration_seconds: float = 0.0, damage: str | None = None
+    ) -> None:
         """Store features `float32 (T, D)`, replacing what was there.
 
         Raises:
-            OSError: the folder cannot be written, or the disk is full; no half-written entry is left.
+            StoreError: the folder cannot be written, or the disk is full; no half-written entry is left.
         """
-        path = self.path(key)
         features = features.detach().to("cpu", torch.float32).contiguous()
-        metadata = {"key": key.text(), "digest": _digest(features)}
-        data = safetensors.torch.save({"features": features}, metadata)
-        write_atomically(path, data)
+        length, size = features.shape
+        entry = Entry(length, duration_seconds, damage)
+        self.write_blocks(key, entry, size, [features.numpy().reshape(-1).view("uint8").data])
+
+    def write_blocks(self, key: FeatureKey, entry: Entry, size: int, blocks: Iterable[Any]) -> None:
+        """Store features given as blocks of bytes, which are gone through twice: memory does not grow with them.
+
+        Args:
+            key: what they depend on.
+            entry: what to say of them.
+            size: D.
+            blocks: `float32` numbers in C order, `entry.length * size` of them in all.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for block in blocks:
+            digest.update(block)
+        facts = {"duration_seconds": entry.duration_seconds, "damage": entry.damage}
+        metadata = {"key": key.text(), "digest": digest.hexdigest(), "facts": json.dumps(facts)}
+        with self.writing():
+            write_atomically(self.path(key), itertools.chain([_header(metadata, entry.length, size)], blocks))
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns what goes wrong in writing into one message.
+
+        Raises:
+            StoreError: for an OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"features cannot be stored in {self.root} ({error.strerror or error}: {error.filename or self.root}). "
+                "What is stored by now stays. Make room there or let it be written, or give another "
+                "features.store=FOLDER; then start again: it goes on where it was."
+            ) from error
 
     def path(self, key: FeatureKey) -> Path:
         """Where the entry of `key` is or would be."""
-        name = hashlib.blake2b(key.text().encode(), digest_size=20).hexdigest()
-        return self.root / name[:2] / f"{name}.safetensors"
+        name = key.name()
+        return self.entries / name[:2] / f"{name}{ENTRY_SUFFIX}"
+
+    @property
+    def entries(self) -> Path:
+        """The folder of this version's entries."""
+        return self.root / f"v{STORE_VERSION}"
+
+    def other_versions(self) -> list[Path]:
+        """Folders with entries that another version of this program made; they are of no use to this one."""
+        if not self.root.is_dir():
+            return []
+        numbered = [path for path in self.root.glob("v[0-9]*") if path != self.entries]
+        return sorted(numbered + list(self.root.glob("[0-9a-f][0-9a-f]")))  # version 1 had no folder of its own
+
+    def size_bytes(self) -> int:
+        """What all of it takes."""
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+    def abandoned_files(self) -> list[Path]:
+        """Temporary files of writers that were killed: an hour old, so that none of a living one is among them."""
+        now = time.time()
+        found = [path for path in self.root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
+        return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
+
+    def sweep(self) -> None:
+        """Remove what writers left that were killed."""
+        for path in self.abandoned_files():
+            with self.writing():
+                path.unlink(missing_ok=True)
+
+
+def read_entry(path: Path, key_text: str | None = None) -> Entry | None:
+    """What an entry's file says of itself, or None where it is damaged or not of the key `key_text` (None: any)."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as entry:
+            metadata = entry.metadata() or {}
+            length = int(entry.get_slice("features").get_shape()[0])
+        facts = json.loads(metadata["facts"])
+        sound = metadata["digest"] == _digest_of_data(path) and key_text in (None, metadata["key"])
+        found = Entry(length, float(facts["duration_seconds"]), facts["damage"])
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError):
+        return None
+    return found if sound else None
 
 
 def video_digest(path: Path) -> str:
@@ -120,5 +231,19 @@ def video_digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
-def _digest(features: Tensor) -> str:
-    return hashlib.blake2b(features.numpy().tobytes(), digest_size=16).hexdigest()
+def _header(metadata: dict[str, str], length: int, size: int) -> bytes:
+    """What stands before the numbers in a safetensors file: the length of a JSON text (8 bytes), then that text."""
+    tensor = {"dtype": "F32", "shape": [length, size], "data_offsets": [0, length * size * 4]}
+    text = json.dumps({"__metadata__": metadata, "features": tensor}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _digest_of_data(path: Path) -> str:
+    """Digest of the numbers in an entry, read block by block."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), os.SEEK_CUR)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

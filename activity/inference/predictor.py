@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.sampling import tail_window, windows_completed
 
@@ -118,9 +118,8 @@ def predict_videos(
     done: dict[int, Prediction | Failure] = {}
     following = 0
     for result in extract_features(
-        recognizer.encode,
-        [VideoRequest(Path(source), _WHOLE_VIDEO) for source in sources],
-        sample_fps=recognizer.sample_fps,
+        encode_by(recognizer.encode),
+        [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
         motion="motion" in recognizer.modalities,
         batch_frames=batch_frames,
         decode_threads=decode_threads,

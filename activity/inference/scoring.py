@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.extract import FeatureChunk, VideoRequest, extract_features
+from activity.features.extract import FeatureChunk, VideoRequest, encode_by, extract_features
 from activity.features.fill import FailedClip, FillProgress, StoredClip
 from activity.features.store import FeatureStore
 from activity.inference.predictor import WindowScorer
@@ -50,9 +50,8 @@ def score_videos(
     frames = 0
     on_progress(FillProgress(len(clips), 0, 0, 0))
     for result in extract_features(
-        recognizer.encode,
-        [VideoRequest(own[0].path, tuple(spans[clip.key] for clip in own)) for own in videos],
-        sample_fps=recognizer.sample_fps,
+        encode_by(recognizer.encode),
+        [VideoRequest(own[0].path, tuple(spans[clip.key] for clip in own), recognizer.sample_fps) for own in videos],
         motion="motion" in recognizer.modalities,
         batch_frames=batch_frames,
         decode_threads=decode_threads,

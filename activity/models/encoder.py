@@ -6,11 +6,12 @@ import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from activity.models.precision import PRECISIONS, bfloat16_copy, refresh_bfloat16_copy
 from activity.models.preprocess import INTERPOLATIONS, Preprocess
 
 MODALITIES = ("rgb", "motion")
@@ -35,19 +36,35 @@ class FrameEncoder(nn.Module):
         preprocess: belongs to the weights of `backbone`.
         backbone: pixels `float32 (N, 3, S, S)` to features `(N, backbone_size)`.
         modalities: one or both of `MODALITIES`.
+        precision: what the CNN computes in, "float32" or "bfloat16". The weights in a state dict are float32 either
+            way, and so are the features.
     """
 
     modalities: list[str]
+    in_bfloat16: Final[bool]  # a constant to TorchScript, which leaves out what is not taken
 
-    def __init__(self, *, name: str, preprocess: Preprocess, backbone: nn.Module, modalities: list[str]) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        preprocess: Preprocess,
+        backbone: nn.Module,
+        modalities: list[str],
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
         _check_modalities(modalities)
+        _check_precision(precision)
         self.name = name
         self.modalities = list(modalities)
         self.contrast, self.noise = CONTRAST, NOISE
+        self.precision = precision
+        self.in_bfloat16 = precision == "bfloat16"
         self.preprocess = preprocess
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feature_size = _measured_feature_size(backbone, preprocess.crop_size) * len(modalities)
+        self.reduced = bfloat16_copy(self.backbone) if self.in_bfloat16 else nn.Identity()
+        self.register_load_state_dict_post_hook(_refresh_reduced)  # type: ignore[no-untyped-call]
 
     def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Features of consecutive sampled frames.
@@ -65,8 +82,26 @@ class FrameEncoder(nn.Module):
         features: list[Tensor] = []
         for modality in self.modalities:
             seen = pixels if modality == "rgb" else self._motion(pixels, previous, batch, time)
-            features.append(self.backbone(seen.contiguous(memory_format=torch.channels_last)))
+            features.append(self._cnn(seen))
         return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
+
+    def encode_rows(self, frames: Tensor, rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
+        """Features `float32 (N, D)` of single frames, each of which is preprocessed once however often it is looked at.
+
+        Args:
+            frames: `uint8 (M, 3, H, W)`, RGB, in any order.
+            rows: `int64 (N,)`, which of them to encode.
+            previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
+        """
+        pixels = self.preprocess(frames)
+        features = []
+        for modality in self.modalities:
+            seen = pixels.index_select(0, rows)
+            if modality == "motion":
+                assert previous_rows is not None, "motion needs the frame before"
+                seen = seen - pixels.index_select(0, previous_rows)
+            features.append(self._cnn(seen))
+        return torch.cat(features, dim=1)  # (N, D)
 
     def describe(self) -> dict[str, Any]:
         """All but the weights, as plain Python, for `rebuild_encoder`."""
@@ -74,6 +109,7 @@ class FrameEncoder(nn.Module):
             "name": self.name,
             "modalities": list(self.modalities),
             "preprocess": self.preprocess.describe(),
+            "precision": self.precision,
         }
 
     def weights_hash(self) -> str:
@@ -83,6 +119,16 @@ class FrameEncoder(nn.Module):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    def _cnn(self, pixels: Tensor) -> Tensor:
+        """Features `float32 (N, backbone_size)` of what one modality sees."""
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        # Casts that are written out, not autocast: TorchScript's has other rules than the eager one.
+        if self.in_bfloat16:
+            reduced: Tensor = self.reduced(pixels.to(torch.bfloat16))
+            return reduced.float()
+        features: Tensor = self.backbone(pixels)
+        return features
 
     def _motion(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
         """Differences `(B * T, 3, S, S)` of preprocessed pixels to those of the sampled frame before."""
@@ -104,7 +150,7 @@ class FrameEncoder(nn.Module):
         return self.contrast / (strength + self.noise)
 
 
-def create_encoder(*, name: str, weights: str, modalities: list[str]) -> FrameEncoder:
+def create_encoder(*, name: str, weights: str, modalities: list[str], precision: str = "float32") -> FrameEncoder:
     """A pretrained encoder by name, in evaluation mode.
 
     Args:
@@ -113,13 +159,16 @@ def create_encoder(*, name: str, weights: str, modalities: list[str]) -> FrameEn
         weights: "default" (the pretrained ones), "none" (random), a weights name of torchvision ("IMAGENET1K_V2"), or
             the path of a local state dict (`.pth`, `.pt` or `.safetensors`).
         modalities: one or both of "rgb" and "motion".
+        precision: "float32" or "bfloat16"; `choose_precision` says which suits a machine.
 
     Raises:
         EncoderError: for an unknown name, weights that cannot be downloaded or read, or that do not fit.
     """
     _check_modalities(modalities)
     preprocess, backbone = _source_of(name)(name, weights)
-    encoder = FrameEncoder(name=name, preprocess=preprocess, backbone=backbone, modalities=modalities)
+    encoder = FrameEncoder(
+        name=name, preprocess=preprocess, backbone=backbone, modalities=modalities, precision=precision
+    )
     return encoder.eval().requires_grad_(False)
 
 
@@ -132,6 +181,7 @@ def rebuild_encoder(description: dict[str, Any]) -> FrameEncoder:
         preprocess=Preprocess(**description["preprocess"]),
         backbone=backbone,
         modalities=description["modalities"],
+        precision=description["precision"],
     )
     return encoder.eval().requires_grad_(False)
 
@@ -325,6 +375,17 @@ def _check_modalities(modalities: list[str]) -> None:
         raise EncoderError(
             f"modalities is {list(modalities)}; accepted: [rgb], [motion] or [rgb,motion], each at most once."
         )
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise EncoderError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}.")
+
+
+def _refresh_reduced(encoder: FrameEncoder, _: object) -> None:
+    """After weights were loaded."""
+    if encoder.in_bfloat16:
+        refresh_bfloat16_copy(encoder.reduced, encoder.backbone)
 
 
 def _measured_feature_size(backbone: nn.Module, size: int) -> int:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomS
 
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
-from activity.training.datasets import ClipWindows, WindowDataset
+from activity.training.datasets import ClipWindows, FeatureMemory, WindowDataset
 
 BALANCES = ("none", "loss", "sampler")
 
@@ -28,6 +28,7 @@ class FeatureDataModule(LightningDataModule):
             drawn as often as any other.
         steps_per_epoch: batches an epoch has at least: a small set is gone through several times, with other
             windows each time, so that an epoch means something and validating it is worth its time.
+        memory_mb: features kept in memory, in all splits together.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FeatureDataModule(LightningDataModule):
         batch_size: int,
         balance: str,
         steps_per_epoch: int,
+        memory_mb: float = 1000.0,
     ) -> None:
         super().__init__()
         if balance not in BALANCES:
@@ -47,8 +49,9 @@ class FeatureDataModule(LightningDataModule):
         self._batch_size = batch_size
         self._balance = balance
         self._steps_per_epoch = steps_per_epoch
+        memory = FeatureMemory(store, int(memory_mb * 1e6))
         self._datasets = {
-            split: WindowDataset(store, own, class_names, window_frames=window_frames, random_window=split == "train")
+            split: WindowDataset(memory, own, class_names, window_frames=window_frames, random_window=split == "train")
             for split, own in clips.items()
         }
         self._num_classes = len(class_names)

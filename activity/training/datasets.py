@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from activity.features.fill import StoredClip
-from activity.features.store import FeatureStore
+from activity.features.store import FeatureKey, FeatureStore
 from activity.video.sampling import window_starts
 
 
@@ -42,21 +42,48 @@ class ClipWindows:
     label: int
 
 
+class FeatureMemory:
+    """Features read from a store, of which as many stay in memory as a budget allows.
+
+    Args:
+        store: where the features are.
+        most_bytes: the budget. What comes when it is used up is read from the disk each time.
+    """
+
+    def __init__(self, store: FeatureStore, most_bytes: int) -> None:
+        self._store = store
+        self._room = most_bytes
+        self._kept: dict[int, Tensor] = {}  # by the identity of the key, which is kept too: its text takes time
+        self._keys: list[FeatureKey] = []
+
+    def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> Tensor:
+        """As `FeatureStore.read`."""
+        kept = self._kept.get(id(key))
+        if kept is None and self._room > 0:
+            whole = self._store.read(key)
+            size = whole.numel() * whole.element_size()
+            if size <= self._room:
+                self._room -= size
+                self._keys.append(key)
+                kept = self._kept[id(key)] = whole
+        return self._store.read(key, start, stop) if kept is None else kept[start:stop]
+
+
 class WindowDataset(Dataset[ClipWindows]):
     """Clips with their windows.
 
     Args:
-        store: where the features are.
+        features: a store, or a memory of one.
         clips: the clips.
         class_names: the order of the classes.
         window_frames: features a window.
-        random_window: one window of each clip, begun at a random feature and another one each time (training); else
-            all windows of the clip, as prediction scores them (validation, test).
+        random_window: one window of each clip, begun at a random feature of a random one of its views and another one
+            each time (training); else all windows of the plain clip, as prediction scores them (validation, test).
     """
 
     def __init__(
         self,
-        store: FeatureStore,
+        features: FeatureStore | FeatureMemory,
         clips: Sequence[StoredClip],
         class_names: Sequence[str],
         *,
@@ -65,7 +92,7 @@ class WindowDataset(Dataset[ClipWindows]):
     ) -> None:
         self.clips = clips
         self.labels = [list(class_names).index(clip.clip.label) for clip in clips]
-        self._store = store
+        self._features = features
         self._window_frames = window_frames
         self._random_window = random_window
 
@@ -91,11 +118,15 @@ class WindowDataset(Dataset[ClipWindows]):
         )
 
     def _random(self, clip: StoredClip) -> list[Tensor]:
-        starts = max(0, clip.length - self._window_frames) + 1
-        start = int(torch.randint(starts, ()))
-        return [self._store.read(clip.key, start, start + self._window_frames)]
+        key, length = clip.key, clip.length
+        if clip.views:
+            drawn = int(torch.randint(len(clip.views) + 1, ()))
+            if drawn:
+                key, length = clip.views[drawn - 1].key, clip.views[drawn - 1].length
+        start = int(torch.randint(max(0, length - self._window_frames) + 1, ()))
+        return [self._features.read(key, start, start + self._window_frames)]
 
     def _all(self, clip: StoredClip) -> list[Tensor]:
-        features = self._store.read(clip.key)
+        features = self._features.read(clip.key)
         starts = window_starts(len(features), self._window_frames)
         return [features[start : start + self._window_frames] for start in starts]

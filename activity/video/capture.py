@@ -71,6 +71,7 @@ class Capture:
         _silence_decoder_logs()
         self.frames = 0  # grabbed so far
         self.time_seconds = 0.0  # of the last one
+        self.damage_said: str | None = None  # what the VideoWarning at the end said, without the name
         self._source = source
         self._skipped = 0
         self._first = self._start_frames = 0.0
@@ -122,8 +123,8 @@ class Capture:
     def warn_of_damage(self) -> None:
         """At the end, where frames are missing, say so with a VideoWarning."""
         if damage := self.damage():
-            message = f"{self._source}: {damage.problem}; the {self.frames} good frames are used."
-            warnings.warn(message, VideoWarning, stacklevel=3)
+            self.damage_said = f"{damage.problem}; the {self.frames} good frames are used"
+            warnings.warn(f"{self._source}: {self.damage_said}.", VideoWarning, stacklevel=3)
 
     def release(self) -> None:
         """Close the file."""

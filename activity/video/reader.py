@@ -104,6 +104,11 @@ class VideoReader:
         """When the last frame that was read ends, if it lasts as long as the mean; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
+    @property
+    def damage(self) -> str | None:
+        """What the VideoWarning said of the video that was read to its end, without its name; None for a good one."""
+        return None if self._latest is None else self._latest.damage_said
+
     def close(self) -> None:
         """Close the file: an iteration under way cannot go on, a new one starts from the beginning."""
         for capture in tuple(self._captures):

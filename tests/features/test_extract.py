@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from activity.features import extract
-from activity.features.extract import Encode, FeatureChunk, VideoEnd, VideoRequest, extract_features
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
+from activity.features.views import PLAIN, View
 from activity.video.reader import SampledFrame, VideoError, VideoReader
 from tests.recognizers import tiny_encoder
 from tests.videos import index_frames, noise_frames, write_video
@@ -21,9 +22,16 @@ WHOLE = (range(10**9),)
 SAMPLE_FPS = 5.0
 
 
+Encode = Callable[[Tensor, Tensor | None], Tensor]
+
+
 def run(encode: Encode, requests: Sequence[VideoRequest], **changes: Any) -> Iterator[FeatureChunk | VideoEnd]:
-    settings = {"sample_fps": SAMPLE_FPS, "motion": True, "batch_frames": 4, "decode_threads": 2, "device": CPU}
-    return extract_features(encode, requests, **{**settings, **changes})
+    settings = {"motion": True, "batch_frames": 4, "decode_threads": 2, "device": CPU}
+    return extract_features(encode_by(encode), requests, **{**settings, **changes})
+
+
+def request(path: Path, spans: tuple[range, ...], views: tuple[View, ...] = (PLAIN,)) -> VideoRequest:
+    return VideoRequest(path, spans, SAMPLE_FPS, views)
 
 
 def by_video(results: Iterator[FeatureChunk | VideoEnd]) -> dict[int, tuple[list[int], Tensor, VideoEnd]]:
@@ -67,7 +75,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize(("batch_frames", "decode_threads"), [(1, 1), (4, 2), (7, 3), (100, 1), (100, 8)])
 def test_features_are_those_of_each_frame_by_itself(videos: list[Path], batch_frames: int, decode_threads: int) -> None:
     encoder = tiny_encoder("rgb", "motion")
-    requests = [VideoRequest(path, WHOLE) for path in videos]
+    requests = [request(path, WHOLE) for path in videos]
     done = by_video(run(encoder, requests, batch_frames=batch_frames, decode_threads=decode_threads))
     assert sorted(done) == [0, 1, 2]
     for video, path in enumerate(videos):
@@ -87,7 +95,7 @@ def test_without_motion_the_encoder_gets_no_previous_frames(videos: list[Path]) 
         assert previous is None
         return encoder(frames)
 
-    indices, features, _ = by_video(run(encode, [VideoRequest(videos[0], WHOLE)], motion=False))[0]
+    indices, features, _ = by_video(run(encode, [request(videos[0], WHOLE)], motion=False))[0]
     expected = frame_by_frame(encoder, videos[0], motion=False)
     assert indices == list(range(12))
     torch.testing.assert_close(features, torch.stack(list(expected.values())), rtol=0, atol=1e-5)
@@ -103,7 +111,7 @@ def test_the_encoder_gets_what_it_asks_for(videos: list[Path]) -> None:
         seen.append(frames.shape[0] * frames.shape[1])
         return torch.zeros(frames.shape[0], frames.shape[1], 2)
 
-    list(run(encode, [VideoRequest(path, WHOLE) for path in videos], batch_frames=5))
+    list(run(encode, [request(path, WHOLE) for path in videos], batch_frames=5))
     assert sum(seen) == 12 + 15 + 6
     assert max(seen) <= 5
     assert len(seen) <= 7 + 6  # full batches; two sizes in one batch are two calls
@@ -130,7 +138,7 @@ def test_the_wanted_frames_and_no_others_are_encoded_once(videos: list[Path], sp
         count.append(frames.shape[0] * frames.shape[1])
         return encoder(frames, previous)
 
-    indices, features, end = by_video(run(encode, [VideoRequest(videos[0], spans)]))[0]
+    indices, features, end = by_video(run(encode, [request(videos[0], spans)]))[0]
     wanted = sorted({index for span in spans for index in span if index < 12})
     assert indices == wanted
     assert sum(count) == len(wanted)
@@ -141,7 +149,7 @@ def test_the_wanted_frames_and_no_others_are_encoded_once(videos: list[Path], sp
 
 
 def test_a_span_beyond_the_end_gives_nothing_but_the_end(videos: list[Path]) -> None:
-    indices, _, end = by_video(run(tiny_encoder(), [VideoRequest(videos[0], (range(50, 60),))]))[0]
+    indices, _, end = by_video(run(tiny_encoder(), [request(videos[0], (range(50, 60),))]))[0]
     assert indices == []
     assert end == VideoEnd(0, end.duration_seconds)
     assert end.duration_seconds == pytest.approx(2.4, abs=0.05)
@@ -162,7 +170,7 @@ def test_a_video_that_fails_says_so_and_the_others_are_done(
     text.write_text("this is no video")
     paths = [text, videos[0], tmp_path / "lost.mp4", videos[2]]
     encoder = tiny_encoder("rgb", "motion")
-    done = by_video(run(encoder, [VideoRequest(path, WHOLE) for path in paths], decode_threads=decode_threads))
+    done = by_video(run(encoder, [request(path, WHOLE) for path in paths], decode_threads=decode_threads))
     assert sorted(done) == [0, 1, 2, 3]
     for video in (0, 2):
         indices, _, end = done[video]
@@ -185,6 +193,8 @@ class FakeReader:
     produced = 0
     ends_at = 10**9
     error: BaseException | None = None
+
+    damage: str | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -230,7 +240,7 @@ def settled(read: Any) -> Any:
 @pytest.mark.parametrize("decode_threads", [1, 3])
 def test_decoding_runs_ahead_but_not_away(reader: type[FakeReader], decode_threads: int) -> None:
     reader.ends_at = 500  # far away
-    requests = [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(4)]
+    requests = [request(Path(f"{i}.mp4"), WHOLE) for i in range(4)]
     results = run(brightness, requests, batch_frames=6, decode_threads=decode_threads)
     encoded = 0
     for _ in range(4):
@@ -245,9 +255,9 @@ def test_decoding_runs_ahead_but_not_away(reader: type[FakeReader], decode_threa
 
 def test_closing_the_iterator_stops_the_threads(reader: type[FakeReader]) -> None:
     before = set(threading.enumerate())
-    results = run(brightness, [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(4)], decode_threads=3)
+    results = run(brightness, [request(Path(f"{i}.mp4"), WHOLE) for i in range(4)], decode_threads=3)
     next(results)
-    assert len(set(threading.enumerate()) - before) == 3
+    assert len(set(threading.enumerate()) - before) == 3 + 1  # decoding, encoding
     results.close()
     assert set(threading.enumerate()) <= before
     produced = reader.produced
@@ -261,7 +271,7 @@ def test_an_error_in_the_encoder_stops_the_threads(reader: type[FakeReader]) -> 
 
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="out of memory"):
-        list(run(encode, [VideoRequest(Path("a.mp4"), WHOLE)]))
+        list(run(encode, [request(Path("a.mp4"), WHOLE)]))
     assert set(threading.enumerate()) <= before
 
 
@@ -272,7 +282,7 @@ def test_an_error_of_ours_in_a_thread_is_raised_where_it_is_seen(
 ) -> None:
     reader.ends_at, reader.error = ends_at, ZeroDivisionError("a mistake of ours")
     before = set(threading.enumerate())
-    requests = [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(5)]
+    requests = [request(Path(f"{i}.mp4"), WHOLE) for i in range(5)]
     with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
         list(run(brightness, requests, decode_threads=decode_threads))
     assert set(threading.enumerate()) <= before
@@ -281,7 +291,7 @@ def test_an_error_of_ours_in_a_thread_is_raised_where_it_is_seen(
 @pytest.mark.parametrize("ends_at", [0, 3, 50])
 def test_a_video_that_breaks_off_ends_after_its_good_frames(reader: type[FakeReader], ends_at: int) -> None:
     reader.ends_at, reader.error = ends_at, VideoError("a.mp4", "it broke off", "copy it again")
-    done = by_video(run(brightness, [VideoRequest(Path(f"{i}.mp4"), WHOLE) for i in range(5)]))
+    done = by_video(run(brightness, [request(Path(f"{i}.mp4"), WHOLE) for i in range(5)]))
     for indices, features, end in done.values():
         assert indices == list(range(ends_at))
         assert features.flatten().tolist() == indices
@@ -302,7 +312,7 @@ def test_a_video_may_change_its_size_midway(monkeypatch: pytest.MonkeyPatch) -> 
         return torch.cat([now, now - brightness(before, None)], dim=2)
 
     monkeypatch.setattr(extract, "VideoReader", Reader)
-    indices, features, _ = by_video(run(encode, [VideoRequest(Path("a.mp4"), WHOLE)]))[0]
+    indices, features, _ = by_video(run(encode, [request(Path("a.mp4"), WHOLE)]))[0]
     assert indices == [0, 1, 2, 3, 4]
     assert features[:, 0].tolist() == [0, 40, 80, 120, 160]
     # Between two sizes nothing can be said to have moved.

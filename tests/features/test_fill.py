@@ -19,6 +19,7 @@ from tests.recognizers import tiny_encoder
 from tests.videos import noise_frames, write_video
 
 SAMPLE_FPS = 5.0
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")

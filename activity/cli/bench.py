@@ -1,0 +1,66 @@
+"""`activity bench WHAT`: speed and memory, measured the same way each time."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from activity.cli.arguments import note, positive_number
+from activity.cli.bench_extract import ExtractBench, bench_extract
+from activity.cli.main import EXIT_OK
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    options = _parser().parse_args(arguments)
+    with TemporaryDirectory(prefix="activity-bench-") as folder:
+        found = bench_extract(
+            Path(folder),
+            data=options.path,
+            group_pattern=options.group_pattern,
+            overrides=options.override,
+            limit=options.limit,
+            quick=options.quick,
+            say=note,
+        )
+    if options.format == "json":
+        print(json.dumps(asdict(found), indent=2))
+    else:
+        _print_table(found)
+    return EXIT_OK
+
+
+def _print_table(found: ExtractBench) -> None:
+    console = Console()
+    console.print(", ".join(f"{name} {value}" for name, value in found.machine.items()), highlight=False)
+    table = Table(title=f"extract: {found.clips} clips, {found.frames} sampled frames", title_justify="left")
+    for name in ("figure", "measured", "bound", ""):
+        table.add_column(name, justify="left" if name in ("figure", "") else "right")
+    for figure in found.figures:
+        bound = "" if figure.bound is None else f"{figure.at} {figure.bound:g}"
+        holds = "" if figure.holds is None else ("holds" if figure.holds else "MISSED")
+        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}".rstrip(), bound, holds)
+    console.print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
+    parser.add_argument("what", choices=["extract"], help="extract: features of a data set, and training from them")
+    parser.add_argument(
+        "path", nargs="?", metavar="PATH", help="a data set, one folder a class (default: rendered films)"
+    )
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE", help="a setting, as for extract"
+    )
+    parser.add_argument("--group-pattern", metavar="REGEX", help="as data.group_pattern")
+    parser.add_argument("--limit", type=positive_number, metavar="N", help="this many clips of the data set")
+    parser.add_argument(
+        "--quick", action="store_true", help="few and short videos: to see that it runs, not for figures"
+    )
+    parser.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
+    return parser

@@ -1,0 +1,331 @@
+"""What `activity bench extract` measures: extraction against its bound, training from the store, memory."""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from torch import Tensor
+from torch.nn import functional as F
+
+from activity.cli import train
+from activity.cli.components import encoding_device, fresh_recognizer, make_encoder, quiet_libraries, training_settings
+from activity.cli.configuration import quoted, run_with_configuration
+from activity.cli.main import EXIT_OK
+from activity.data.clips import Clip, Manifest
+from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo, write_film
+from activity.features.extract import VideoRequest
+from activity.features.fill import constant_batches, fill_store, span_of
+from activity.features.store import FeatureStore
+from activity.models.encoder import FrameEncoder
+from activity.models.recognizer import Recognizer
+from activity.training.datamodule import FeatureDataModule
+from activity.training.datasets import WindowBatch
+from activity.training.module import RecognizerModule
+from activity.video.reader import VideoReader
+
+_UNIT_OF_MEMORY = 1 if platform.system() == "Darwin" else 1024  # bytes, of what the system says of a process
+_EPOCHS = 6
+_ENCODED_ALONE = 12  # batches, each of them twice: enough for a rate
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number, and the bound that it is to keep, "at least" or "at most"."""
+
+    name: str
+    value: float
+    unit: str = ""
+    at: str = ""
+    bound: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether it keeps its bound; None without one."""
+        if self.bound is None:
+            return None
+        return self.value >= self.bound if self.at == "at least" else self.value <= self.bound
+
+
+@dataclass(frozen=True)
+class ExtractBench:
+    """All that was measured, and on what."""
+
+    machine: dict[str, str | int]
+    clips: int
+    frames: int
+    figures: list[Figure]
+
+
+def bench_extract(
+    folder: Path,
+    *,
+    data: str | None,
+    group_pattern: str | None,
+    overrides: Sequence[str],
+    limit: int | None,
+    quick: bool,
+    say: Callable[[str], None],
+) -> ExtractBench:
+    """Measure extraction and training on a data set, and memory on videos made for it.
+
+    Args:
+        folder: an empty one, for what is made.
+        data: a data set of one folder a class; None: rendered films.
+        group_pattern: as `data.group_pattern`.
+        overrides: settings, as for `activity train`.
+        limit: how many clips of the data set.
+        quick: small amounts, to see that it runs.
+        say: is told what comes next.
+    """
+    quiet_libraries()
+    if data is None:
+        say("rendering films ...")
+        data = str(folder / "films")
+        render_demo(Path(data), actors=2 if quick else 12, takes=1, seed=1)
+    paths = {"data.root": Path(data), "features.store": folder / "store", "hydra.run.dir": folder / "run"}
+    given = [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()]
+    given += [] if group_pattern is None else [f"data.group_pattern={quoted(group_pattern)}"]
+    found: list[tuple[int, int, list[Figure]]] = []
+
+    def measure(config: DictConfig) -> int:
+        found.append(_measured(config, FeatureStore(folder / "alone"), limit, say))
+        return EXIT_OK
+
+    run_with_configuration("train", [*given, *overrides], measure)
+    ((clips, frames, figures),) = found
+    figures.append(_second_train([*given, *overrides], say))
+    figures += _memory(folder / "memory", overrides, quick, say)
+    return ExtractBench(_machine(), clips, frames, figures)
+
+
+class FirstEpochClock(Callback):
+    """Notes when the first epoch of a run begins."""
+
+    begun: float | None = None
+
+    @classmethod
+    def reset(cls) -> None:
+        """Forget an earlier run."""
+        cls.begun = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the time, once."""
+        if FirstEpochClock.begun is None:
+            FirstEpochClock.begun = time.perf_counter()
+
+
+class _EpochClock(Callback):
+    """Notes how long each epoch's training takes."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begun = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds.append(time.perf_counter() - self._begun)
+
+
+def _measured(
+    config: DictConfig, store: FeatureStore, limit: int | None, say: Callable[[str], None]
+) -> tuple[int, int, list[Figure]]:
+    """Clips, frames, and the figures of extraction and of an epoch."""
+    manifest: Manifest = instantiate(config.data.layout)
+    clips = manifest.clips[:limit]
+    seed_everything(config.seed, verbose=False)
+    encoder, device = make_encoder(config), encoding_device(config)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    say(f"decoding {len(clips)} clips alone ...")
+    frames, decoding = _decoding_alone(clips, config.sampling.sample_fps)
+    say("encoding alone ...")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other would count as work
+    rate = _encoding_seconds(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
+    torch.set_num_threads(threads)
+    say("extracting ...")
+    begun, used = time.perf_counter(), time.process_time()
+    stored, _ = fill_store(
+        store,
+        clips,
+        encoder,
+        sample_fps=config.sampling.sample_fps,
+        batch_frames=config.features.batch_frames,
+        decode_threads=config.features.decode_threads,
+        device=device,
+        on_progress=lambda _: None,
+    )
+    wall, used = time.perf_counter() - begun, time.process_time() - used
+    bound = (decoding + rate * frames) / cores
+    figures = [
+        Figure("decoding alone", decoding, "CPU s"),
+        Figure("encoding alone", rate * frames, "CPU s"),
+        Figure("cores", cores),
+        Figure("bound: decoding and encoding, by the cores", bound, "s"),
+        Figure("extraction", wall, "s"),
+        Figure("extraction, CPU time", used, "CPU s"),
+        Figure("efficiency: bound by extraction", bound / wall, "", "at least", 0.85),
+    ]
+    say("training from the store ...")
+    data = FeatureDataModule(
+        store,
+        {"train": stored, "val": [], "test": []},
+        manifest.class_names,
+        window_frames=config.sampling.window_frames,
+        batch_size=config.optim.batch_size,
+        balance=config.data.balance,
+        steps_per_epoch=config.optim.steps_per_epoch,
+        memory_mb=config.features.memory_mb,
+    )
+    return len(clips), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
+
+
+def _decoding_alone(clips: Sequence[Clip], sample_fps: float) -> tuple[int, float]:
+    """Sampled frames, and the CPU seconds that it takes to have them."""
+    begun, frames = time.process_time(), 0
+    for clip in clips:
+        frames += sum(1 for _ in _sampled(clip, sample_fps))
+    return frames, time.process_time() - begun
+
+
+def _sampled(clip: Clip, sample_fps: float) -> Iterator[np.ndarray]:
+    request = VideoRequest(clip.path, (span_of(clip, sample_fps),), sample_fps)
+    with VideoReader(clip.path) as reader:
+        yield from (frame.pixels for frame in reader.sampled_frames(sample_fps, indices=request.reading_range()))
+
+
+def _encoding_seconds(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int) -> float:
+    """CPU seconds a frame, in full batches of frames of one size, in one thread."""
+    encode, begun, encoded = constant_batches(encoder, batch_frames), 0.0, 0
+    rows = torch.arange(1, batch_frames + 1)
+    step = max(1, len(clips) // _ENCODED_ALONE)
+    for number, clip in enumerate(clips[::step][: _ENCODED_ALONE + 1]):
+        own = list(islice(_sampled(clip, sample_fps), batch_frames + 1))
+        own = (own * (batch_frames + 1))[: batch_frames + 1]
+        frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
+        before = time.process_time()
+        with torch.inference_mode():
+            encode(frames, rows, rows - 1)
+        if number:  # the first one warms up
+            begun, encoded = begun + time.process_time() - before, encoded + batch_frames
+    return begun / max(1, encoded)
+
+
+def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:
+    """An epoch by Lightning from the store, and the head's forward and backward on the same batches in memory."""
+    settings, clock = training_settings(config), _EpochClock()
+    module = RecognizerModule(
+        recognizer,
+        make_optimizer=settings.make_optimizer,
+        warmup_fraction=settings.warmup_fraction,
+        label_smoothing=settings.label_smoothing,
+        class_weights=data.class_weights(),
+    )
+    trainer: Trainer = instantiate(
+        config.trainer, max_epochs=_EPOCHS, callbacks=[clock], logger=False, enable_checkpointing=False
+    )
+    trainer.fit(module, data)
+    batches: list[WindowBatch] = list(data.train_dataloader())
+    bare = [_bare_epoch(recognizer.cpu().train(), batches) for _ in range(_EPOCHS)]
+    epoch, alone = statistics.median(clock.seconds[1:]), statistics.median(bare[1:])
+    return [
+        Figure("an epoch from stored features", 1e3 * epoch, "ms"),
+        Figure("the head alone on the same batches", 1e3 * alone, "ms"),
+        Figure("epoch by head alone", epoch / alone, "", "at most", 1.25),
+    ]
+
+
+def _bare_epoch(recognizer: Recognizer, batches: Sequence[WindowBatch]) -> float:
+    begun = time.perf_counter()
+    for batch in batches:
+        recognizer.head.zero_grad()
+        logits: Tensor = recognizer.head(batch.features, batch.lengths)
+        F.cross_entropy(logits, batch.labels).backward()
+    return time.perf_counter() - begun
+
+
+def _second_train(overrides: Sequence[str], say: Callable[[str], None]) -> Figure:
+    """From the start of work to the first epoch, all features being stored."""
+    say("a first and a second training ...")
+    common = [*overrides, "trainer.max_epochs=1", "callbacks.progress=null", "optim.steps_per_epoch=1"]
+    run_with_configuration("train", [*common, "head=mean_pool"], train.train)
+    clock = f"{FirstEpochClock.__module__}.{FirstEpochClock.__qualname__}"
+    FirstEpochClock.reset()
+    begun = time.perf_counter()
+    own = [item for item in common if not item.startswith("hydra.run.dir=")]
+    folder = next(item for item in common if item.startswith("hydra.run.dir="))
+    second = f"{folder[:-1]}-second{folder[-1]}"
+    run_with_configuration("train", [*own, second, f"+callbacks.clock._target_={clock}"], train.train)
+    assert FirstEpochClock.begun is not None
+    return Figure("a second train, to its first epoch", FirstEpochClock.begun - begun, "s", "at most", 5.0)
+
+
+def _memory(folder: Path, overrides: Sequence[str], quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """Peak memory of `activity extract`, in processes of their own."""
+    minutes, clips = (1, 100) if quick else (20, 10_000)
+    figures = []
+    for name, make in (
+        (f"{minutes} minutes of video", partial(_write_long, minutes=minutes)),
+        (f"{clips} short clips", partial(_write_many, clips=clips)),
+    ):
+        say(f"memory: {name} ...")
+        own = folder / name.split()[-1]
+        make(own / "videos")
+        peak = _peak_gigabytes(own, overrides)
+        figures.append(Figure(f"peak memory of extract, {name}", peak, "GB", "at most", 2.0))
+    return figures
+
+
+def _write_long(root: Path, minutes: int) -> None:
+    frames = list(render_clip("wave", actor=0, take=0, seed=0))
+    for label, count in (("long", minutes * 60 * FRAMES_PER_SECOND), ("short", 2)):
+        (root / label).mkdir(parents=True)
+        write_film(root / label / "film.avi", (frames[number % len(frames)] for number in range(count)))
+
+
+def _write_many(root: Path, clips: int) -> None:
+    frames = list(islice(render_clip("wave", actor=0, take=0, seed=0), 2))
+    for label in ("one", "other"):
+        (root / label).mkdir(parents=True)
+    write_film(root / "film.avi", frames)
+    film = (root / "film.avi").read_bytes()
+    (root / "film.avi").unlink()
+    for number in range(clips):
+        # Another content, and so features of its own; bytes behind the end of the container mean nothing to a reader.
+        (root / ("one", "other")[number % 2] / f"{number}.avi").write_bytes(film + number.to_bytes(8, "little"))
+
+
+def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:
+    program = "import sys; from activity.cli.main import main; sys.exit(main())"
+    paths = {"data.root": folder / "videos", "features.store": folder / "store"}
+    given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
+    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    child = os.posix_spawn(sys.executable, [sys.executable, "-c", program, "extract", *given, *overrides], environment)
+    _, status, usage = os.wait4(child, 0)
+    if os.waitstatus_to_exitcode(status) != EXIT_OK:
+        raise RuntimeError(f"activity extract ended with status {status} on {folder}")
+    return usage.ru_maxrss * _UNIT_OF_MEMORY / 1e9
+
+
+def _machine() -> dict[str, str | int]:
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return {
+        "CPU": str(found.get("cpu_name") or platform.processor() or platform.machine()),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "opencv-python", "pytorch-lightning")},
+    }

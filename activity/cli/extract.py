@@ -1,0 +1,83 @@
+"""`activity extract [overrides]`: fill the feature store for a data set."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+
+from activity.cli.arguments import UsageError
+from activity.cli.components import (
+    clip_views,
+    feature_store,
+    make_encoder,
+    quiet_libraries,
+    say_failures,
+    store_use,
+    stored_clips,
+)
+from activity.cli.configuration import run_with_configuration
+from activity.cli.main import EXIT_OK
+from activity.cli.settings import check_settings
+from activity.data.clips import Manifest
+from activity.features.fill import FillProgress
+from activity.features.usage import prune
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    quiet_libraries()
+    flags = {flag for flag in ("--prune", "--dry-run") if flag in arguments}
+    overrides = [argument for argument in arguments if argument not in flags]
+    if "--dry-run" in flags and "--prune" not in flags:
+        raise UsageError("--dry-run goes with --prune: it shows what that would remove.")
+    if "--prune" in flags:
+        return run_with_configuration("extract", overrides, partial(prune_store, dry_run="--dry-run" in flags))
+    return run_with_configuration("extract", overrides, extract)
+
+
+def extract(config: DictConfig) -> int:
+    """Compute what is not stored of one configuration; returns the exit code."""
+    check_settings("extract", config)
+    clip_views(config)
+    manifest: Manifest = instantiate(config.data.layout)
+    # An encoder without pretrained weights is random: the same one for the same seed, as in training.
+    seed_everything(config.seed, verbose=False)
+    encoder = make_encoder(config)
+    begun = time.monotonic()
+    steps: list[FillProgress] = []
+
+    def keep(state: FillProgress) -> None:
+        steps[:] = [state]
+
+    stored, failed = stored_clips(config, encoder, manifest.clips, on_progress=keep)
+    seconds = time.monotonic() - begun
+    code = say_failures("extract", failed, len(manifest.clips))
+    store, last = feature_store(config), steps[0]
+    print(
+        f"{len(stored) - last.stored} clips stored now, {last.stored} already there, {len(failed)} failed; "
+        f"{last.frames} frames in {seconds:.1f} s ({last.frames / max(seconds, 1e-3):.1f} frames/s); "
+        f"store {store.size_bytes() / 1e6:.1f} MB: {store.root}"
+    )
+    return code
+
+
+def prune_store(config: DictConfig, *, dry_run: bool) -> int:
+    """Remove what no current configuration uses, and say how much that is; returns the exit code."""
+    store = feature_store(config)
+    current = None
+    if not OmegaConf.is_missing(config.data, "csv" if "csv" in config.data else "root"):
+        check_settings("extract", config)
+        seed_everything(config.seed, verbose=False)
+        current = store_use(config, make_encoder(config))
+    try:
+        removed = prune(store, current=current, dry_run=dry_run)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for item in removed:
+        print(f"{item.files:>8} files {item.size_bytes / 1e6:>10.1f} MB  {item.reason}")
+    total = sum(item.size_bytes for item in removed)
+    print(f"{'would remove' if dry_run else 'removed'} {sum(item.files for item in removed)} files, {total} bytes")
+    return EXIT_OK

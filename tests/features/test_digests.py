@@ -1,0 +1,69 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from activity.features import digests
+from activity.features.digests import FILE_NAME, video_digests
+from activity.features.store import video_digest
+from activity.video.reader import VideoError
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that was written long ago, as far as the digests know."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(digests, "_TOO_NEW_SECONDS", -1.0)
+    return path
+
+
+def read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(digests, "video_digest", read)
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = video_digests([old], old.parent / "store")
+    assert first == {old: video_digest(old)}
+    read_nothing(monkeypatch)
+    assert video_digests([old], old.parent / "store") == first
+
+
+def test_a_change_of_the_same_size_and_time_is_noticed(old: Path) -> None:
+    before, status = video_digests([old], old.parent), old.stat()
+    old.write_bytes(b"two")
+    os.utime(old, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert video_digests([old], old.parent) != before
+
+
+def test_a_file_of_this_very_moment_is_not_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"one")
+    video_digests([path], tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"/clip.mp4": 3}', b"\xff"])
+def test_a_damaged_memory_is_none(old: Path, content: bytes) -> None:
+    (old.parent / FILE_NAME).write_bytes(content)
+    assert video_digests([old], old.parent) == {old: video_digest(old)}
+
+
+def test_a_store_that_cannot_be_written_costs_time_only(old: Path) -> None:
+    (old.parent / "taken").touch()
+    assert video_digests([old], old.parent / "taken") == {old: video_digest(old)}
+
+
+def test_files_that_are_gone_are_forgotten_and_named(old: Path) -> None:
+    other = old.with_name("other.mp4")
+    other.write_bytes(b"other")
+    video_digests([old, other], old.parent)
+    other.unlink()
+    old.write_bytes(b"changed")
+    found = video_digests([old, other], old.parent)
+    assert isinstance(found[other], VideoError)
+    assert list(json.loads((old.parent / FILE_NAME).read_bytes())) == [str(old)]
