@@ -225,3 +225,21 @@ def test_a_clips_scores_are_the_mean_over_its_windows(
     assert len(of_windows) == 6 * 4  # nine features, windows of four every two and one at the end
     assert torch.allclose(seen["scores"], of_windows.view(6, 4, 2).mean(dim=1), atol=1e-6)
     assert torch.equal(seen["labels"], batch.labels)
+
+
+def test_the_temperature_of_the_validation_clips_is_in_the_best_checkpoint(
+    tmp_path: Path, encoder: FrameEncoder
+) -> None:
+    fitted = fit(tmp_path, encoder, epochs=2)
+    assert fitted.temperature != 1.0
+    loaded = load_recognizer(fitted.checkpoint)
+    assert float(loaded.temperature) == pytest.approx(fitted.temperature)  # type: ignore[attr-defined]
+    last = read(tmp_path, "last.ckpt")["state_dict"]["recognizer.temperature"]  # type: ignore[index]
+    assert float(last) == 1.0, "training goes on from logits as they are"
+    # The scores measured are those of the file, and so are those at temperature 1.
+    batch = next(iter(data(tmp_path, encoder.feature_size).test_dataloader()))
+    logits = loaded.classify(batch.features, batch.lengths)
+    for scale, scores in ((1.0, fitted.scores), (fitted.temperature, fitted.unscaled_scores)):
+        of_windows = (logits * scale).softmax(dim=1)
+        own = torch.stack([of_windows[batch.clips == clip].mean(dim=0) for clip in range(len(batch.labels))])
+        assert torch.allclose(own, scores, atol=1e-5)

@@ -64,10 +64,10 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
         x, y = area.x(item.confidence), area.y(item.accuracy)
         _add(svg, "line", x1=x, y1=y, x2=x, y2=area.y(item.confidence), cls="gap")
         _add(svg, "circle", cx=x, cy=y, r=4 + 8 * math.sqrt(item.clips / largest), cls="bubble")
-        below = item.accuracy > 0.9
-        end = x > area.x(0.93)
-        offset = 14 + 8 * math.sqrt(item.clips / largest)
-        _text(svg, x, y + offset if below else y - offset + 6, str(item.clips), "end" if end else "middle", "count")
+        aside = 8 + 8 * math.sqrt(item.clips / largest)  # beside the dot: above and below it runs the line
+        at_the_end = item.confidence > 0.85
+        place, anchor = (x - aside, "end") if at_the_end else (x + aside, "start")
+        _text(svg, place, y + 4, str(item.clips), anchor, "count")
     return _markup(svg)
 
 
