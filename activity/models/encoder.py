@@ -181,7 +181,7 @@ def rebuild_encoder(description: dict[str, Any]) -> FrameEncoder:
         preprocess=Preprocess(**description["preprocess"]),
         backbone=backbone,
         modalities=description["modalities"],
-        precision=description["precision"],
+        precision=description.get("precision", "float32"),
     )
     return encoder.eval().requires_grad_(False)
 
