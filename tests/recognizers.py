@@ -1,6 +1,7 @@
 """Small recognizers for tests: real in every part but the size of the CNN."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ def lstm_head(feature_size: int, *, seed: int = 0, **changes: Any) -> StackedLST
         return StackedLSTM(**{**_LSTM, "feature_size": feature_size, **changes}).eval()
 
 
-def mean_pool_head(feature_size: int, *, num_classes: int = 3, num_modalities: int = 1) -> MeanPool:
+def mean_pool_head(feature_size: int, *, num_classes: int = 3, modality_weights: Sequence[float] = (1.0,)) -> MeanPool:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MeanPool(
             feature_size=feature_size,
-            num_modalities=num_modalities,
+            modality_weights=modality_weights,
             num_classes=num_classes,
             dropout=0.1,
             modality_dropout=0.5,
@@ -114,7 +115,7 @@ class Pickled:
 
 
 _LSTM = {
-    "num_modalities": 1,
+    "modality_weights": [1.0],
     "num_classes": 3,
     "projection_size": 5,
     "hidden_size": 6,

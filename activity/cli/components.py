@@ -151,15 +151,25 @@ def warn_of_missing_groups(manifest: Manifest) -> None:
         )
 
 
-def fresh_recognizer(config: DictConfig, part: str, encoder: FrameEncoder, manifest: Manifest) -> Recognizer:
-    """A recognizer with an untrained head: that of the configuration's `part`, "head" or "baseline"."""
+def fresh_recognizer(
+    config: DictConfig,
+    part: str,
+    encoder: FrameEncoder,
+    manifest: Manifest,
+    *,
+    modality_weights: Sequence[float] | None = None,
+) -> Recognizer:
+    """A recognizer with an untrained head: that of the configuration's `part`, "head" or "baseline".
+
+    Modalities weigh the same where `modality_weights` does not say otherwise.
+    """
     classes = list(manifest.class_names)
     return Recognizer(
         encoder=encoder,
         head=instantiate(
             config[part],
             feature_size=encoder.feature_size,
-            num_modalities=len(encoder.modalities),
+            modality_weights=list(modality_weights or [1.0] * len(encoder.modalities)),
             num_classes=len(classes),
         ),
         class_names=classes,

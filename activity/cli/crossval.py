@@ -16,6 +16,7 @@ from activity.cli.components import (
     encoding_device,
     feature_store,
     fresh_recognizer,
+    make_encoder,
     quiet_libraries,
     say_failures,
     stored_clips,
@@ -53,7 +54,7 @@ def crossval(config: DictConfig) -> int:
     folds = make_folds(manifest, config.folds, seed=config.seed)
     _say_what_is_done(manifest, folds)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
-    encoder: FrameEncoder = instantiate(config.encoder)
+    encoder = make_encoder(config)
     heads = _heads(config, encoder, manifest)
     stored, failed = stored_clips(config, encoder, manifest.clips)
     fold_clips = _with_features(folds, stored, failed, manifest)
@@ -123,8 +124,10 @@ def _cross_validated(
         batch_size=config.optim.batch_size,
         balance=config.data.balance,
         steps_per_epoch=config.optim.steps_per_epoch,
+        memory_mb=config.features.memory_mb,
         training=training_settings(config),
         make_trainer=instantiate(config.trainer, _partial_=True),
+        weigh_modalities=config.modality_weights == "auto",
         seed=config.seed,
     )
     tasks = len(folds) * len(heads)

@@ -77,6 +77,7 @@ KINDS: dict[str, _Kind] = {
     "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
     "sampling.sample_fps": _ABOVE_0,
     "sampling.window_frames": _COUNT,
+    "modality_weights": _one_of("auto", "equal"),
     "head.projection_size": _COUNT,
     "head.hidden_size": _COUNT,
     "head.num_layers": _COUNT,

@@ -59,6 +59,7 @@ from activity.models.encoder import FrameEncoder
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import LAST, FittedHead, fit_head
 from activity.training.log import read_learning_curves
+from activity.training.modalities import choose_modality_weights
 
 METRICS, PREDICTIONS, SPLITS = "test_metrics.json", "test_predictions.csv", "splits.csv"
 
@@ -141,11 +142,12 @@ def _fit_heads(
         memory_mb=config.features.memory_mb,
     )
     settings = training_settings(config)
+    weights = _modality_weights(config, encoder, manifest, clips)
     fitted: dict[str, FittedHead] = {}
     for part, own_folder in (("head", folder), ("baseline", folder / "baseline")):
         # Before each head: the baseline must not depend on the head that was trained before it.
         seed_everything(config.seed, verbose=False)
-        recognizer = fresh_recognizer(config, part, encoder, manifest)
+        recognizer = fresh_recognizer(config, part, encoder, manifest, modality_weights=weights)
         kind = recognizer.head.describe()["kind"]
         if kind not in fitted:  # the head asked for may be the baseline itself
             fitted[kind] = fit_head(
@@ -157,6 +159,24 @@ def _fit_heads(
                 resume=part == "head" and config.resume is not None,
             )
     return fitted
+
+
+def _modality_weights(
+    config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits
+) -> list[float]:
+    if config.modality_weights == "equal":
+        return [1.0] * len(encoder.modalities)
+    weights = choose_modality_weights(
+        feature_store(config),
+        clips["train"],
+        manifest.class_names,
+        num_modalities=len(encoder.modalities),
+        seed=config.seed,
+    )
+    if len(weights) > 1:
+        said = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(encoder.modalities, weights, strict=True))
+        note(f"modalities count (1 the most, found on the training clips): {said}")
+    return weights
 
 
 def _keep_log(folder: Path) -> None:

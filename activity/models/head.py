@@ -1,5 +1,6 @@
 """The heads: what reads a window of features and scores the classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ class StackedLSTM(nn.Module):
 
     Args:
         feature_size: D, the length of one feature.
-        num_modalities: how many modalities stand side by side in a feature, each D / num_modalities long.
+        modality_weights: one for each modality that stands side by side in a feature, all of the same length; the
+            normalised features are multiplied by them.
         num_classes: C.
         projection_size: length to which a linear layer brings features before the LSTM: a tenth of the arithmetic.
         hidden_size: length of the LSTM's state, a direction.
@@ -34,7 +36,7 @@ class StackedLSTM(nn.Module):
         shortcut: let the classifier read the window's mean feature too.
 
     >>> head = StackedLSTM(
-    ...     feature_size=8, num_modalities=2, num_classes=3, projection_size=6, hidden_size=4, num_layers=2,
+    ...     feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, projection_size=6, hidden_size=4, num_layers=2,
     ...     dropout=0.1, modality_dropout=0.5, bidirectional=False, readout="mean", centered=True, shortcut=True,
     ... )
     >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
@@ -45,7 +47,7 @@ class StackedLSTM(nn.Module):
         self,
         *,
         feature_size: int,
-        num_modalities: int,
+        modality_weights: Sequence[float],
         num_classes: int,
         projection_size: int,
         hidden_size: int,
@@ -61,7 +63,7 @@ class StackedLSTM(nn.Module):
         if readout not in READOUTS:
             raise ValueError(f"readout is {readout!r}; accepted: {', '.join(READOUTS)}.")
         self.feature_size = feature_size
-        self.num_modalities = num_modalities
+        self.modality_weights = [float(weight) for weight in modality_weights]
         self.modality_dropout = modality_dropout
         self.readout = readout
         self.centered = centered
@@ -83,9 +85,9 @@ class StackedLSTM(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
-        features = normalised(features, self.num_modalities)  # (B, T, D)
+        features = weighted(features, self.modality_weights)  # (B, T, D)
         if self.training:
-            features = one_modality_at_times(features, self.num_modalities, self.modality_dropout)
+            features = one_modality_at_times(features, self.modality_weights, self.modality_dropout)
         mean = masked_mean(features, lengths)  # (B, D)
         change = features - mean.unsqueeze(1) if self.centered else features
         # One mask a window; a new one at each step would let the LSTM average it out.
@@ -102,7 +104,7 @@ class StackedLSTM(nn.Module):
         return {
             "kind": "lstm",
             "feature_size": self.feature_size,
-            "num_modalities": self.num_modalities,
+            "modality_weights": list(self.modality_weights),
             "num_classes": self.classifier.out_features,
             "projection_size": self.projection.out_features,
             "hidden_size": self.lstm.hidden_size,
@@ -148,26 +150,32 @@ class StackedLSTM(nn.Module):
 class MeanPool(nn.Module):
     """The baseline: the mean of a window's normalised features, then a linear classifier. Blind to order in time.
 
-    >>> head = MeanPool(feature_size=8, num_modalities=2, num_classes=3, dropout=0.1, modality_dropout=0.5)
+    >>> head = MeanPool(feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, dropout=0.1, modality_dropout=0.5)
     >>> head(torch.randn(5, 16, 8), torch.full((5,), 16)).shape
     torch.Size([5, 3])
     """
 
     def __init__(
-        self, *, feature_size: int, num_modalities: int, num_classes: int, dropout: float, modality_dropout: float
+        self,
+        *,
+        feature_size: int,
+        modality_weights: Sequence[float],
+        num_classes: int,
+        dropout: float,
+        modality_dropout: float,
     ) -> None:
         super().__init__()
         self.feature_size = feature_size
-        self.num_modalities = num_modalities
+        self.modality_weights = [float(weight) for weight in modality_weights]
         self.modality_dropout = modality_dropout
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(feature_size, num_classes)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]`; the rest is padding."""
-        features = normalised(features, self.num_modalities)
+        features = weighted(features, self.modality_weights)
         if self.training:
-            features = one_modality_at_times(features, self.num_modalities, self.modality_dropout)
+            features = one_modality_at_times(features, self.modality_weights, self.modality_dropout)
         logits: Tensor = self.classifier(self.dropout(masked_mean(features, lengths)))
         return logits
 
@@ -176,7 +184,7 @@ class MeanPool(nn.Module):
         return {
             "kind": "mean_pool",
             "feature_size": self.feature_size,
-            "num_modalities": self.num_modalities,
+            "modality_weights": list(self.modality_weights),
             "num_classes": self.classifier.out_features,
             "dropout": self.dropout.p,
             "modality_dropout": self.modality_dropout,
@@ -202,19 +210,28 @@ def normalised(features: Tensor, num_modalities: int) -> Tensor:
     return nn.functional.layer_norm(parts, [size]).view(features.shape)
 
 
-def one_modality_at_times(features: Tensor, num_modalities: int, probability: float) -> Tensor:
+def weighted(features: Tensor, modality_weights: list[float]) -> Tensor:
+    """Normalised features `(B, T, D)`, each modality multiplied by its weight."""
+    size = features.shape[2] // len(modality_weights)
+    weights = torch.tensor(modality_weights, dtype=features.dtype, device=features.device).repeat_interleave(size)
+    return normalised(features, len(modality_weights)) * weights
+
+
+def one_modality_at_times(features: Tensor, modality_weights: list[float], probability: float) -> Tensor:
     """For training: with `probability` a window `(T, D)` keeps one modality, drawn at random; the others become 0.
 
     So a head learns to tell the classes from each modality alone, as the two streams of Simonyan & Zisserman (2014) do,
-    and cannot lean on the scene where the motion would tell (ModDrop: Neverova et al. 2016).
+    and cannot lean on the scene where the motion would tell (ModDrop: Neverova et al. 2016). A modality is drawn as
+    often as it counts: in proportion to the square of its weight.
     """
-    if num_modalities == 1 or probability == 0.0:
+    if len(modality_weights) == 1 or probability == 0.0:
         return features
-    size = features.shape[2] // num_modalities
-    kept = torch.randint(num_modalities, (features.shape[0], 1), device=features.device)
-    alone = torch.arange(num_modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
-    both = torch.rand(features.shape[0], 1, device=features.device) >= probability
-    mask = (alone | both).to(features.dtype).repeat_interleave(size, dim=1)  # (B, D)
+    batch, modalities = features.shape[0], len(modality_weights)
+    odds = torch.tensor(modality_weights, device=features.device).square()
+    kept = torch.multinomial(odds, batch, replacement=True).unsqueeze(1)  # (B, 1)
+    alone = torch.arange(modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
+    all_of_them = torch.rand(batch, 1, device=features.device) >= probability
+    mask = (alone | all_of_them).to(features.dtype).repeat_interleave(features.shape[2] // modalities, dim=1)  # (B, D)
     return features * mask.unsqueeze(1)
 
 

@@ -19,6 +19,7 @@ from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import TrainingSettings
 from activity.training.lightning import quiet_lightning
+from activity.training.modalities import choose_modality_weights
 from activity.training.module import RecognizerModule
 
 
@@ -43,8 +44,10 @@ class CrossvalSettings:
         batch_size: clips a batch.
         balance: as `FeatureDataModule` has it.
         steps_per_epoch: batches an epoch has at least.
+        memory_mb: as `FeatureDataModule` has it.
         training: how a head is trained.
         make_trainer: a trainer without callbacks, loggers and checkpoints; called with keyword arguments to add.
+        weigh_modalities: find how much each modality counts in each fold; see `choose_modality_weights`.
         seed: set before each head.
     """
 
@@ -55,8 +58,10 @@ class CrossvalSettings:
     batch_size: int
     balance: str
     steps_per_epoch: int
+    memory_mb: float
     training: TrainingSettings
     make_trainer: Callable[..., Trainer]
+    weigh_modalities: bool
     seed: int
 
 
@@ -134,10 +139,19 @@ def _work(task: _Task) -> FoldScores:
 
 
 def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSettings) -> FoldScores:
+    description = dict(task.description)
+    if settings.weigh_modalities:
+        description["modality_weights"] = choose_modality_weights(
+            settings.store,
+            task.fold.train,
+            settings.class_names,
+            num_modalities=len(encoder.modalities),
+            seed=settings.seed,
+        )
     seed_everything(settings.seed, verbose=False)
     recognizer = Recognizer(
         encoder=encoder,
-        head=build_head(dict(task.description)),
+        head=build_head(description),
         class_names=list(settings.class_names),
         sample_fps=settings.sample_fps,
         window_frames=settings.window_frames,
@@ -150,6 +164,7 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
         batch_size=settings.batch_size,
         balance=settings.balance,
         steps_per_epoch=settings.steps_per_epoch,
+        memory_mb=settings.memory_mb,
     )
     module = RecognizerModule(
         recognizer,

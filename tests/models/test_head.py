@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, normalised, one_modality_at_times
+from activity.models.head import (
+    READOUTS,
+    MeanPool,
+    StackedLSTM,
+    build_head,
+    normalised,
+    one_modality_at_times,
+    weighted,
+)
 from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
@@ -215,7 +224,7 @@ def test_each_modality_is_normalised_by_itself() -> None:
 def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_asked() -> None:
     torch.manual_seed(0)
     ones = torch.ones(4000, 2, 6)
-    kept = one_modality_at_times(ones, 3, 0.6).view(4000, 2, 3, 2)
+    kept = one_modality_at_times(ones, [1.0, 1.0, 1.0], 0.6).view(4000, 2, 3, 2)
     assert torch.equal(kept.amin(dim=(1, 3)), kept.amax(dim=(1, 3)))  # all of a modality, at all times
     shown = kept[:, 0, :, 0]
     assert set(shown.sum(dim=1).tolist()) == {1.0, 3.0}  # one, or all
@@ -224,7 +233,9 @@ def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_aske
     assert alone.mean(dim=0).tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
 
 
-@pytest.mark.parametrize("head", [lstm_head(6, num_modalities=2), mean_pool_head(6, num_modalities=2)])
+@pytest.mark.parametrize(
+    "head", [lstm_head(6, modality_weights=[1.0, 1.0]), mean_pool_head(6, modality_weights=[1.0, 1.0])]
+)
 def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) -> None:
     window, lengths = torch.randn(64, 4, 6, generator=torch.Generator().manual_seed(0)), torch.full((64,), 4)
     assert torch.equal(head(window, lengths), head(window, lengths))
@@ -236,9 +247,26 @@ def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) ->
     assert 16 < int(differing.sum()) < 48  # about half of the windows
 
 
+def test_modality_dropout_shows_a_modality_as_often_as_it_counts() -> None:
+    torch.manual_seed(0)
+    shown = one_modality_at_times(torch.ones(4000, 1, 2), [0.5, 1.0], 1.0)[:, 0]
+    assert shown.mean(dim=0).tolist() == pytest.approx([0.2, 0.8], abs=0.03)
+    assert one_modality_at_times(torch.ones(50, 1, 2), [0.0, 1.0], 1.0)[:, 0].mean(dim=0).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("make", [lstm_head, mean_pool_head])
+def test_a_modality_counts_by_its_weight(make: Callable[..., StackedLSTM | MeanPool]) -> None:
+    window, lengths = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 4])
+    other = torch.cat([window[..., :3].flip(2), window[..., 3:]], dim=2)  # another first modality
+    blind, seeing = make(6, modality_weights=[0.0, 1.0]), make(6, modality_weights=[0.5, 1.0])
+    assert torch.equal(blind(window, lengths), blind(other, lengths))
+    assert (seeing(window, lengths) - seeing(other, lengths)).abs().max() > 1e-3
+    torch.testing.assert_close(weighted(window, [0.5, 1.0])[..., :3], 0.5 * normalised(window, 2)[..., :3])
+
+
 def test_one_modality_alone_is_never_dropped() -> None:
     window = features(8, 3)
-    assert torch.equal(one_modality_at_times(window, 1, 1.0), window)
+    assert torch.equal(one_modality_at_times(window, [1.0], 1.0), window)
 
 
 def test_what_training_zeroes_of_a_window_is_the_same_at_each_step() -> None:

@@ -66,8 +66,10 @@ def settings(store: FeatureStore, *, epochs: int = 8, seed: int = 0) -> Crossval
         batch_size=8,
         balance="none",
         steps_per_epoch=4,
+        memory_mb=16.0,
         training=TrainingSettings(partial(torch.optim.AdamW, lr=0.02), warmup_fraction=0.1, label_smoothing=0.0),
         make_trainer=partial(Trainer, accelerator="cpu", max_epochs=epochs, enable_model_summary=False),
+        weigh_modalities=False,
         seed=seed,
     )
 

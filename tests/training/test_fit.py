@@ -40,7 +40,7 @@ def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
     torch.manual_seed(seed)
     head = StackedLSTM(
         feature_size=encoder.feature_size,
-        num_modalities=1,
+        modality_weights=[1.0],
         num_classes=2,
         projection_size=8,
         hidden_size=8,
