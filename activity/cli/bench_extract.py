@@ -222,13 +222,7 @@ def _encoding_seconds(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: 
 def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:
     """An epoch by Lightning from the store, and the head's forward and backward on the same batches in memory."""
     settings, clock = training_settings(config), _EpochClock()
-    module = RecognizerModule(
-        recognizer,
-        make_optimizer=settings.make_optimizer,
-        warmup_fraction=settings.warmup_fraction,
-        label_smoothing=settings.label_smoothing,
-        class_weights=data.class_weights(),
-    )
+    module = RecognizerModule(recognizer, settings, class_weights=data.class_weights())
     trainer: Trainer = instantiate(
         config.trainer, max_epochs=_EPOCHS, callbacks=[clock], logger=False, enable_checkpointing=False
     )

@@ -21,8 +21,9 @@ from activity.features.views import View, first_views
 from activity.models.encoder import FrameEncoder
 from activity.models.precision import choose_precision
 from activity.models.recognizer import Recognizer
-from activity.training.fit import BEST, LAST, TrainingSettings
+from activity.training.fit import BEST, LAST
 from activity.training.lightning import quiet_lightning
+from activity.training.module import TrainingSettings
 
 StoredSplits = dict[str, list[StoredClip]]
 
@@ -184,6 +185,7 @@ def training_settings(config: DictConfig) -> TrainingSettings:
         make_optimizer=instantiate(config.optim.optimizer),
         warmup_fraction=config.optim.warmup_fraction,
         label_smoothing=config.optim.label_smoothing,
+        reading_lr_factor=config.optim.reading_lr_factor,
     )
 
 

@@ -91,6 +91,7 @@ KINDS: dict[str, _Kind] = {
     "baseline.modality_dropout": _PROBABILITY,
     "optim.optimizer.lr": _ABOVE_0,
     "optim.optimizer.weight_decay": _FROM_0,
+    "optim.reading_lr_factor": _ABOVE_0,
     "optim.warmup_fraction": _SHARE,
     "optim.label_smoothing": _SHARE,
     "optim.batch_size": _COUNT,

@@ -99,6 +99,10 @@ class StackedLSTM(nn.Module):
         logits: Tensor = self.classifier(self.dropout(summary))  # (B, C)
         return logits
 
+    def reading_parameters(self) -> list[nn.Parameter]:
+        """Those of what reads the window in order, up to the classifier."""
+        return [*self.projection.parameters(), *self.lstm.parameters(), *self.attention.parameters()]
+
     def describe(self) -> dict[str, Any]:
         """What it was built with, as plain Python, for `build_head`."""
         return {
@@ -178,6 +182,10 @@ class MeanPool(nn.Module):
             features = one_modality_at_times(features, self.modality_weights, self.modality_dropout)
         logits: Tensor = self.classifier(self.dropout(masked_mean(features, lengths)))
         return logits
+
+    def reading_parameters(self) -> list[nn.Parameter]:
+        """None: nothing reads the window in order."""
+        return []
 
     def describe(self) -> dict[str, Any]:
         """What it was built with, as plain Python, for `build_head`."""

@@ -17,10 +17,9 @@ from activity.models.encoder import FrameEncoder
 from activity.models.head import build_head
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
-from activity.training.fit import TrainingSettings
 from activity.training.lightning import quiet_lightning
 from activity.training.modalities import choose_modality_weights
-from activity.training.module import RecognizerModule
+from activity.training.module import RecognizerModule, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -166,13 +165,7 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
         steps_per_epoch=settings.steps_per_epoch,
         memory_mb=settings.memory_mb,
     )
-    module = RecognizerModule(
-        recognizer,
-        make_optimizer=settings.training.make_optimizer,
-        warmup_fraction=settings.training.warmup_fraction,
-        label_smoothing=settings.training.label_smoothing,
-        class_weights=data.class_weights(),
-    )
+    module = RecognizerModule(recognizer, settings.training, class_weights=data.class_weights())
     trainer = settings.make_trainer(
         callbacks=[], logger=False, enable_checkpointing=False, limit_val_batches=0, enable_progress_bar=False
     )

@@ -16,18 +16,9 @@ from activity.formats.checkpoint import check_continues, keep_temperature, load_
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
-from activity.training.module import OptimizerFactory, RecognizerModule
+from activity.training.module import RecognizerModule, TrainingSettings
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a head is trained; see `RecognizerModule`."""
-
-    make_optimizer: OptimizerFactory
-    warmup_fraction: float
-    label_smoothing: float
 
 
 @dataclass(frozen=True)
@@ -106,10 +97,4 @@ def _temperature(module: RecognizerModule, data: FeatureDataModule) -> float:
 
 
 def _module(recognizer: Recognizer, data: FeatureDataModule, settings: TrainingSettings) -> RecognizerModule:
-    return RecognizerModule(
-        recognizer,
-        make_optimizer=settings.make_optimizer,
-        warmup_fraction=settings.warmup_fraction,
-        label_smoothing=settings.label_smoothing,
-        class_weights=data.class_weights(),
-    )
+    return RecognizerModule(recognizer, settings, class_weights=data.class_weights())

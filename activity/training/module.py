@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,26 @@ from activity.models.recognizer import Recognizer
 from activity.training.datasets import WindowBatch
 
 _WINDOWS_AT_ONCE = 256  # in validation: a long clip has many
-OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a head is trained.
+
+    Attributes:
+        make_optimizer: from groups of parameters to an optimizer.
+        warmup_fraction: share of all steps in which the learning rate rises linearly; then it falls as a half
+            cosine (Loshchilov & Hutter 2017, without restarts).
+        label_smoothing: as in Szegedy et al. 2016.
+        reading_lr_factor: the learning rate of what reads the window in order, as a share of the classifier's. Below 1
+            the classifier settles on the window's mean first, and order is learned where that leaves mistakes.
+    """
+
+    make_optimizer: OptimizerFactory
+    warmup_fraction: float
+    label_smoothing: float
+    reading_lr_factor: float
 
 
 class RecognizerModule(LightningModule):
@@ -27,10 +47,7 @@ class RecognizerModule(LightningModule):
 
     Args:
         recognizer: its head is trained.
-        make_optimizer: from parameters to an optimizer.
-        warmup_fraction: share of all steps in which the learning rate rises linearly; then it falls as a half
-            cosine (Loshchilov & Hutter 2017, without restarts).
-        label_smoothing: as in Szegedy et al. 2016.
+        settings: how.
         class_weights: `(C,)`, of the training loss.
 
     After `trainer.test`, `test_metrics` holds what was measured, and `test_scores` the scores `(N, C)` of the clips in
@@ -39,20 +56,10 @@ class RecognizerModule(LightningModule):
 
     class_weights: Tensor
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        *,
-        make_optimizer: OptimizerFactory,
-        warmup_fraction: float,
-        label_smoothing: float,
-        class_weights: Tensor,
-    ) -> None:
+    def __init__(self, recognizer: Recognizer, settings: TrainingSettings, *, class_weights: Tensor) -> None:
         super().__init__()
         self.recognizer = recognizer
-        self._make_optimizer = make_optimizer
-        self._warmup_fraction = warmup_fraction
-        self._label_smoothing = label_smoothing
+        self._settings = settings
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: list[tuple[Tensor, Tensor]] = []
         self._unscaled: list[Tensor] = []
@@ -62,7 +69,9 @@ class RecognizerModule(LightningModule):
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """Cross-entropy of one random window a clip."""
         logits = self.recognizer.head(batch.features, batch.lengths)
-        loss = F.cross_entropy(logits, batch.labels, weight=self.class_weights, label_smoothing=self._label_smoothing)
+        loss = F.cross_entropy(
+            logits, batch.labels, weight=self.class_weights, label_smoothing=self._settings.label_smoothing
+        )
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
         return loss
 
@@ -100,9 +109,16 @@ class RecognizerModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer over the head, with its schedule over all steps of the run."""
-        optimizer = self._make_optimizer(self.recognizer.head.parameters())
+        head = self.recognizer.head
+        reading = head.reading_parameters()
+        ours = {id(parameter) for parameter in reading}
+        others = [parameter for parameter in head.parameters() if id(parameter) not in ours]
+        groups: list[dict[str, Any]] = [{"params": others}, *([{"params": reading}] if reading else [])]
+        optimizer = self._settings.make_optimizer(groups)
+        for group in optimizer.param_groups[1:]:
+            group["lr"] *= self._settings.reading_lr_factor
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lambda step: _warmup_then_cosine(step, total, self._warmup_fraction))
+        schedule = LambdaLR(optimizer, lambda step: _warmup_then_cosine(step, total, self._settings.warmup_fraction))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
-from activity.training.fit import TrainingSettings
+from activity.training.module import TrainingSettings
 from tests.recognizers import lstm_head, mean_pool_head, tiny_encoder
 from tests.training.stored import stored_clip
 
@@ -67,7 +67,9 @@ def settings(store: FeatureStore, *, epochs: int = 8, seed: int = 0) -> Crossval
         balance="none",
         steps_per_epoch=4,
         memory_mb=16.0,
-        training=TrainingSettings(partial(torch.optim.AdamW, lr=0.02), warmup_fraction=0.1, label_smoothing=0.0),
+        training=TrainingSettings(
+            partial(torch.optim.AdamW, lr=0.02), warmup_fraction=0.1, label_smoothing=0.0, reading_lr_factor=1.0
+        ),
         make_trainer=partial(Trainer, accelerator="cpu", max_epochs=epochs, enable_model_summary=False),
         weigh_modalities=False,
         seed=seed,

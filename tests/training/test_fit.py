@@ -1,5 +1,6 @@
 """Training on numbers that stand for features: no video is read, nothing is encoded."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from activity.features.store import FeatureStore
@@ -16,8 +17,8 @@ from activity.models.encoder import FrameEncoder, create_encoder
 from activity.models.head import StackedLSTM
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
-from activity.training.fit import FittedHead, TrainingSettings, fit_head
-from activity.training.module import RecognizerModule
+from activity.training.fit import FittedHead, fit_head
+from activity.training.module import RecognizerModule, TrainingSettings
 from tests.training.stored import stored_clip
 
 NAMES = ["rise", "fall"]
@@ -75,7 +76,7 @@ def data(folder: Path, size: int, *, swap_val_labels: bool = False) -> FeatureDa
 
 def settings(learning_rate: float = 0.02) -> TrainingSettings:
     optimizer = partial(torch.optim.AdamW, lr=learning_rate)
-    return TrainingSettings(make_optimizer=optimizer, warmup_fraction=0.1, label_smoothing=0.0)
+    return TrainingSettings(make_optimizer=optimizer, warmup_fraction=0.1, label_smoothing=0.0, reading_lr_factor=1.0)
 
 
 def make_trainer(folder: Path, *, epochs: int, patience: int | None = None) -> Trainer:
@@ -191,6 +192,28 @@ def test_the_rate_rises_then_falls_to_zero(tmp_path: Path, encoder: FrameEncoder
     assert state["_last_lr"][0] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_what_reads_the_window_learns_at_a_share_of_the_rate(tmp_path: Path, encoder: FrameEncoder) -> None:
+    module = RecognizerModule(
+        recognizer(encoder), replace(settings(0.02), reading_lr_factor=0.1), class_weights=torch.ones(2)
+    )
+    trainer = make_trainer(tmp_path, epochs=1)
+    rates = {}
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+            (optimizer,) = trainer.optimizers
+            for group in optimizer.param_groups:
+                rates.update({id(parameter): group["lr"] for parameter in group["params"]})
+
+    trainer.callbacks.append(Watch())
+    trainer.fit(module, data(tmp_path, encoder.feature_size))
+    head = module.recognizer.head
+    assert len(rates) == len(list(head.parameters()))
+    slow = {rates[id(parameter)] for parameter in (*head.lstm.parameters(), *head.projection.parameters())}
+    fast = {rates[id(parameter)] for parameter in head.classifier.parameters()}
+    assert {round(rate / fast_rate, 6) for rate in slow for fast_rate in fast} == {0.1}
+
+
 def test_schedule_by_hand() -> None:
     from activity.training.module import _warmup_then_cosine
 
@@ -207,13 +230,7 @@ def test_a_clips_scores_are_the_mean_over_its_windows(
 ) -> None:
     loaders = data(tmp_path, encoder.feature_size)
     batch = next(iter(loaders.test_dataloader()))
-    module = RecognizerModule(
-        recognizer(encoder),
-        make_optimizer=partial(torch.optim.AdamW, lr=0.1),
-        warmup_fraction=0.1,
-        label_smoothing=0.0,
-        class_weights=torch.ones(2),
-    ).eval()
+    module = RecognizerModule(recognizer(encoder), settings(), class_weights=torch.ones(2)).eval()
     seen = {}
     monkeypatch.setattr(
         "activity.training.module.clip_metrics", lambda scores, labels, names: seen.update(scores=scores, labels=labels)
