@@ -149,7 +149,7 @@ def _as_in_its_run(config: DictConfig, run: _TrainingRun, overrides: Sequence[st
 
 
 def _check_data_is_given(config: DictConfig, model: Path) -> None:
-    if any(OmegaConf.is_missing(config.data, name) for name in ("root", "csv") if name in config.data):
+    if any(OmegaConf.is_missing(config.data, name) for name in ("root", "csv")):
         raise UsageError(
             f"{model} does not lie in the folder of a run that says what it was trained on. Accepted: "
             "data.root=FOLDER (one subfolder a class), or data=csv data.csv=FILE; with split=all, or data.splits=FILE."
