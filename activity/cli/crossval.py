@@ -25,11 +25,23 @@ from activity.cli.components import (
 )
 from activity.cli.configuration import run_folder, run_with_configuration, save_run
 from activity.cli.progress import steps_progress
+from activity.cli.reporting import (
+    NO_GROUPS,
+    REPORT,
+    data_facts,
+    data_name,
+    failures,
+    made_by,
+    recognizer_facts,
+    scored_clips,
+    version_facts,
+)
 from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_crossval
 from activity.data.clips import DataError, Manifest
-from activity.data.folds import Fold, make_folds
-from activity.evaluation.crossval import CrossvalResult, HeadResult, crossval_document, predictions_csv
+from activity.data.folds import BY_GROUP, Fold, make_folds
+from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
+from activity.evaluation.report import Report, calibration_of, worst_mistakes, write_report
 from activity.features.fill import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
@@ -60,9 +72,10 @@ def crossval(config: DictConfig) -> int:
     fold_clips = _with_features(folds, stored, failed, manifest)
     result = _result(manifest, fold_clips, heads, _cross_validated(config, encoder, manifest, fold_clips, heads))
     write_atomically(folder / RESULT, json.dumps(crossval_document(result), indent=2, ensure_ascii=False).encode())
-    write_atomically(folder / PREDICTIONS, predictions_csv(result).encode())
+    write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
+    write_report(folder / REPORT, _report(config, manifest, encoder, heads, failed, result))
     print_crossval(result)
-    print(f"results: {folder / RESULT}")
+    print(f"results: {folder / RESULT}\nreport: {folder / REPORT}")
     return say_failures("crossval", failed, len(manifest.clips))
 
 
@@ -157,9 +170,37 @@ def _result(
     clips = [item.clip for fold in folds for item in fold.test]
     by_task = {(item.head, item.fold): item.scores for item in scored}
     return CrossvalResult(
-        class_names=manifest.class_names,
-        clips=tuple(clips),
-        folds=tuple(fold.name for fold in folds for _ in fold.test),
-        labels=torch.tensor([manifest.label_index[clip.label] for clip in clips]),
-        heads=tuple(HeadResult(name, torch.cat([by_task[name, fold.name] for fold in folds])) for name in heads),
+        scored={
+            name: scored_clips(clips, torch.cat([by_task[name, fold.name] for fold in folds]), manifest.class_names)
+            for name in heads
+        },
+        fold_of=tuple(fold.name for fold in folds for _ in fold.test),
+    )
+
+
+def _report(
+    config: DictConfig,
+    manifest: Manifest,
+    encoder: FrameEncoder,
+    heads: Mapping[str, Mapping[str, Any]],
+    failed: list[FailedClip],
+    result: CrossvalResult,
+) -> Report:
+    """The report; its details are those of the main head."""
+    recognizer = fresh_recognizer(config, "head", encoder, manifest)
+    folds = "leave one group out" if config.folds == BY_GROUP else f"{config.folds} folds, whole groups"
+    facts = {"Folds": folds, "Seed": str(config.seed)}
+    main = result.scored[result.main]
+    return Report(
+        title=f"Activities in {data_name(config)}",
+        made=made_by("crossval"),
+        tested_on="each tested by a model that had seen nothing of its group",
+        heads=result.heads,
+        paired=result.comparison,
+        calibration=calibration_of(main),
+        mistakes=worst_mistakes(main),
+        folds=result.folds,
+        facts=data_facts(config) | recognizer_facts(recognizer) | facts | version_facts(),
+        failed=failures(failed),
+        warnings=() if manifest.groups_given else (NO_GROUPS,),
     )

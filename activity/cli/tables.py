@@ -24,21 +24,20 @@ def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
 
 
 def print_crossval(result: CrossvalResult) -> None:
-    """The heads side by side with their intervals, whether they differ, and the classes of the first."""
+    """The heads side by side with their intervals, whether they differ, and the classes of the main one."""
     console = Console()
-    folds = len(set(result.folds))
-    overall = Table(title=f"{len(result.clips)} clips, each tested once, in {folds} folds", title_justify="left")
+    title = f"{result.heads[0].metrics.clips} clips, each tested once, in {len(result.folds)} folds"
+    overall = Table(title=title, title_justify="left")
     overall.add_column("head")
     for name in ("accuracy", "mean class accuracy", "macro F1"):
         overall.add_column(name, justify="right")
-    for name, intervals in result.intervals.items():
-        overall.add_row(name, *(_with_interval(interval) for interval in intervals.values()))
+    for head in result.heads:
+        overall.add_row(head.name, *(_with_interval(interval) for interval in head.intervals.values()))
     console.print(overall)
     print("In brackets: 95 % bootstrap interval over clips.")
-    if result.comparison is not None:
-        print(_comparison(result.heads[0].name, result.heads[1].name, result.comparison))
-    main = result.heads[0].name
-    console.print(_class_table(main, result.metrics[main].classes))
+    if result.comparison is not None and result.against is not None:
+        print(_comparison(result.main, result.against, result.comparison))
+    console.print(_class_table(result.main, result.heads[0].metrics.classes))
 
 
 def _with_interval(interval: Interval) -> str:

@@ -7,109 +7,84 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
-from activity.data.clips import Clip
-from activity.evaluation.metrics import ClipMetrics, clip_metrics
-from activity.evaluation.statistics import Interval, PairedTest, clip_intervals, paired_test
-
-
-@dataclass(frozen=True)
-class HeadResult:
-    """One head's scores `float32 (N, C)` of all clips, pooled over the folds."""
-
-    name: str
-    scores: Tensor
+from activity.evaluation.predictions import ScoredClips
+from activity.evaluation.report.content import Fold, HeadReport, head_report
+from activity.evaluation.statistics import PairedTest, interval_fields, paired_test
 
 
 @dataclass(frozen=True)
 class CrossvalResult:
-    """The pooled result.
+    """All clips, fold by fold, with what each head says of them.
 
     Attributes:
-        class_names: C names.
-        clips: N clips, fold by fold.
-        folds: the name of the fold that left each clip out.
-        labels: the class of each clip, `int64 (N,)`.
-        heads: the head asked for first, then the baseline.
+        scored: by head, the one asked for first; the same clips in the same order.
+        fold_of: the name of the fold that left each clip out.
     """
 
-    class_names: tuple[str, ...]
-    clips: tuple[Clip, ...]
-    folds: tuple[str, ...]
-    labels: Tensor
-    heads: tuple[HeadResult, ...]
+    scored: Mapping[str, ScoredClips]
+    fold_of: tuple[str, ...]
+
+    @property
+    def main(self) -> str:
+        """The head asked for."""
+        return next(iter(self.scored))
+
+    @property
+    def against(self) -> str | None:
+        """The head that it is compared with; None where it is alone."""
+        return next((name for name in self.scored if name != self.main), None)
 
     @cached_property
-    def metrics(self) -> Mapping[str, ClipMetrics]:
-        """The metrics of each head."""
-        return {head.name: clip_metrics(head.scores, self.labels, list(self.class_names)) for head in self.heads}
-
-    @cached_property
-    def intervals(self) -> Mapping[str, Mapping[str, Interval]]:
-        """The 95 % intervals of each head's accuracy, mean class accuracy and macro F1."""
-        return {head.name: clip_intervals(head.scores, self.labels, list(self.class_names)) for head in self.heads}
+    def heads(self) -> tuple[HeadReport, ...]:
+        """The metrics of each head with their intervals."""
+        return tuple(head_report(name, scored) for name, scored in self.scored.items())
 
     @cached_property
     def comparison(self) -> PairedTest | None:
-        """The first head against the second; None where there is one head."""
-        if len(self.heads) < 2:
+        """Whether the main head is better than the other, on the same clips."""
+        if self.against is None:
             return None
-        first, second = (head.scores.argmax(dim=1) == self.labels for head in self.heads[:2])
-        return paired_test(first, second)
+        return paired_test(self.scored[self.main].correct, self.scored[self.against].correct)
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """The folds with each head's accuracy, in the order in which they stand."""
+        return tuple(self._fold(name) for name in dict.fromkeys(self.fold_of))
+
+    def _fold(self, name: str) -> Fold:
+        rows = [row for row, fold in enumerate(self.fold_of) if fold == name]
+        accuracy = {head: scored.correct[rows].float().mean().item() for head, scored in self.scored.items()}
+        return Fold(name, len(rows), accuracy)
 
 
 def crossval_document(result: CrossvalResult) -> dict[str, Any]:
-    """What `crossval.json` holds; `confusion` is that of the first head, `[true class][predicted class]`."""
-    main = result.heads[0].name
-    fold_names = list(dict.fromkeys(result.folds))
+    """What `crossval.json` holds; `confusion` is that of the main head, `[true class][predicted class]`."""
+    scored = result.scored[result.main]
     document: dict[str, Any] = {
-        "heads": {name: _head_document(result, name) for name in result.metrics},
-        "clips": len(result.clips),
-        "folds": len(fold_names),
-        "class_names": list(result.class_names),
-        "confusion": result.metrics[main].document()["confusion"],
-        "by_fold": [_fold_document(result, name) for name in fold_names],
+        "heads": {head.name: head.metrics.document() | interval_fields(head.intervals) for head in result.heads},
+        "clips": len(scored.clips),
+        "folds": len(result.folds),
+        "class_names": list(scored.class_names),
+        "confusion": result.heads[0].metrics.document()["confusion"],
+        "by_fold": [{"fold": fold.held_out, "clips": fold.clips, "accuracy": fold.accuracy} for fold in result.folds],
     }
     if result.comparison is not None:
-        test = result.comparison
-        document["paired_test"] = {
-            "head": main,
-            "against": result.heads[1].name,
-            "better": test.better,
-            "worse": test.worse,
-            "p_value": test.p_value,
-        }
+        document["paired_test"] = {"head": result.main, "against": result.against, **vars(result.comparison)}
     return document
 
 
-def predictions_csv(result: CrossvalResult) -> str:
-    """A row a clip: its fold and label, and what each head says, with the score of that class."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    answers = [column for head in result.heads for column in (f"{head.name}_label", f"{head.name}_score")]
-    writer.writerow(["path", "start", "end", "fold", "label", *answers])
-    best = [head.scores.max(dim=1) for head in result.heads]
-    for row, (clip, fold) in enumerate(zip(result.clips, result.folds, strict=True)):
+def crossval_csv(result: CrossvalResult) -> str:
+    """A row a clip: its fold and label, and what each head takes it for, with the score of that class."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    answers = [f"{head}_{column}" for head in result.scored for column in ("predicted", "score")]
+    writer.writerow(["path", "start", "end", "group", "fold", "label", *answers])
+    for row, clip in enumerate(result.scored[result.main].clips):
         said = [
             value
-            for scores, classes in best
-            for value in (result.class_names[int(classes[row])], f"{float(scores[row]):.4f}")
+            for scored in result.scored.values()
+            for value in (scored.class_names[int(scored.predicted[row])], scored.scores[row].max().item())
         ]
-        writer.writerow([clip.name, clip.start_seconds, clip.end_seconds, fold, clip.label, *said])
+        span = (clip.start_seconds, "" if clip.end_seconds is None else clip.end_seconds)
+        writer.writerow([clip.name, *span, clip.group, result.fold_of[row], clip.label, *said])
     return text.getvalue()
-
-
-def _head_document(result: CrossvalResult, name: str) -> dict[str, Any]:
-    document = result.metrics[name].document()
-    for metric, interval in result.intervals[name].items():
-        document |= {f"{metric}_low": interval.low, f"{metric}_high": interval.high}
-    return document
-
-
-def _fold_document(result: CrossvalResult, fold: str) -> dict[str, Any]:
-    own = [row for row, name in enumerate(result.folds) if name == fold]
-    accuracy = {
-        head.name: (head.scores[own].argmax(dim=1) == result.labels[own]).float().mean().item() for head in result.heads
-    }
-    return {"fold": fold, "clips": len(own), "accuracy": accuracy}

@@ -46,6 +46,13 @@ def test_the_heads_stand_side_by_side_on_standard_output(outcome: tuple[Path, Ou
     assert "12 clips, 2 classes, 6 groups: 6 folds" in result.err
 
 
+def test_a_report_shows_both_heads_and_each_fold(outcome: tuple[Path, Outcome]) -> None:
+    page = (outcome[0] / "report.html").read_text(encoding="utf-8")
+    for words in ("lstm", "mean_pool", "actor3", "Fold by fold", "seen nothing of its group", "leave one group out"):
+        assert words in page
+    assert str(outcome[0] / "report.html") in outcome[1].out
+
+
 def test_k_folds(tmp_path: Path, colour_folder: Path, store: str) -> None:
     result = crossval(tmp_path / "run", store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=3")
     assert result.code == 0, result.err

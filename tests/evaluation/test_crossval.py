@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from activity.data.clips import Clip
-from activity.evaluation.crossval import CrossvalResult, HeadResult, crossval_document, predictions_csv
+from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
+from activity.evaluation.predictions import ScoredClips
 
 
 def clip(name: str, label: str) -> Clip:
@@ -22,12 +23,13 @@ def result() -> CrossvalResult:
     names = ("run", "walk, slowly")
     first = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
     second = torch.tensor([[0.4, 0.6], [0.7, 0.3], [0.6, 0.4], [0.7, 0.3]])
+    clips = tuple(clip(f"{row}.mp4", names[int(label)]) for row, label in enumerate(labels))
     return CrossvalResult(
-        class_names=names,
-        clips=tuple(clip(f"{row}.mp4", names[int(label)]) for row, label in enumerate(labels)),
-        folds=("ann", "ann", "bob", "bob"),
-        labels=labels,
-        heads=(HeadResult("lstm", first), HeadResult("mean_pool", second)),
+        scored={
+            "lstm": ScoredClips(clips, first, labels, names),
+            "mean_pool": ScoredClips(clips, second, labels, names),
+        },
+        fold_of=("ann", "ann", "bob", "bob"),
     )
 
 
@@ -55,15 +57,17 @@ def test_the_document_says_each_fold_and_how_the_heads_compare(result: CrossvalR
 
 
 def test_one_head_alone_is_compared_with_nothing(result: CrossvalResult) -> None:
-    alone = CrossvalResult(result.class_names, result.clips, result.folds, result.labels, result.heads[:1])
+    alone = CrossvalResult({"lstm": result.scored["lstm"]}, result.fold_of)
     assert alone.comparison is None
     assert "paired_test" not in crossval_document(alone)
 
 
 def test_predictions_have_a_row_a_clip(result: CrossvalResult) -> None:
-    rows = list(csv.DictReader(io.StringIO(predictions_csv(result))))
+    rows = list(csv.DictReader(io.StringIO(crossval_csv(result))))
     assert [row["path"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
-    assert rows[1] == {
-        "path": "1.mp4", "start": "0.0", "end": "", "fold": "ann", "label": "walk, slowly",
-        "lstm_label": "walk, slowly", "lstm_score": "0.8000", "mean_pool_label": "run", "mean_pool_score": "0.7000",
+    row = rows[1]
+    assert [float(row.pop("lstm_score")), float(row.pop("mean_pool_score"))] == pytest.approx([0.8, 0.7])
+    assert row == {
+        "path": "1.mp4", "start": "0.0", "end": "", "group": "1.mp4", "fold": "ann", "label": "walk, slowly",
+        "lstm_predicted": "walk, slowly", "mean_pool_predicted": "run",
     }  # fmt: skip
