@@ -40,6 +40,8 @@ def bfloat16_copy(backbone: nn.Module) -> nn.Module:
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     for name, module in list(reduced.named_modules()):
         own = backbone.get_submodule(name)
+        if isinstance(module, norms):
+            module.track_running_stats = False  # else it adds its counter to any state dict that is loaded
         given = {**dict(own.named_parameters(recurse=False)), **dict(own.named_buffers(recurse=False))}
         for key in given:
             tensor = getattr(module, key).detach()

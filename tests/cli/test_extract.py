@@ -102,16 +102,15 @@ def test_a_full_disk_is_one_message_and_what_is_done_stays(root: Path, monkeypat
         room[0] -= 1
         write(*arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(FeatureStore, "write_blocks", until_full)
-        outcome = extract()
-        monkeypatch.undo()
+    monkeypatch.setattr(FeatureStore, "write_blocks", until_full)
+    outcome = extract()
+    monkeypatch.undo()
+    monkeypatch.chdir(root.parent)
     assert outcome.code == 2
     (message,) = outcome.messages
     assert "No space left on device" in message
     assert "it goes on where it was" in message
     assert len(entries(Path("store"))) == 2
-    monkeypatch.chdir(root.parent)
     assert extract().out.startswith("4 clips stored now, 2 already there")
 
 

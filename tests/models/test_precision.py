@@ -1,4 +1,3 @@
-import io
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from activity.formats.torchscript import export_torchscript
 from activity.models import precision
 from activity.models.encoder import EncoderError, FrameEncoder, create_encoder, rebuild_encoder
 from activity.models.precision import choose_precision
-from tests.recognizers import SMALL_ENCODER, checkpoint_of, lstm_head, random_frames, script, tiny_recognizer
+from tests.recognizers import SMALL_ENCODER, checkpoint_of, lstm_head, random_frames, tiny_recognizer
 
 CPU = torch.device("cpu")
 
@@ -66,14 +65,6 @@ def test_every_path_computes_as_training_did(tmp_path: Path) -> None:
     export_torchscript(recognizer, tmp_path / "model.ts", [frames])
     for name in ("model.ckpt", "model.ts"):
         assert torch.equal(load_recognizer(tmp_path / name).encode(frames), features)
-
-
-def test_torchscript_keeps_it_when_it_is_saved_twice() -> None:
-    encoder, frames = encoder_in("bfloat16"), random_frames(1, 2, 160, 160)
-    buffer = io.BytesIO()
-    torch.jit.save(script(encoder), buffer)
-    buffer.seek(0)
-    assert torch.equal(torch.jit.load(buffer)(frames), encoder(frames))
 
 
 def test_single_rows_are_the_features_of_windows() -> None:
