@@ -22,7 +22,7 @@ LEVELS = (
 )
 LEVEL_OF = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 # Single files in the root that all may import; they import nothing of ours.
-FOUNDATIONS = {"files", "torchvision_operators"}
+FOUNDATIONS = {"allocator", "files", "torchvision_operators"}
 
 # What is used in its home alone: a dotted name, and the files or folders that may name it.
 HOMES = {

@@ -52,9 +52,11 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str], debug: bool) -> int:
+    from activity.allocator import keep_freed_memory
     from activity.cli.errors import message_of, show_warnings_on_stderr
 
     show_warnings_on_stderr()
+    keep_freed_memory()
     try:
         return int(importlib.import_module(f"activity.cli.{verb}").main(arguments))
     except KeyboardInterrupt:

@@ -87,7 +87,9 @@ class FrameEncoder(nn.Module):
         pixels = self.preprocess(frames.flatten(0, 1))  # (B * T, 3, S, S)
         features: list[Tensor] = []
         for modality in self.modalities:
-            seen = pixels if modality == "rgb" else self._motion(pixels, previous, batch, time)
+            seen = pixels
+            if modality == "motion":
+                seen = self._motion(pixels, self._before(pixels, previous, batch, time))
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
 
@@ -105,7 +107,7 @@ class FrameEncoder(nn.Module):
             seen = pixels.index_select(0, rows)
             if modality == "motion":
                 assert previous_rows is not None, "motion needs the frame before"
-                seen = seen - pixels.index_select(0, previous_rows)
+                seen = self._motion(seen, pixels.index_select(0, previous_rows))
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1)  # (N, D)
 
@@ -136,24 +138,24 @@ class FrameEncoder(nn.Module):
         features: Tensor = self.backbone(pixels)
         return features
 
-    def _motion(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
-        """Differences `(B * T, 3, S, S)` of preprocessed pixels to those of the sampled frame before."""
+    def _before(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
+        """Of each of the preprocessed frames `(B * T, 3, S, S)` the sampled frame before it."""
         clips = pixels.view(batch, time, pixels.shape[1], pixels.shape[2], pixels.shape[3])
         if previous is None:
-            before = clips[:, :1]
+            first = clips[:, :1]
         else:
-            before = self.preprocess(previous.view(batch, 3, previous.shape[-2], previous.shape[-1])).unsqueeze(1)
-        change = (clips - torch.cat([before, clips[:, :-1]], dim=1)).flatten(0, 1)
-        return change * self._contrast(change)
+            first = self.preprocess(previous.view(batch, 3, previous.shape[-2], previous.shape[-1])).unsqueeze(1)
+        return torch.cat([first, clips[:, :-1]], dim=1).flatten(0, 1)
 
-    def _contrast(self, change: Tensor) -> Tensor:
-        """What brings each difference `(N, 3, S, S)` to the contrast of a photograph, `(N, 1, 1, 1)`.
+    def _motion(self, pixels: Tensor, before: Tensor) -> Tensor:
+        """Signed differences `(N, 3, S, S)` of preprocessed frames to those before, at the contrast of a photograph.
 
         At 25 frames/s a time grid of 10 a second steps by two frames, then by three: as they are, the differences would
         grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
         """
+        change = pixels - before
         strength = (change * self.preprocess.std).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        return self.contrast / (strength + self.noise)
+        return change * (self.contrast / (strength + self.noise))
 
 
 def create_encoder(*, name: str, weights: str, modalities: list[str], precision: str = "float32") -> FrameEncoder:

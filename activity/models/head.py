@@ -28,7 +28,7 @@ class StackedLSTM(nn.Module):
         num_layers: LSTM layers on top of each other.
         dropout: probability that a number in the features that the LSTM reads, in a further layer's input or in the
             classifier's is zeroed in training; in the features the same over a whole window (Gal & Ghahramani 2016).
-        modality_dropout: see `one_modality_at_times`.
+        modality_dropout: see `modality_emphasis`.
         bidirectional: also read the window from its end.
         readout: "mean" over time, the "last" output (of each direction), or a mean weighted by "attention": the softmax
             of a linear score.
@@ -85,17 +85,18 @@ class StackedLSTM(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
-        features = weighted(features, self.modality_weights)  # (B, T, D)
-        if self.training:
-            features = one_modality_at_times(features, self.modality_weights, self.modality_dropout)
-        mean = masked_mean(features, lengths)  # (B, D)
-        change = features - mean.unsqueeze(1) if self.centered else features
+        unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
+        dropped = self.modality_dropout if self.training else 0.0
+        emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
+        mean = masked_mean(unit, lengths)  # (B, D)
         # One mask a window; a new one at each step would let the LSTM average it out.
-        mask = self.dropout(torch.ones_like(mean)).unsqueeze(1)  # (B, 1, D)
-        states = self._read(self.projection(change * mask), lengths)  # (B, T, H)
+        factor = emphasis * self.dropout(torch.ones_like(emphasis))
+        centre = -mean * factor if self.centered else torch.zeros_like(mean)
+        change = torch.addcmul(centre.unsqueeze(1), unit, factor.unsqueeze(1))  # (B, T, D), in one pass over it
+        states = self._read(self.projection(change), lengths)  # (B, T, H)
         summary = self._summarise(states, lengths)  # (B, H)
         if self.shortcut:
-            summary = torch.cat([summary, mean], dim=1)  # (B, H + D)
+            summary = torch.cat([summary, mean * emphasis], dim=1)  # (B, H + D)
         logits: Tensor = self.classifier(self.dropout(summary))  # (B, C)
         return logits
 
@@ -135,10 +136,8 @@ class StackedLSTM(nn.Module):
             return masked_mean(states, lengths)
         if self.readout == "attention":
             scores = self.attention(states).squeeze(2)  # (B, T)
-            mask = valid_mask(states, lengths)
-            weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
-            # A weight of 0 is not enough: 0 times the NaN that padding may hold is NaN.
-            return torch.einsum("bt,bth->bh", weights, states.masked_fill(~mask.unsqueeze(2), 0.0))
+            weights = scores.masked_fill(~valid_mask(states, lengths), float("-inf")).softmax(dim=1)
+            return torch.bmm(weights.unsqueeze(1), states).squeeze(1)
         return self._last(states, lengths)
 
     def _last(self, states: Tensor, lengths: Tensor) -> Tensor:
@@ -177,10 +176,10 @@ class MeanPool(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]`; the rest is padding."""
-        features = weighted(features, self.modality_weights)
-        if self.training:
-            features = one_modality_at_times(features, self.modality_weights, self.modality_dropout)
-        logits: Tensor = self.classifier(self.dropout(masked_mean(features, lengths)))
+        unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
+        dropped = self.modality_dropout if self.training else 0.0
+        emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
+        logits: Tensor = self.classifier(self.dropout(masked_mean(unit, lengths) * emphasis))
         return logits
 
     def reading_parameters(self) -> list[nn.Parameter]:
@@ -208,6 +207,13 @@ def build_head(description: dict[str, Any]) -> StackedLSTM | MeanPool:
     return HEADS[arguments.pop("kind")](**arguments)
 
 
+def without_padding(features: Tensor, lengths: Tensor) -> Tensor:
+    """Features `(B, T, D)` with zeros for the padding, whatever it held: 0 times NaN would be NaN."""
+    if bool((lengths == features.shape[1]).all()):
+        return features
+    return features.masked_fill(~valid_mask(features, lengths).unsqueeze(2), 0.0)
+
+
 def normalised(features: Tensor, num_modalities: int) -> Tensor:
     """Features `(B, T, D)` with mean 0 and variance 1 in each modality of each time (Ba, Kiros & Hinton 2016).
 
@@ -218,29 +224,23 @@ def normalised(features: Tensor, num_modalities: int) -> Tensor:
     return nn.functional.layer_norm(parts, [size]).view(features.shape)
 
 
-def weighted(features: Tensor, modality_weights: list[float]) -> Tensor:
-    """Normalised features `(B, T, D)`, each modality multiplied by its weight."""
-    size = features.shape[2] // len(modality_weights)
-    weights = torch.tensor(modality_weights, dtype=features.dtype, device=features.device).repeat_interleave(size)
-    return normalised(features, len(modality_weights)) * weights
+def modality_emphasis(modality_weights: list[float], features: Tensor, dropout: float) -> Tensor:
+    """Factors `(B, D)` for windows of features `(B, T, D)`: each modality's weight, or 0 where it is dropped.
 
-
-def one_modality_at_times(features: Tensor, modality_weights: list[float], probability: float) -> Tensor:
-    """For training: with `probability` a window `(T, D)` keeps one modality, drawn at random; the others become 0.
-
-    So a head learns to tell the classes from each modality alone, as the two streams of Simonyan & Zisserman (2014) do,
-    and cannot lean on the scene where the motion would tell (ModDrop: Neverova et al. 2016). A modality is drawn as
-    often as it counts: in proportion to the square of its weight.
+    With probability `dropout` a window keeps one modality, drawn at random. So a head learns to tell the classes from
+    each modality alone, as the two streams of Simonyan & Zisserman (2014) do, and cannot lean on the scene where the
+    motion would tell (ModDrop: Neverova et al. 2016). A modality is drawn as often as it counts: in proportion to the
+    square of its weight.
     """
-    if len(modality_weights) == 1 or probability == 0.0:
-        return features
     batch, modalities = features.shape[0], len(modality_weights)
-    odds = torch.tensor(modality_weights, device=features.device).square()
-    kept = torch.multinomial(odds, batch, replacement=True).unsqueeze(1)  # (B, 1)
-    alone = torch.arange(modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
-    all_of_them = torch.rand(batch, 1, device=features.device) >= probability
-    mask = (alone | all_of_them).to(features.dtype).repeat_interleave(features.shape[2] // modalities, dim=1)  # (B, D)
-    return features * mask.unsqueeze(1)
+    weights = torch.tensor(modality_weights, dtype=features.dtype, device=features.device)
+    factors = weights.unsqueeze(0).expand(batch, modalities)  # (B, M)
+    if modalities > 1 and dropout > 0.0:
+        kept = torch.multinomial(weights.square(), batch, replacement=True).unsqueeze(1)  # (B, 1)
+        alone = torch.arange(modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
+        all_of_them = torch.rand(batch, 1, device=features.device) >= dropout
+        factors = factors * (alone | all_of_them)
+    return factors.repeat_interleave(features.shape[2] // modalities, dim=1)
 
 
 def valid_mask(sequence: Tensor, lengths: Tensor) -> Tensor:
@@ -249,6 +249,6 @@ def valid_mask(sequence: Tensor, lengths: Tensor) -> Tensor:
 
 
 def masked_mean(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """The mean over time `(B, H)` of a `(B, T, H)` sequence; padding does not count, whatever it holds."""
-    mask = valid_mask(sequence, lengths).unsqueeze(2)
-    return sequence.masked_fill(~mask, 0.0).sum(dim=1) / lengths.unsqueeze(1).to(sequence.dtype)
+    """The mean over time `(B, H)` of a `(B, T, H)` sequence; padding does not count, but must be finite."""
+    shares = valid_mask(sequence, lengths).to(sequence.dtype) / lengths.unsqueeze(1)  # (B, T)
+    return torch.bmm(shares.unsqueeze(1), sequence).squeeze(1)

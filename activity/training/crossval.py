@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from torch import Tensor
 
+from activity.allocator import keep_freed_memory
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
@@ -128,6 +129,7 @@ _worker: dict[str, Any] = {}  # what a worker process was begun with
 
 
 def _begin_worker(encoder: FrameEncoder, settings: CrossvalSettings, threads: int) -> None:
+    keep_freed_memory()
     torch.set_num_threads(threads)
     quiet_lightning()
     _worker.update(encoder=encoder, settings=settings)

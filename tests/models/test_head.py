@@ -7,15 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.head import (
-    READOUTS,
-    MeanPool,
-    StackedLSTM,
-    build_head,
-    normalised,
-    one_modality_at_times,
-    weighted,
-)
+from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, modality_emphasis, normalised
 from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
@@ -224,9 +216,9 @@ def test_each_modality_is_normalised_by_itself() -> None:
 def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_asked() -> None:
     torch.manual_seed(0)
     ones = torch.ones(4000, 2, 6)
-    kept = one_modality_at_times(ones, [1.0, 1.0, 1.0], 0.6).view(4000, 2, 3, 2)
-    assert torch.equal(kept.amin(dim=(1, 3)), kept.amax(dim=(1, 3)))  # all of a modality, at all times
-    shown = kept[:, 0, :, 0]
+    kept = modality_emphasis([1.0, 1.0, 1.0], ones, 0.6).view(4000, 3, 2)
+    assert torch.equal(kept[..., 0], kept[..., 1])  # all of a modality
+    shown = kept[..., 0]
     assert set(shown.sum(dim=1).tolist()) == {1.0, 3.0}  # one, or all
     alone = shown[shown.sum(dim=1) == 1]
     assert len(alone) / 4000 == pytest.approx(0.6, abs=0.03)
@@ -249,9 +241,9 @@ def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) ->
 
 def test_modality_dropout_shows_a_modality_as_often_as_it_counts() -> None:
     torch.manual_seed(0)
-    shown = one_modality_at_times(torch.ones(4000, 1, 2), [0.5, 1.0], 1.0)[:, 0]
-    assert shown.mean(dim=0).tolist() == pytest.approx([0.2, 0.8], abs=0.03)
-    assert one_modality_at_times(torch.ones(50, 1, 2), [0.0, 1.0], 1.0)[:, 0].mean(dim=0).tolist() == [0.0, 1.0]
+    shown = modality_emphasis([0.5, 1.0], torch.ones(4000, 1, 2), 1.0)
+    assert shown.mean(dim=0).tolist() == pytest.approx([0.5 * 0.2, 0.8], abs=0.03)
+    assert modality_emphasis([0.0, 1.0], torch.ones(50, 1, 2), 1.0).mean(dim=0).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("make", [lstm_head, mean_pool_head])
@@ -261,12 +253,11 @@ def test_a_modality_counts_by_its_weight(make: Callable[..., StackedLSTM | MeanP
     blind, seeing = make(6, modality_weights=[0.0, 1.0]), make(6, modality_weights=[0.5, 1.0])
     assert torch.equal(blind(window, lengths), blind(other, lengths))
     assert (seeing(window, lengths) - seeing(other, lengths)).abs().max() > 1e-3
-    torch.testing.assert_close(weighted(window, [0.5, 1.0])[..., :3], 0.5 * normalised(window, 2)[..., :3])
+    assert modality_emphasis([0.5, 1.0], window, 0.0)[0].tolist() == [0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_one_modality_alone_is_never_dropped() -> None:
-    window = features(8, 3)
-    assert torch.equal(one_modality_at_times(window, [1.0], 1.0), window)
+    assert modality_emphasis([1.0], features(8, 3), 1.0).min() == 1.0
 
 
 def test_what_training_zeroes_of_a_window_is_the_same_at_each_step() -> None:
