@@ -256,6 +256,14 @@ def test_motion_is_the_signed_difference_of_what_the_network_sees() -> None:
     assert (turned[0, 1] - expected[0]).abs().max() > 1e-2  # it tells forth from back
 
 
+@pytest.mark.parametrize("modalities", [["rgb"], ["motion"], ["rgb", "motion"]])
+def test_single_rows_are_encoded_as_windows_are(modalities: list[str]) -> None:
+    encoder, frames = tiny_encoder(*modalities), random_frames(1, 5)
+    rows = torch.tensor([4, 0, 2])
+    by_rows = encoder.encode_rows(frames[0], rows, (rows - 1).clamp_min(0))
+    torch.testing.assert_close(by_rows, encoder(frames)[0, rows], rtol=0, atol=1e-6)
+
+
 def test_how_far_apart_two_frames_are_in_time_does_not_make_the_motion_stronger() -> None:
     encoder = tiny_encoder("motion")
     ground = torch.full((1, 1, 3, 24, 32), 100, dtype=torch.uint8)

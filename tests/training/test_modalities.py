@@ -1,0 +1,90 @@
+"""Which modality counts is found on groups left out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from activity.data.clips import Clip
+from activity.features.fill import StoredClip
+from activity.features.store import FeatureStore
+from activity.training.modalities import choose_modality_weights
+from tests.training.stored import stored_clip
+
+SIZE = 24  # of each modality
+NAMES = ["run", "walk"]
+
+
+def clips_in(folder: Path, *, told_by: str, groups: int = 8) -> tuple[FeatureStore, list[StoredClip]]:
+    """Four clips a group. The first modality shows the group's room, the second noise; `told_by` also the class."""
+    store = FeatureStore(folder)
+    generator = torch.Generator().manual_seed(0)
+    look = torch.randn(2, SIZE, generator=generator)  # of each class
+    clips = []
+    for group in range(groups):
+        room = 4 * torch.randn(SIZE, generator=generator)
+        for number in range(4):
+            label = (group + (number == 3)) % 2  # mostly one class a room: seen from within, the room tells it
+            first = room + (look[label] if told_by in ("first", "both") else 0)
+            second = torch.randn(SIZE, generator=generator) + (
+                0.7 * look[label] if told_by in ("second", "both") else 0
+            )
+            noise = 0.1 * torch.randn(5, 2 * SIZE, generator=generator)
+            stored = stored_clip(store, f"{group}-{number}", NAMES[label], torch.cat([first, second]) + noise)
+            clip = Clip(
+                path=stored.clip.path,
+                relative_path=stored.clip.relative_path,
+                label=stored.clip.label,
+                group=f"room{group}",
+            )
+            clips.append(StoredClip(clip, stored.key, stored.length))
+    return store, clips
+
+
+def weights(folder: Path, **changes: object) -> list[float]:
+    store, clips = clips_in(folder, **changes)  # type: ignore[arg-type]
+    return choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+
+
+def test_what_says_nothing_of_other_groups_does_not_count(tmp_path: Path) -> None:
+    rooms, movement = weights(tmp_path, told_by="second")
+    assert movement == 1.0
+    assert rooms < 0.6
+
+
+def test_it_may_be_the_other_one(tmp_path: Path) -> None:
+    store, clips = clips_in(tmp_path, told_by="second")
+    for item in clips:  # the two modalities exchanged
+        features = store.read(item.key)
+        store.write(item.key, torch.cat([features[:, SIZE:], features[:, :SIZE]], dim=1))
+    movement, rooms = choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    assert movement == 1.0
+    assert rooms < 0.6
+
+
+def test_where_both_say_all_they_count_the_same(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    store, clips = clips_in(tmp_path, told_by="both")
+    look = torch.randn(2, 2 * SIZE, generator=generator)
+    for item in clips:
+        noise = 0.1 * torch.randn(5, 2 * SIZE, generator=generator)
+        store.write(item.key, look[NAMES.index(item.clip.label)] + noise)
+    assert choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("modalities", "groups"), [(1, 8), (2, 1)])
+def test_one_modality_or_one_group_leaves_nothing_to_find(tmp_path: Path, modalities: int, groups: int) -> None:
+    store, clips = clips_in(tmp_path, told_by="second", groups=groups)
+    found = choose_modality_weights(store, clips, NAMES, num_modalities=modalities, seed=0)
+    assert found == [1.0] * modalities
+
+
+def test_many_clips_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activity.training.modalities._MOST_CLIPS", 20)
+    store, clips = clips_in(tmp_path, told_by="second")
+    read: list[str] = []
+    original = store.read
+    monkeypatch.setattr(store, "read", lambda key: read.append(key.content) or original(key))
+    first = choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    assert len(set(read)) == 20
+    assert first == choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
