@@ -99,7 +99,8 @@ class FrameEncoder(nn.Module):
             seen = pixels.index_select(0, rows)
             if modality == "motion":
                 assert previous_rows is not None, "motion needs the frame before"
-                seen = seen - pixels.index_select(0, previous_rows)
+                change = seen - pixels.index_select(0, previous_rows)
+                seen = change * self._contrast(change)
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1)  # (N, D)
 
