@@ -86,6 +86,8 @@ def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:
         key = override.key_or_group
         groups = _choices(key)
         if groups:
+            if key not in _files_of(verb)[1]:
+                return f"{key} plays no role in activity {verb}. Leave it out, or see activity {verb} --cfg job."
             if isinstance(override.value(), str) and override.value() not in groups:
                 return _not_among(f"{key}={override.value()}", str(override.value()), groups)
         elif key not in keys and not key.startswith("hydra.") and not override.is_add():

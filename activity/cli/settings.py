@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from activity.cli.arguments import UsageError
+from activity.models.finetuning import PARTS
 from activity.models.head import READOUTS
 from activity.models.precision import PRECISIONS
 from activity.training.datamodule import BALANCES
@@ -40,6 +41,7 @@ _ABOVE_0 = _Kind("a number above 0", lambda value: _is_number(value) and value >
 _FROM_0 = _Kind("a number from 0 up", lambda value: _is_number(value) and value >= 0)  # type: ignore[operator]
 _SHARE = _Kind("a number from 0 to below 1", lambda value: _is_number(value) and 0 <= value < 1)  # type: ignore[operator]
 _PROBABILITY = _Kind("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)  # type: ignore[operator]
+_SHARE_TO_1 = _Kind("a number above 0, to 1", lambda value: _is_number(value) and 0 < value <= 1)  # type: ignore[operator]
 _SWITCH = _Kind("true or false", lambda value: isinstance(value, bool))
 # A folder called 2024 arrives as a number, of which the name cannot always be made again.
 _TEXT = _Kind(
@@ -96,6 +98,15 @@ KINDS: dict[str, _Kind] = {
     "optim.label_smoothing": _SHARE,
     "optim.batch_size": _COUNT,
     "optim.steps_per_epoch": _COUNT,
+    "finetune.part": _one_of(*PARTS),
+    "finetune.lr": _ABOVE_0,
+    "finetune.head_lr": _ABOVE_0,
+    "finetune.epochs": _COUNT,
+    "finetune.patience": _COUNT,
+    "finetune.batch_size": _COUNT,
+    "finetune.clips_at_once": _COUNT,
+    "finetune.gradient_checkpointing": _SWITCH,
+    "finetune.smallest_crop": _SHARE_TO_1,
     "trainer.max_epochs": _COUNT,
     "trainer.precision": _one_of("32-true", "16-mixed", "bf16-mixed"),
     "trainer.devices": _Kind(

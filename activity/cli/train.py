@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -25,6 +26,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
+from activity.cli.finetuning import Finetuning, check_finetuning, finetune_head
 from activity.cli.reporting import (
     NO_GROUPS,
     REPORT,
@@ -79,6 +81,7 @@ def train(config: DictConfig) -> int:
         save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest: Manifest = instantiate(config.data.layout)
     splits = _splits(config, manifest)
+    check_finetuning(config, splits)
     write_splits(splits, folder / SPLITS)
     _say_what_is_split(manifest, splits)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
@@ -89,20 +92,26 @@ def train(config: DictConfig) -> int:
     check_classes_are_left("train", manifest, clips["train"], failed)
     if config.resume is not None:
         _keep_log(folder / "logs")
+    loaders = partial(_loaders, config, manifest)
     try:
         fitted = _fit_heads(config, encoder, manifest, clips, folder)
+        main_kind = next(iter(fitted))
+        tuning = finetune_head(config, manifest, clips, fitted[main_kind], folder, loaders)
     except SystemExit as error:  # how Lightning ends on Ctrl-C
         last = folder / "checkpoints" / LAST
         if last.exists():
             note(f"stopped; {last} is kept. Go on with: activity train {shlex.quote(f'resume={folder}')}")
         raise KeyboardInterrupt from error
+    fitted |= {main_kind: tuning.head} if tuning.head else {}
+    failed += tuning.failed
     tested = [item.clip for item in clips["test"]]
     scored = {
         kind: scored_clips(tested, head.scores, manifest.class_names) for kind, head in fitted.items() if head.metrics
     }
-    heads = {kind: head_report(kind, own) for kind, own in scored.items()}
+    untuned = " on the encoder as it was" if tuning.head else ""
+    heads = {kind: head_report(kind if kind == main_kind else f"{kind}{untuned}", own) for kind, own in scored.items()}
     _say_metrics(fitted, heads, scored, folder)
-    write_report(folder / REPORT, _report(config, manifest, clips, failed, fitted, heads, scored))
+    write_report(folder / REPORT, _report(config, manifest, clips, failed, fitted, heads, scored, tuning))
     print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
     return say_failures("train", failed, len(manifest.clips))
 
@@ -131,16 +140,7 @@ def _fit_heads(
     config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits, folder: Path
 ) -> dict[str, FittedHead]:
     """The head asked for, then the baseline in a folder of its own; by kind of head."""
-    data = FeatureDataModule(
-        feature_store(config),
-        clips,
-        manifest.class_names,
-        window_frames=config.sampling.window_frames,
-        batch_size=config.optim.batch_size,
-        balance=config.data.balance,
-        steps_per_epoch=config.optim.steps_per_epoch,
-        memory_mb=config.features.memory_mb,
-    )
+    data = _loaders(config, manifest, clips)
     settings = training_settings(config)
     weights = _modality_weights(config, encoder, manifest, clips)
     fitted: dict[str, FittedHead] = {}
@@ -159,6 +159,19 @@ def _fit_heads(
                 resume=part == "head" and config.resume is not None,
             )
     return fitted
+
+
+def _loaders(config: DictConfig, manifest: Manifest, clips: StoredSplits) -> FeatureDataModule:
+    return FeatureDataModule(
+        feature_store(config),
+        clips,
+        manifest.class_names,
+        window_frames=config.sampling.window_frames,
+        batch_size=config.optim.batch_size,
+        balance=config.data.balance,
+        steps_per_epoch=config.optim.steps_per_epoch,
+        memory_mb=config.features.memory_mb,
+    )
 
 
 def _modality_weights(
@@ -227,12 +240,13 @@ def _report(
     fitted: dict[str, FittedHead],
     heads: dict[str, HeadReport],
     scored: dict[str, ScoredClips],
+    tuning: Finetuning,
 ) -> Report:
     """The report of a run; its details are those of the main head."""
     main_kind, main = next(iter(fitted.items()))
     own = scored.get(main_kind)
     other = next((item for kind, item in scored.items() if kind != main_kind), None)
-    logs = main.checkpoint.parents[1] / "logs"
+    logs = tuning.logs or main.checkpoint.parents[1] / "logs"
     settings = {"Precision": str(config.trainer.precision), "Seed": str(config.seed), "Model": str(main.checkpoint)}
     return Report(
         title=f"Activities in {data_name(config)}",
@@ -246,7 +260,11 @@ def _report(
         curves=read_learning_curves(logs, best_epoch=int(read_checkpoint(main.checkpoint)["epoch"])),
         mistakes=worst_mistakes(own) if own else (),
         splits=split_counts({name: [item.clip for item in part] for name, part in clips.items()}),
-        facts=data_facts(config) | recognizer_facts(load_checkpoint(main.checkpoint)) | settings | version_facts(),
+        facts=data_facts(config)
+        | recognizer_facts(load_checkpoint(main.checkpoint))
+        | tuning.facts
+        | settings
+        | version_facts(),
         failed=failures(failed),
         warnings=() if manifest.groups_given else (NO_GROUPS,),
     )

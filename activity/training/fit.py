@@ -10,15 +10,16 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from activity.evaluation.calibration import fit_temperature
+from activity.evaluation.calibration import clip_scores, fit_temperature
 from activity.evaluation.metrics import ClipMetrics
 from activity.formats.checkpoint import check_continues, keep_temperature, load_checkpoint
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
-from activity.training.module import RecognizerModule, TrainingSettings
+from activity.training.module import RecognizerModule, TrainingSettings, clips_loss
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+BEFORE = "before_finetuning.ckpt"  # what best.ckpt was before the encoder was fine-tuned
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,24 @@ def fit_head(
     last = checkpoints / LAST
     if resume:
         check_continues(last, recognizer)  # Lightning would load other weights, or say so in its own words
+        if (before := checkpoints / BEFORE).is_file():
+            before.replace(checkpoints / BEST)
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     best = checkpoints / BEST
     if not data.has_clips("val"):  # no epoch is better than another: the last stands
         shutil.copyfile(last, best)
+    return measured(best, data, settings, trainer)
+
+
+def measured(best: Path, data: FeatureDataModule, settings: TrainingSettings, trainer: Trainer) -> FittedHead:
+    """Fit the temperature of a checkpoint and keep it there, then measure the checkpoint on the test clips.
+
+    Args:
+        best: the checkpoint.
+        data: features of its encoder.
+        settings: how it was trained.
+        trainer: runs the test.
+    """
     temperature = _temperature(_module(load_checkpoint(best), data, settings), data)
     keep_temperature(best, temperature)
     # What is in the file, as whoever loads it will get it.
@@ -83,9 +98,23 @@ def fit_head(
     return FittedHead(best, tested.test_metrics, tested.test_scores, tested.unscaled_test_scores, temperature)
 
 
-@torch.inference_mode()
+def validation_loss(recognizer: Recognizer, data: FeatureDataModule, settings: TrainingSettings) -> float:
+    """What `val/loss` is while the head is trained: the mean negative log-likelihood at temperature 1."""
+    logits, labels, clips = _validation_windows(_module(recognizer, data, settings), data)
+    return float(clips_loss(clip_scores(logits, clips, len(labels)), labels))
+
+
 def _temperature(module: RecognizerModule, data: FeatureDataModule) -> float:
     """The temperature that the validation clips ask for, through the very path that scores clips."""
+    if not data.has_clips("val"):
+        return 1.0
+    logits, labels, clips = _validation_windows(module, data)
+    return fit_temperature(logits, labels, clips)
+
+
+@torch.inference_mode()
+def _validation_windows(module: RecognizerModule, data: FeatureDataModule) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of all validation windows at temperature 1, the class of each clip, and the clip of each window."""
     module.eval().recognizer.temperature.fill_(1.0)
     logits, labels, clips, before = [], [], [], 0
     for batch in cast(Iterable[WindowBatch], data.val_dataloader()):
@@ -93,7 +122,7 @@ def _temperature(module: RecognizerModule, data: FeatureDataModule) -> float:
         labels.append(batch.labels)
         clips.append(batch.clips + before)
         before += len(batch.labels)
-    return fit_temperature(torch.cat(logits), torch.cat(labels), torch.cat(clips)) if logits else 1.0
+    return torch.cat(logits), torch.cat(labels), torch.cat(clips)
 
 
 def _module(recognizer: Recognizer, data: FeatureDataModule, settings: TrainingSettings) -> RecognizerModule:

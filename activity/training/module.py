@@ -91,8 +91,7 @@ class RecognizerModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log loss and accuracy over all clips."""
         scores, labels = self._take_seen()
-        loss = F.nll_loss(scores.clamp_min(torch.finfo(scores.dtype).tiny).log(), labels)
-        self.log("val/loss", loss, prog_bar=True)
+        self.log("val/loss", clips_loss(scores, labels), prog_bar=True)
         self.log("val/accuracy", (scores.argmax(dim=1) == labels).float().mean(), prog_bar=True)
 
     def on_test_epoch_end(self) -> None:
@@ -109,14 +108,20 @@ class RecognizerModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer over the head, with its schedule over all steps of the run."""
+        return self._scheduled(self._settings.make_optimizer(self._head_groups()))
+
+    def _head_groups(self) -> list[dict[str, Any]]:
+        """The head's parameters: the classifier's, and those of what reads the window where there is such."""
         head = self.recognizer.head
         reading = head.reading_parameters()
         ours = {id(parameter) for parameter in reading}
         others = [parameter for parameter in head.parameters() if id(parameter) not in ours]
-        groups: list[dict[str, Any]] = [{"params": others}, *([{"params": reading}] if reading else [])]
-        optimizer = self._settings.make_optimizer(groups)
-        for group in optimizer.param_groups[1:]:
-            group["lr"] *= self._settings.reading_lr_factor
+        return [{"params": others}, *([{"params": reading, "reads": True}] if reading else [])]
+
+    def _scheduled(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:
+        """An optimizer with the rate of what reads the window and the schedule of the rates."""
+        for group in optimizer.param_groups:
+            group["lr"] *= self._settings.reading_lr_factor if group.pop("reads", False) else 1.0
         total = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: _warmup_then_cosine(step, total, self._settings.warmup_fraction))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -129,6 +134,11 @@ class RecognizerModule(LightningModule):
         scores, labels = (torch.cat(part) for part in zip(*self._seen, strict=True))
         self._seen.clear()
         return scores, labels
+
+
+def clips_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """The mean negative log-likelihood of clips, from their scores `(N, C)`."""
+    return F.nll_loss(scores.clamp_min(torch.finfo(scores.dtype).tiny).log(), labels)
 
 
 def _warmup_then_cosine(step: int, total: int, warmup_fraction: float) -> float:
