@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activity.data.clips import SPLIT_NAMES
-from activity.data.doctor import Diagnosis, Distribution
-from activity.data.findings import Finding, Severity, Subject
+from activity.data.doctor import Diagnosis, Distribution, Finding, Severity, Subject
 
 _STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _SUBJECTS_SHOWN = 5

@@ -18,9 +18,18 @@ from activity.cli.arguments import UsageError, positive_number
 from activity.cli.configuration import CONFIG_FOLDER
 from activity.cli.diagnosis import print_diagnosis
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.data.class_lists import find_class_lists
 from activity.data.clips import Manifest
-from activity.data.doctor import Diagnosis, Distribution, Settings, diagnose, read_for_diagnosis
+from activity.data.doctor import (
+    Diagnosis,
+    Distribution,
+    Settings,
+    SurveyProgress,
+    VideoRecord,
+    diagnose,
+    find_class_lists,
+    read_for_diagnosis,
+    survey_videos,
+)
 from activity.data.layouts import (
     detect_layout,
     read_csv,
@@ -29,7 +38,6 @@ from activity.data.layouts import (
     read_kinetics,
     read_ucf101,
 )
-from activity.data.survey import SurveyProgress, VideoRecord, survey_videos
 
 FORMAT_VERSION = 1
 LAYOUTS = ("auto", "folder", "csv", "ucf101", "hmdb51", "kinetics")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from activity.data.duplicates import are_near_identical, near_identical_pairs
+from activity.data.doctor.duplicates import are_near_identical, near_identical_pairs
 from activity.video.probe import Thumbnails, probe_video
 from tests.videos import Pixels, write_video
 
@@ -81,7 +81,7 @@ def test_the_same_movement_in_another_place_is_no_copy(tmp_path: Path, original:
 
 
 def test_many_videos_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch, original: Thumbnails) -> None:
-    monkeypatch.setattr("activity.data.duplicates._BLOCK", 2)
+    monkeypatch.setattr("activity.data.doctor.duplicates._BLOCK", 2)
     rng = np.random.default_rng(0)
     others = [
         Thumbnails(rng.integers(0, 255, (20, 16, 16), dtype=np.uint8), 1 / 16, *map(int, rng.integers(0, 2**62, 2)))
