@@ -148,7 +148,7 @@ class Manifest:
         if len(labels) < 2:
             raise DataError(
                 f"The data set {str(self.root)!r} has one class, {next(iter(labels))!r}, with "
-                f"{len(self.clips)} clips; at least 2 classes are needed. Add clips of another class."
+                f"{count_text(len(self.clips), 'clip')}; at least 2 classes are needed. Add clips of another class."
             )
         if sorted(labels) != sorted(self.class_names):
             differing = sorted(set(labels) ^ set(self.class_names)) or list(self.class_names)

@@ -72,6 +72,7 @@ def _of_copies(
         if found := subjects[kind]:
             videos = sum(len(subject.names) for subject in found)
             summary = f"{videos} videos are {what}, {where} ({count_text(len(found), 'set')})."
+            advice = f"Look at them. {advice}" if code == "near-identical" else advice
             yield Finding(code, severity, summary, advice, tuple(found))
 
 

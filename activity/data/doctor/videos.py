@@ -27,7 +27,7 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
     kinds = {
         "missing": ("missing on the disk", "Correct their paths, or remove their rows; data.root= gives the folder."),
         "no-frames": ("without a frame that can be decoded", "Copy or export them again, or take them out."),
-        "unreadable": ("impossible to read", "Do for each what stands behind it, or take it out."),
+        "unreadable": ("that cannot be read", "Do what stands behind each, or take it out."),
     }
     code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
@@ -73,12 +73,12 @@ def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> It
     )
     yield from find(
         *("black", "warning", "black throughout"),
-        "Take them out: nothing can be learned from them but the label.",
+        "Export them again, or take them out: there is nothing to learn from.",
         lambda facts: facts.black,
     )
     yield from find(
         *("frozen", "warning", "with the same picture throughout"),
-        "Look at them, and take them out where recording had stopped: nothing moves in them.",
+        "Look at them, and take them out where recording had stopped: nothing moves.",
         lambda facts: facts.frozen and not facts.black,
         lambda facts: count_text(facts.frames, "frame"),
     )
