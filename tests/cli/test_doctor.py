@@ -116,9 +116,13 @@ def test_copies_across_labels_and_groups_are_errors(root: Path) -> None:
     shutil.copy(root / "run" / "actor0.mp4", root / "walk" / "actor8.mp4")
     small = [cv2.resize(frame, (48, 36), interpolation=cv2.INTER_AREA) for frame in moving_frames(11)]
     write_video(root / "walk" / "actor9.mp4", small[2:])
-    found = findings(diagnose(root, *PATTERN, code=1))
+    document = diagnose(root, *PATTERN, code=1)
+    found = findings(document)
     assert found["identical"] == ("error", [["run/actor0.mp4", "walk/actor8.mp4"]])
     assert found["near-identical"] == ("error", [["walk/actor1.mp4", "walk/actor9.mp4"]])
+    summaries = {finding["code"]: finding["summary"] for finding in document["findings"]}
+    assert "across labels" in summaries["identical"]
+    assert "in different groups" in summaries["near-identical"]
 
 
 def test_a_copy_with_the_same_label_and_group_is_a_warning(root: Path) -> None:
