@@ -13,6 +13,7 @@ from rich.table import Table
 from activity.cli.arguments import note, positive_number
 from activity.cli.bench_extract import ExtractBench, bench_extract
 from activity.cli.main import EXIT_OK
+from activity.data.clips import count_text
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 def _print_table(found: ExtractBench) -> None:
     console = Console()
     console.print(", ".join(f"{name} {value}" for name, value in found.machine.items()), highlight=False)
-    table = Table(title=f"extract: {found.clips} clips, {found.frames} sampled frames", title_justify="left")
+    title = f"extract: {count_text(found.clips, 'clip')}, {count_text(found.frames, 'sampled frame')}"
+    table = Table(title=title, title_justify="left")
     for name in ("figure", "measured", "bound", ""):
         table.add_column(name, justify="left" if name in ("figure", "") else "right")
     for figure in found.figures:

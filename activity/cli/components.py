@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer
 from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
-from activity.data.clips import Clip, DataError, Manifest
+from activity.data.clips import Clip, DataError, Manifest, count_text
 from activity.features.fill import FailedClip, FillProgress, StoredClip, fill_store
 from activity.features.store import FeatureStore
 from activity.features.usage import Use, record_use
@@ -128,8 +128,9 @@ def check_classes_are_left(verb: str, manifest: Manifest, left: Sequence[StoredC
     if missing:
         for item in failed:
             note(f"activity {verb}: {item.error}")
+        clips = count_text(len(manifest.clips), "clip")
         raise DataError(
-            f"{len(failed)} of {len(manifest.clips)} clips could not be read, and of {', '.join(missing)} none is left "
+            f"{len(failed)} of {clips} could not be read, and of {', '.join(missing)} none is left "
             "to train on. Replace the files named above, or take them out."
         )
 
@@ -139,7 +140,7 @@ def say_failures(verb: str, failed: list[FailedClip], clips: int) -> int:
     for item in failed:
         note(f"activity {verb}: {item.error}")
     if failed:
-        note(f"activity {verb}: {len(failed)} of {clips} clips could not be read; the rest was used")
+        note(f"activity {verb}: {len(failed)} of {count_text(clips, 'clip')} could not be read; the rest was used")
     return EXIT_SOME_FAILED if failed else EXIT_OK
 
 

@@ -51,6 +51,12 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
     return max((outcome for outcome in outcomes if isinstance(outcome, int)), default=0)
 
 
+def default_configuration(verb: str) -> DictConfig:
+    """The configuration of a verb as shipped, without overrides."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_FOLDER)):
+        return hydra.compose(verb)
+
+
 def run_folder() -> Path:
     """The folder of the run in progress (`hydra.run.dir`), absolute."""
     return Path(HydraConfig.get().runtime.output_dir)

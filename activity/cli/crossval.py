@@ -38,7 +38,7 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_crossval
-from activity.data.clips import DataError, Manifest
+from activity.data.clips import DataError, Manifest, count_text
 from activity.data.folds import BY_GROUP, Fold, make_folds
 from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
 from activity.evaluation.report import Report, calibration_of, worst_mistakes, write_report
@@ -80,8 +80,9 @@ def crossval(config: DictConfig) -> int:
 
 
 def _say_what_is_done(manifest: Manifest, folds: Sequence[Fold]) -> None:
-    groups = len({clip.group for clip in manifest.clips})
-    note(f"{len(manifest.clips)} clips, {len(manifest.class_names)} classes, {groups} groups: {len(folds)} folds")
+    clips, classes = count_text(len(manifest.clips), "clip"), count_text(len(manifest.class_names), "class")
+    groups = count_text(len({clip.group for clip in manifest.clips}), "group")
+    note(f"{clips}, {classes}, {groups}: {count_text(len(folds), 'fold')}")
     warn_of_missing_groups(manifest)
 
 
@@ -115,8 +116,9 @@ def _with_features(
         if missing:
             for item in failed:
                 note(f"activity crossval: {item.error}")
+            clips = count_text(len(manifest.clips), "clip")
             raise DataError(
-                f"{len(failed)} of {len(manifest.clips)} clips could not be read, and without fold {fold.name!r} none "
+                f"{len(failed)} of {clips} could not be read, and without fold {fold.name!r} none "
                 f"is left to learn {', '.join(missing)} from. Replace the files named above, or take them out."
             )
     return [fold for fold in kept if fold.test]

@@ -7,9 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from activity.data.clips import SPLIT_NAMES
-from activity.data.doctor import Diagnosis, Distribution
-from activity.data.findings import Finding, Severity, Subject
+from activity.data.clips import SPLIT_NAMES, count_text
+from activity.data.doctor import Diagnosis, Distribution, Finding, Severity, Subject
 
 _STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _SUBJECTS_SHOWN = 5
@@ -35,9 +34,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     >>> verdict(SimpleNamespace(counts={"error": 2, "warning": 1, "note": 0}))
     '2 errors, 1 warning, 0 notes: correct the errors before training.'
     """
-    numbers = ", ".join(
-        f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in diagnosis.counts.items()
-    )
+    numbers = ", ".join(count_text(count, severity) for severity, count in diagnosis.counts.items())
     if diagnosis.counts["error"]:
         return f"{numbers}: correct the errors before training."
     return f"{numbers}: nothing was found that would spoil training."
@@ -47,7 +44,7 @@ def _overview(diagnosis: Diagnosis, path: str) -> Table:
     table = Table.grid(padding=(0, 2))
     readable = sum(record.facts is not None for record in diagnosis.videos.values())
     table.add_row("data set", Text(path, overflow="fold"))
-    table.add_row("clips", f"{diagnosis.clips} in {len(diagnosis.classes)} classes")
+    table.add_row("clips", f"{diagnosis.clips} in {count_text(len(diagnosis.classes), 'class')}")
     table.add_row("videos", f"{len(diagnosis.videos)}, of which {readable} can be read")
     groups = str(diagnosis.groups)
     if diagnosis.groups is None:

@@ -9,18 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from activity.cli.arguments import UsageError, positive_number
-from activity.cli.configuration import CONFIG_FOLDER
+from activity.cli.configuration import default_configuration
 from activity.cli.diagnosis import print_diagnosis
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.data.class_lists import find_class_lists
 from activity.data.clips import Manifest
-from activity.data.doctor import Diagnosis, Distribution, Settings, diagnose, read_for_diagnosis
+from activity.data.doctor import (
+    Diagnosis,
+    Distribution,
+    Settings,
+    SurveyProgress,
+    VideoRecord,
+    diagnose,
+    find_class_lists,
+    read_for_diagnosis,
+    survey_videos,
+)
 from activity.data.layouts import (
     detect_layout,
     read_csv,
@@ -29,7 +37,6 @@ from activity.data.layouts import (
     read_kinetics,
     read_ucf101,
 )
-from activity.data.survey import SurveyProgress, VideoRecord, survey_videos
 
 FORMAT_VERSION = 1
 LAYOUTS = ("auto", "folder", "csv", "ucf101", "hmdb51", "kinetics")
@@ -151,13 +158,12 @@ def _read(path: Path, options: argparse.Namespace) -> Manifest:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """What the configuration of `activity train` says, where no flag does."""
-    sampling = OmegaConf.load(CONFIG_FOLDER / "sampling" / "default.yaml")
-    data, train = OmegaConf.load(CONFIG_FOLDER / "data" / "base.yaml"), OmegaConf.load(CONFIG_FOLDER / "train.yaml")
+    train = default_configuration("train")
     return Settings(
-        sample_fps=options.sample_fps or float(sampling.sample_fps),
-        window_frames=options.window_frames or int(sampling.window_frames),
-        val_fraction=float(data.val_fraction),
-        test_fraction=float(data.test_fraction),
+        sample_fps=options.sample_fps or float(train.sampling.sample_fps),
+        window_frames=options.window_frames or int(train.sampling.window_frames),
+        val_fraction=float(train.data.val_fraction),
+        test_fraction=float(train.data.test_fraction),
         seed=int(train.seed),
     )
 

@@ -27,7 +27,7 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, first_few
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, count_text, first_few
 from activity.data.layouts import read_clips
 from activity.data.splits import read_splits
 from activity.evaluation.metrics import metrics_document
@@ -106,7 +106,9 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     scored, failed = _scored(config, recognizer, clips)
     if scored is None:
         say_failures("evaluate", failed, len(clips))
-        raise DataError(f"None of the {len(clips)} clips could be read, so nothing was measured. Check data.root.")
+        raise DataError(
+            f"Of {count_text(len(clips), 'clip')} none could be read, so nothing was measured. Check data.root."
+        )
     warnings = [text for text in (seen, None if manifest.groups_given else NO_GROUPS) if text]
     head = head_report(_name(recognizer), scored)
     report = _report(config, model, recognizer, head, scored, failed, warnings)
@@ -184,7 +186,7 @@ def _check_labels(clips: Sequence[Clip], recognizer: LoadedRecognizer) -> None:
     unknown = sorted({clip.label for clip in clips} - set(recognizer.class_names))
     if unknown:
         raise DataError(
-            f"{len(unknown)} labels of the data set are no classes of the model: {first_few(unknown, limit=10)}. "
+            f"{count_text(len(unknown), 'label')} that the model does not know: {first_few(unknown, limit=10)}. "
             f"Its classes: {first_few(list(recognizer.class_names), limit=20)}. Rename the labels, or take these clips "
             "out."
         )
@@ -197,8 +199,8 @@ def _seen_in_training(clips: Sequence[Clip], run: _TrainingRun | None) -> str | 
     if not seen:
         return None
     return (
-        f"{seen} of these {len(clips)} clips were in the model's training split: the figures say how well it "
-        "remembers, not how well it will do on others."
+        f"{seen} of these {count_text(len(clips), 'clip')} came from the model's training split: the figures say how "
+        "well it remembers, not how well it will do on others."
     )
 
 

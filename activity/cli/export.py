@@ -11,6 +11,7 @@ from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK
+from activity.data.clips import count_text
 from activity.data.demo import DEMO_ACTIVITIES, render_clip
 from activity.formats.load import load_recognizer
 from activity.formats.torchscript import export_torchscript
@@ -35,11 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     examples = [_clip_window(Path(path), recognizer) for path in options.compare_on]
     if not examples:
         examples = [_rendered_window(activity, recognizer) for activity in DEMO_ACTIVITIES[:2]]
+    clips = count_text(len(examples), "given clip" if options.compare_on else "rendered clip")
     difference = export_torchscript(recognizer, out, examples)
     print(out)
     note(
         f"{out.stat().st_size / 1e6:.1f} MB; scores of the file differ from the checkpoint's by {difference:.1g} "
-        f"at most ({len(examples)} {'given' if options.compare_on else 'rendered'} clips and random frames)"
+        f"at most ({clips} and random frames)"
     )
     return EXIT_OK
 

@@ -21,7 +21,7 @@ from activity.cli.components import (
 from activity.cli.configuration import run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_settings
-from activity.data.clips import Manifest
+from activity.data.clips import Manifest, count_text
 from activity.features.fill import FillProgress
 from activity.features.usage import prune
 
@@ -56,9 +56,10 @@ def extract(config: DictConfig) -> int:
     seconds = time.monotonic() - begun
     code = say_failures("extract", failed, len(manifest.clips))
     store, last = feature_store(config), steps[0]
+    new = count_text(len(stored) - last.stored, "clip")
     print(
-        f"{len(stored) - last.stored} clips stored now, {last.stored} already there, {len(failed)} failed; "
-        f"{last.frames} frames in {seconds:.1f} s ({last.frames / max(seconds, 1e-3):.1f} frames/s); "
+        f"{new} stored now, {last.stored} already there, {len(failed)} failed; "
+        f"{count_text(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / max(seconds, 1e-3):.1f} frames/s); "
         f"store {store.size_bytes() / 1e6:.1f} MB: {store.root}"
     )
     return code
@@ -79,5 +80,6 @@ def prune_store(config: DictConfig, *, dry_run: bool) -> int:
     for item in removed:
         print(f"{item.files:>8} files {item.size_bytes / 1e6:>10.1f} MB  {item.reason}")
     total = sum(item.size_bytes for item in removed)
-    print(f"{'would remove' if dry_run else 'removed'} {sum(item.files for item in removed)} files, {total} bytes")
+    files = count_text(sum(item.files for item in removed), "file")
+    print(f"{'would remove' if dry_run else 'removed'} {files}, {total} bytes")
     return EXIT_OK

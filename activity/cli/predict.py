@@ -13,6 +13,7 @@ from typing import TextIO
 
 from activity.cli.arguments import UsageError, add_model_argument, device_of, expand_sources, note, positive_number
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
                 failures += 1
                 note(f"activity predict: {result.error}")
     if failures:
-        note(f"activity predict: {failures} of {len(sources)} sources failed")
+        note(f"activity predict: {failures} of {count_text(len(sources), 'source')} failed")
     return EXIT_SOME_FAILED if failures else EXIT_OK
 
 

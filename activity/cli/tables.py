@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from activity.data.clips import count_text
 from activity.evaluation.crossval import CrossvalResult
 from activity.evaluation.metrics import ClassMetrics, ClipMetrics
 from activity.evaluation.statistics import Interval, PairedTest
@@ -13,7 +14,7 @@ def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
     """The numbers of each head side by side, then those of each class for the `main` head."""
     console = Console()
     clips = heads[main].clips
-    overall = Table(title=f"Test: {clips} clips", title_justify="left")
+    overall = Table(title=f"Test: {count_text(clips, 'clip')}", title_justify="left")
     overall.add_column("head")
     for name in ("accuracy", "top-5", "mean class accuracy", "macro F1"):
         overall.add_column(name, justify="right")
@@ -26,7 +27,7 @@ def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
 def print_crossval(result: CrossvalResult) -> None:
     """The heads side by side with their intervals, whether they differ, and the classes of the main one."""
     console = Console()
-    title = f"{result.heads[0].metrics.clips} clips, each tested once, in {len(result.folds)} folds"
+    title = f"{count_text(result.heads[0].metrics.clips, 'clip')}, each tested once, in {len(result.folds)} folds"
     overall = Table(title=title, title_justify="left")
     overall.add_column("head")
     for name in ("accuracy", "mean class accuracy", "macro F1"):
@@ -46,7 +47,7 @@ def _with_interval(interval: Interval) -> str:
 
 def _comparison(head: str, other: str, test: PairedTest) -> str:
     """What the paired test says, in a sentence."""
-    counts = f"{head} alone is right on {test.better}, {other} alone on {test.worse} clips"
+    counts = f"{head} alone is right on {test.better}, {other} alone on {count_text(test.worse, 'clip')}"
     if test.p_value < 0.05:
         better = head if test.better > test.worse else other
         return f"{counts}: {better} is better (exact McNemar test, p = {test.p_value:.2g})."

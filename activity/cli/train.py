@@ -40,7 +40,7 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
-from activity.data.clips import Manifest
+from activity.data.clips import Manifest, count_text
 from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
 from activity.evaluation.predictions import ScoredClips, predictions_csv
@@ -209,7 +209,7 @@ def _check_they_can_be_made(config: DictConfig, encoder: FrameEncoder, manifest:
 
 def _say_what_is_split(manifest: Manifest, splits: Splits) -> None:
     counts = ", ".join(f"{len(part)} {name}" for name, part in splits.parts.items())
-    note(f"{len(manifest.clips)} clips, {len(manifest.class_names)} classes: {counts}")
+    note(f"{count_text(len(manifest.clips), 'clip')}, {count_text(len(manifest.class_names), 'class')}: {counts}")
     warn_of_missing_groups(manifest)
 
 

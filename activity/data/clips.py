@@ -148,7 +148,7 @@ class Manifest:
         if len(labels) < 2:
             raise DataError(
                 f"The data set {str(self.root)!r} has one class, {next(iter(labels))!r}, with "
-                f"{len(self.clips)} clips; at least 2 classes are needed. Add clips of another class."
+                f"{count_text(len(self.clips), 'clip')}; at least 2 classes are needed. Add clips of another class."
             )
         if sorted(labels) != sorted(self.class_names):
             differing = sorted(set(labels) ^ set(self.class_names)) or list(self.class_names)
@@ -196,3 +196,14 @@ def first_few(names: Sequence[str], limit: int = 5) -> str:
     """
     shown = ", ".join(repr(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def count_text(number: int, noun: str) -> str:
+    """A number for a message, with its noun in the singular or the plural.
+
+    >>> count_text(1, "class"), count_text(0, "class"), count_text(12, "clip")
+    ('1 class', '0 classes', '12 clips')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

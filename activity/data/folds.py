@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from activity.data.clips import Clip, DataError, Manifest, first_few
+from activity.data.clips import Clip, DataError, Manifest, count_text, first_few
 from activity.data.distribution import distribute, joined_groups
 
 BY_GROUP = "groups"
@@ -68,11 +68,13 @@ def _check_groups(manifest: Manifest, units: Sequence[Sequence[Clip]], folds: st
         for clip in unit:
             where[clip.label].add(number)
     counts = Counter(clip.label for clip in manifest.clips)
-    if lonely := [f"{label} ({counts[label]} clips)" for label in manifest.class_names if len(where[label]) < 2]:
+    if lonely := [
+        f"{label} ({count_text(counts[label], 'clip')})" for label in manifest.class_names if len(where[label]) < 2
+    ]:
         raise DataError(
-            f"{len(lonely)} classes have all their clips in one group: {first_few(lonely, limit=20)}. When that group "
-            "is left out, nothing is left to learn the class from. Add clips of other groups, choose other groups "
-            "(data.group_pattern, a group column), or remove the class."
+            f"{count_text(len(lonely), 'class')} with all clips in one group: {first_few(lonely, limit=20)}. When that "
+            "group is left out, nothing is left to learn the class from. Add clips of other groups, choose other "
+            "groups (data.group_pattern, a group column), or remove the class."
         )
     if isinstance(folds, int) and len(units) < folds:
         raise DataError(

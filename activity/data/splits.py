@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, first_few
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, count_text, first_few
 from activity.data.distribution import distribute, joined_groups, overlaps
 from activity.data.layouts import read_clips
 
@@ -78,7 +78,7 @@ def split_manifest(manifest: Manifest, *, val_fraction: float, test_fraction: fl
     if len(given) < len(manifest.clips):
         names = first_few([clip.name for clip in manifest.clips if clip.split is None])
         raise DataError(
-            f"{len(given)} of {len(manifest.clips)} clips have a split, but not {names}; "
+            f"A split is given for {len(given)} of {count_text(len(manifest.clips), 'clip')}, but not for {names}; "
             "give every clip a split (train, val or test), or none to have them split by group."
         )
     splits = _completed(manifest, fractions, seed)
@@ -106,9 +106,9 @@ def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None
     tagged = [(clip, side) for side, clips in splits.parts.items() for clip in clips]
     published = [] if published_split is None else [(clip, clip.split or side) for clip, side in tagged]
     checks = (
-        ("groups are", "Move all clips of a group to one side, or correct the groups.", _leaking_groups),
+        ("group", "Move all clips of a group to one side, or correct the groups.", _leaking_groups),
         (
-            "videos have overlapping spans",
+            "video with overlapping spans",
             "Give overlapping spans the same split and the same group.",
             _leaking_videos,
         ),
@@ -118,10 +118,14 @@ def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None
         found = leaking(tagged)
         own = [f"{name} ({', '.join(sides)})" for name, sides in found.items() if name not in accepted]
         if own:
-            raise DataError(f"{len(own)} {what} on more than one side of the split: {first_few(own)}. {advice}")
+            raise DataError(
+                f"{count_text(len(own), what)} on more than one side of the split: {first_few(own)}. {advice}"
+            )
         if found:
             names = first_few([f"{name} ({', '.join(sides)})" for name, sides in found.items()])
-            message = f"{len(found)} {what} on more than one side of {published_split}, as it was published: {names}."
+            message = (
+                f"{count_text(len(found), what)} on more than one side of {published_split}, as published: {names}."
+            )
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
@@ -153,11 +157,13 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
     side_of = {clip.key: clip.split for clip in written}
     keys = {clip.key for clip in manifest.clips}
     differences = {
-        "have no split": [clip.name for clip in written if clip.split is None],
-        "are not in the data set": [clip.name for clip in written if clip.key not in keys],
-        "of the data set are missing": [clip.name for clip in manifest.clips if clip.key not in side_of],
+        "without a split": [clip.name for clip in written if clip.split is None],
+        "not in the data set": [clip.name for clip in written if clip.key not in keys],
+        "of the data set missing": [clip.name for clip in manifest.clips if clip.key not in side_of],
     }
-    problems = [f"{len(names)} clips {what}: {first_few(names)}" for what, names in differences.items() if names]
+    problems = [
+        f"{count_text(len(names), 'clip')} {what}: {first_few(names)}" for what, names in differences.items() if names
+    ]
     if problems:
         raise DataError(
             f"The splits {str(path)!r} do not fit the data set {str(manifest.root)!r}: "
@@ -209,11 +215,11 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
         absent = [name for name in manifest.class_names if name not in labels]
         if absent and side == "train":
             raise DataError(
-                f"{len(absent)} classes have no clips to train on: {first_few(absent)}. "
+                f"{count_text(len(absent), 'class')} without clips to train on: {first_few(absent)}. "
                 "Move clips of each to split=train, or remove the class."
             )
         if absent and clips:
-            message = f"{len(absent)} classes have no clips in the {side} split: {first_few(absent)}."
+            message = f"{count_text(len(absent), 'class')} without clips in the {side} split: {first_few(absent)}."
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
@@ -242,7 +248,7 @@ def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: in
     ]
     if absent:
         raise DataError(
-            f"No distribution of the {len(units)} groups was found with every class in every split; "
+            f"No distribution of the {count_text(len(units), 'group')} was found with every class in every split; "
             f"missing would be {first_few(absent)}. {_way_out(list(fractions))}"
         )
     return parts
@@ -252,14 +258,14 @@ def _check_enough_groups(units: Sequence[Sequence[Clip]], names: Sequence[str]) 
     clips = Counter(clip.label for unit in units for clip in unit)
     groups = Counter(label for unit in units for label in {clip.label for clip in unit})
     few = [
-        f"{label} ({clips[label]} clips in {groups[label]} groups)"
+        f"{label} ({count_text(clips[label], 'clip')} in {count_text(groups[label], 'group')})"
         for label in sorted(clips)
         if groups[label] < len(names)
     ]
     if few:
         raise DataError(
-            f"{len(few)} classes have too few groups for {len(names)} splits ({', '.join(names)}), each of "
-            f"which needs a group of its own: {first_few(few, limit=20)}. {_way_out(names)}"
+            f"{count_text(len(few), 'class')} with too few groups for {len(names)} splits ({', '.join(names)}), each "
+            f"of which needs a group of its own: {first_few(few, limit=20)}. {_way_out(names)}"
         )
 
 

@@ -84,7 +84,7 @@ class TestFolders:
         write_colour_folder(tmp_path / "few", actors=6, frames=2)
         pattern = "data.group_pattern='actor(?P<group>[01])|(?P<other>.)'"
         assert_refused(train("data.root=few", pattern), "group", "data.group_pattern")
-        assert_refused(train("data.root=few", r"data.group_pattern='(?P<group>actor)\d'"), "1 groups", "3 splits")
+        assert_refused(train("data.root=few", r"data.group_pattern='(?P<group>actor)\d'"), "1 group)", "3 splits")
 
     def test_a_file_in_place_of_the_folder(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         (tmp_path / "file.txt").touch()
@@ -189,7 +189,7 @@ class TestCsv:
             (["path,start", "a.mp4,1"], ["'label' is missing"]),
             (["path,label,start,end", "a.mp4,run,2,1", "b.mp4,walk,,"], ["line 2", "end 1", "start 2"]),
             ([], ["empty"]),
-            (["path,label", "x.mp4,run", "y.mp4,walk"], ["None of the 2 files", "'x.mp4'"]),
+            (["path,label", "x.mp4,run", "y.mp4,walk"], ["Of 2 files", "'x.mp4'"]),
         ],
     )
     def test_rows_and_columns(self, train: Callable[..., Outcome], lines: list[str], parts: list[str]) -> None:

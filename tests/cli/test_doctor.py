@@ -1,5 +1,8 @@
+import contextlib
 import json
+import re
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.cli.command import activity
+from tests.cli.command import activity, start
+from tests.cli.test_interrupt import interrupt_when
+from tests.data.layouts.trees import kinetics_csv, write_csv, write_hmdb51, write_ucf101
 from tests.videos import Pixels, cut_off, noise_frames, write_timed_video, write_video
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -111,9 +116,13 @@ def test_copies_across_labels_and_groups_are_errors(root: Path) -> None:
     shutil.copy(root / "run" / "actor0.mp4", root / "walk" / "actor8.mp4")
     small = [cv2.resize(frame, (48, 36), interpolation=cv2.INTER_AREA) for frame in moving_frames(11)]
     write_video(root / "walk" / "actor9.mp4", small[2:])
-    found = findings(diagnose(root, *PATTERN, code=1))
+    document = diagnose(root, *PATTERN, code=1)
+    found = findings(document)
     assert found["identical"] == ("error", [["run/actor0.mp4", "walk/actor8.mp4"]])
     assert found["near-identical"] == ("error", [["walk/actor1.mp4", "walk/actor9.mp4"]])
+    summaries = {finding["code"]: finding["summary"] for finding in document["findings"]}
+    assert "across labels" in summaries["identical"]
+    assert "in different groups" in summaries["near-identical"]
 
 
 def test_a_copy_with_the_same_label_and_group_is_a_warning(root: Path) -> None:
@@ -174,7 +183,7 @@ def test_imbalance_and_class_order(root: Path) -> None:
     (root / "classInd.txt").write_text("1 walk\n2 run\n")
     document = diagnose(root, *PATTERN, "--layout", "folder", code=1)
     found = findings(document)
-    assert found["imbalance"] == ("warning", [["walk"]])
+    assert found["imbalance"] == ("note", [["walk"]])
     assert found["class-order"] == ("warning", [[str(root / "classInd.txt")]])
     assert found["cannot-split"][0] == "error"
     assert any("data.balance=loss" in finding["advice"] for finding in document["findings"])
@@ -225,6 +234,88 @@ def test_nothing_there_and_an_output_over_the_data(root: Path) -> None:
 def test_sampling_decides_what_is_short(clean: Path) -> None:
     found = findings(diagnose(clean, *PATTERN, "--window-frames", "30", code=0))
     assert len(found["short"][1]) == 8
+
+
+def write_moving(path: Path, label: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, moving_frames(zlib.crc32(f"{label} {path.name}".encode())))
+
+
+def test_a_ucf101_tree_by_its_official_split_and_the_trap_of_sorted_names(tmp_path: Path) -> None:
+    root = write_ucf101(tmp_path / "ucf", groups=(1, 8, 9), write=write_moving)
+    document = diagnose(root, code=0)
+    names = [item["name"] for item in document["classes"]]
+    assert names == ["Hammering", "HammerThrow", "HandstandPushups", "JumpingJack", "JumpRope"]
+    assert document["classes"][0] | {"train": 2, "val": 0, "test": 1, "groups": 3} == document["classes"][0]
+    assert document["findings"] == []
+    as_folder = findings(diagnose(root / "UCF-101", "--layout", "folder", code=0))
+    assert as_folder["class-order"] == ("warning", [[str(root / "ucfTrainTestlist" / "classInd.txt")]])
+
+
+def test_an_hmdb51_tree_by_its_official_split(tmp_path: Path) -> None:
+    root = write_hmdb51(tmp_path / "hmdb", write=write_moving)
+    document = diagnose(root, code=0)
+    assert [(item["name"], item["train"], item["test"]) for item in document["classes"]] == [
+        ("kick_ball", 3, 1),
+        ("ride_bike", 2, 1),
+    ]
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["severity"]) == ("layout", "note")
+    assert "1 of 8 listed videos not used" in finding["summary"]
+
+
+def test_a_kinetics_tree_with_a_missing_video(tmp_path: Path) -> None:
+    rows = [
+        (label, f"{label[:2]}{number:09d}", number, "test" if number > 3 else "train")
+        for label in ("abseiling", "air drumming")
+        for number in range(5)
+    ]
+    for label, video, begin, split in rows:
+        write_moving(tmp_path / "k" / split / label / f"{video}_{begin:06d}_{begin + 10:06d}.mp4", label)
+    gone = ("abseiling", "gone0000000", 7, "train")
+    write_csv(tmp_path / "k" / "annotations", kinetics_csv(*rows, gone), "train.csv")
+    document = diagnose(tmp_path / "k", code=1)
+    assert [(item["name"], item["clips"]) for item in document["classes"]] == [("abseiling", 6), ("air drumming", 5)]
+    assert findings(document)["missing"] == ("error", [["train/abseiling/gone0000000_000007_000017.mp4"]])
+
+
+@pytest.mark.parametrize(("number", "severity"), [(2, None), (3, "note"), (9, "note"), (10, "warning")])
+def test_classes_of_unlike_size(tmp_path: Path, number: int, severity: str | None) -> None:
+    for label, count in (("run", number), ("walk", 1)):
+        (tmp_path / label).mkdir()
+        for index in range(count):
+            write_video(tmp_path / label / f"{index}.mp4", moving_frames(index, 2))
+    document = diagnose(tmp_path, code=1)  # one clip cannot be split
+    assert findings(document).get("imbalance", (None,))[0] == severity
+
+
+def test_of_one_it_speaks_in_the_singular(root: Path) -> None:
+    (root / "run" / "actor0.mp4").write_bytes(b"")
+    write_video(root / "run" / "actor1.mp4", moving_frames(1, 1))
+    outcome = activity("doctor", root, *PATTERN)
+    assert "1 video that cannot be read." in outcome.out
+    assert "1 sampled frame in" in outcome.out
+    assert not re.search(r"\b1 (videos|clips|classes|groups|files|sets|frames|errors|warnings|notes)\b", outcome.out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="says which files a process has open")
+def test_ctrl_c_ends_it_at_once_without_a_traceback(root: Path) -> None:
+    long = write_video(root / "run" / "long0.avi", noise_frames(20) * 40)
+    for number in range(1, 100):
+        (root / "run" / f"long{number}.avi").hardlink_to(long)
+    process = start("doctor", root, "--jobs", "1", cwd=root)
+    open_files = Path(f"/proc/{process.pid}/fd")
+
+    def reads_a_long_one() -> bool:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            return any("long" in str(link.readlink()) for link in open_files.iterdir())
+        return False
+
+    code, errors = interrupt_when(process, reads_a_long_one)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().endswith("activity doctor: interrupted")
 
 
 @pytest.mark.real_data

@@ -78,7 +78,7 @@ def test_flipped_bytes_are_found_said_and_computed_again(root: Path) -> None:
     path.write_bytes(data)
     outcome = extract()
     assert f"{path}: stored features are damaged; computing them again." in outcome.err
-    assert outcome.out.startswith("1 clips stored now, 5 already there, 0 failed; 3 frames")
+    assert outcome.out.startswith("1 clip stored now, 5 already there, 0 failed; 3 frames")
     assert entries(Path("store")) == before
 
 

@@ -91,7 +91,7 @@ class TestUcf101:
         )
         assert outcome.code == 2
         (message,) = outcome.messages
-        assert "None of the 15 videos" in message
+        assert "Of 15 videos" in message
         assert str(colour_folder) in message
         assert str(ucf101 / "ucfTrainTestlist") in message
 
@@ -101,7 +101,7 @@ def test_hmdb51(tmp_path: Path, store: str) -> None:
     outcome = train(run, store, "data=hmdb51", f"data.root={root}", "data.split=1", "data.val_fraction=0.4")
     assert outcome.code == 0, outcome.err
     assert "warning" not in outcome.err
-    assert "note: 1 of 8 listed videos are not used" in outcome.err
+    assert "note: 1 of 8 listed videos not used" in outcome.err
     by_code = {
         code: {n for codes in HMDB51_VIDEOS.values() for n, c in codes.items() if c == code} for code in (0, 1, 2)
     }
@@ -126,10 +126,10 @@ def test_kinetics(tmp_path: Path, store: str) -> None:
     write_csv(root / "annotations", kinetics_csv(*val, ("abseiling", "gone0000000", 4, "val")), "val.csv")
     outcome = train(run, store, "data=kinetics", f"data.root={root}", "data.val_fraction=0.25")
     assert outcome.code == 1, outcome.err
-    assert "1 of the 11 videos" in outcome.err
+    assert "1 of 11 videos" in outcome.err
     assert "gone0000000_000004_000014.mp4" in outcome.messages[0]
-    assert "note: 2 files are named by the YouTube id alone" in outcome.err
-    assert "note: There are no labelled test videos: the 3 of val are the test clips" in outcome.err
+    assert "note: 2 files named by the YouTube id alone" in outcome.err
+    assert "note: There are no labelled test videos: those of val (3) are the test clips" in outcome.err
     assert clips_of(run, "test") == {"video000008.mp4", "video000009.mp4", "gone0000000_000004_000014.mp4"}
     assert number_tested(run) == 2
     assert len(clips_of(run, "val")) == 2
@@ -163,5 +163,5 @@ class TestSettings:
         refused = activity("train", "data=csv", given, run)
         assert (refused.code, "accepted: text" in refused.messages[0]) == (2, True)
         taken = activity("train", "data=kinetics", given, run)
-        assert "None of the 2 videos that" in taken.messages[0]
+        assert "Of 2 videos that" in taken.messages[0]
         assert str(tables[1]) in taken.messages[0]

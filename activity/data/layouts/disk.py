@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from activity.data.clips import DataError
+from activity.data.clips import DataError, count_text
 from activity.video.reader import find_videos
 
 _PROBLEMS_SHOWN = 10
@@ -73,7 +73,9 @@ def rows_error(path: Path, problems: Sequence[str]) -> DataError:
     more = len(problems) - _PROBLEMS_SHOWN
     lines = [*problems[:_PROBLEMS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
     return DataError(
-        "\n  ".join([f"{len(problems)} problems in {str(path)!r}; correct these rows, or remove them:", *lines])
+        "\n  ".join(
+            [f"{count_text(len(problems), 'problem')} in {str(path)!r}; correct the rows, or remove them:", *lines]
+        )
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from activity.data.clips import Clip, DataError, Manifest, first_few
+from activity.data.clips import Clip, DataError, Manifest, count_text, first_few
 from activity.data.layouts.disk import existing_folder, folders_in
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.video.reader import VIDEO_SUFFIXES, find_videos
@@ -79,7 +79,9 @@ def _no_class_folders(root: Path, *, videos: int) -> DataError:
     tables = sorted(root.glob("*.csv"))
     hint = f"; or use the table in it: data=csv data.csv={tables[0]}" if tables else ""
     if videos:
-        return DataError(f"{str(root)!r} holds {videos} videos in no class folder; expected is {shape}{hint}.")
+        return DataError(
+            f"{str(root)!r} holds {count_text(videos, 'video')} in no class folder; expected is {shape}{hint}."
+        )
     suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
     return DataError(f"{str(root)!r} holds no videos ({suffixes}); expected is {shape}{hint}.")
 
@@ -99,10 +101,10 @@ def _check_not_one_level_too_high(root: Path, clips: Sequence[Clip]) -> None:
 def _warn_of_left_out(root: Path, without_videos: Sequence[Path], loose: Sequence[Path]) -> None:
     if without_videos:
         names = first_few([folder.relative_to(root).as_posix() for folder in without_videos], limit=20)
-        warn(f"{len(without_videos)} folders in {str(root)!r} hold no videos and are left out: {names}.")
+        warn(f"{count_text(len(without_videos), 'folder')} without videos in {str(root)!r}, left out: {names}.")
     if loose:
         names = first_few([video.relative_to(root).as_posix() for video in loose])
-        warn(f"{len(loose)} videos in {str(root)!r} lie in no class folder and are left out: {names}.")
+        warn(f"{count_text(len(loose), 'video')} in no class folder of {str(root)!r}, left out: {names}.")
 
 
 def _clip(path: Path, root: Path, *, label: str, split: str | None) -> Clip:

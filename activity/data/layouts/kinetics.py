@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from activity.data.clips import Clip, DataError, DataNote, Manifest, first_few
+from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
 from activity.data.layouts.disk import existing_folder, numbered_rows, read_text, rows_error
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.data.layouts.published import ListedVideo, Lists, clips_on_disk, say_unused
@@ -183,8 +183,8 @@ def _say_whole_videos(clips: Sequence[Clip]) -> None:
     whole = [clip.path.name for clip in clips if clip.end_seconds is not None]
     if whole:
         warn(
-            f"{len(whole)} files are named by the YouTube id alone ({first_few(whole, limit=2)}) and taken for whole "
-            "videos, in which the clip lasts from time_start to time_end. If they hold the clip only, set "
+            f"{count_text(len(whole), 'file')} named by the YouTube id alone ({first_few(whole, limit=2)}), taken for "
+            "whole videos, in which the clip lasts from time_start to time_end. If they hold the clip only, set "
             "data.trimmed=true; data.trimmed=false says that they do not.",
             DataNote,
         )
@@ -197,8 +197,9 @@ def _with_test_clips(clips: Sequence[Clip]) -> list[Clip]:
         warn(f"There are {sides.pop()} videos only: they are split anew, by video.", DataNote)
         return [replace(clip, split=None) for clip in clips]
     if sides == {"train", "val"}:
+        number = sum(clip.split == "val" for clip in clips)
         warn(
-            f"There are no labelled test videos: the {sum(clip.split == 'val' for clip in clips)} of val are the test "
+            f"There are no labelled test videos: those of val ({number}) are the test "
             "clips, as for published figures. Validation clips are taken from the training clips.",
             DataNote,
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, first_few
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, count_text, first_few
 
 SPLIT_SPELLINGS = {name: name for name in SPLIT_NAMES} | {"valid": "val", "validate": "val", "validation": "val"}
 
@@ -69,7 +69,7 @@ def _grouped(clips: Sequence[Clip], group_pattern: str) -> list[Clip]:
     unmatched = [clip.name for clip, group in zip(clips, groups, strict=True) if not group]
     if unmatched:
         raise DataError(
-            f"{given} finds no group in {len(unmatched)} of {len(clips)} paths: {first_few(unmatched)}; "
+            f"{given} finds no group in {len(unmatched)} of {count_text(len(clips), 'path')}: {first_few(unmatched)}; "
             "it is searched in the path relative to the data root and must find one in each."
         )
     return [replace(clip, group=group) for clip, group in zip(clips, groups, strict=True) if group]

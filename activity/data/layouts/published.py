@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity.data.clips import Clip, DataError, DataNote, first_few
+from activity.data.clips import Clip, DataError, DataNote, count_text, first_few
 from activity.data.layouts.disk import VideosByName
 from activity.data.layouts.manifests import warn
 from activity.video.reader import VIDEO_SUFFIXES
@@ -111,7 +111,9 @@ def clips_on_disk(listed: Sequence[ListedVideo], root: Path, *, lists: Lists, an
     unlisted = sorted(set(videos.paths) - {path for path, _ in found.values()})
     if unlisted:
         names = first_few([path.relative_to(root).as_posix() for path in unlisted])
-        warn(f"{len(unlisted)} videos in {str(root)!r} are not used, for {lists.title} do not name them: {names}.")
+        warn(
+            f"{count_text(len(unlisted), 'video')} in {str(root)!r} that {lists.title} do not name, not used: {names}."
+        )
     return clips
 
 
@@ -134,8 +136,9 @@ def _without_absent_parts(
     splits = {listed[index].split for index in found}
     for split, number in Counter(listed[index].split for index in wanted).items():
         if split not in splits:
+            noun = f"{split or 'other'} video"
             warn(
-                f"None of the {number} {split or 'other'} videos that {lists.title} name is in {str(root)!r}: "
+                f"Of {count_text(number, noun)} that {lists.title} name, none is in {str(root)!r}: "
                 f"that split is left out.{_archives_hint(root)}"
             )
     wanted = [index for index in wanted if listed[index].split in splits]
@@ -143,7 +146,7 @@ def _without_absent_parts(
     present = {listed[index].label for index in wanted if index in found}
     if absent := [name for name in classes if name not in present]:
         warn(
-            f"{len(absent)} of the {len(classes)} classes have no videos in {str(root)!r} and are left out: "
+            f"{len(absent)} of {count_text(len(classes), 'class')} without videos in {str(root)!r}, left out: "
             f"{first_few(absent)}.{_archives_hint(root)}"
         )
     return [index for index in wanted if listed[index].label in present]
@@ -181,7 +184,7 @@ def _warn_of_missing(missing: Sequence[ListedVideo], number_wanted: int, root: P
         counts = Counter(video.split for video in missing if video.split)
         by_split = f" ({', '.join(f'{number} {split}' for split, number in counts.items())})" if counts else ""
         warn(
-            f"{len(missing)} of the {number_wanted} videos that {lists.title} name are missing in {str(root)!r}"
+            f"{len(missing)} of {count_text(number_wanted, 'video')} that {lists.title} name not found in {str(root)!r}"
             f"{by_split}: {first_few([video.name for video in missing])}. The others are used."
         )
 
@@ -189,14 +192,15 @@ def _warn_of_missing(missing: Sequence[ListedVideo], number_wanted: int, root: P
 def _none_found(listed: Sequence[ListedVideo], videos: VideosByName, lists: Lists) -> DataError:
     named = first_few([video.name for video in listed], limit=2)
     root = str(videos.root)
-    problem = f"None of the {len(listed)} videos that {lists.title} name ({named}) is in {root!r}"
+    problem = f"Of {count_text(len(listed), 'video')} that {lists.title} name ({named}), none is in {root!r}"
     if not videos.paths:
         suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
         advice = _archives_hint(videos.root) or " Give data.root the folder with the videos."
         return DataError(f"{problem}: it holds no videos ({suffixes}).{advice}")
     there = first_few([path.relative_to(videos.root).as_posix() for path in videos.paths], limit=2)
+    others = count_text(len(videos.paths), "other")
     return DataError(
-        f"{problem}, which holds {len(videos.paths)} others ({there}). These belong to different data sets: "
+        f"{problem}, which holds {others} ({there}). These belong to different data sets: "
         f"give data.root the folder with the listed videos, or {lists.setting} the lists of these videos."
     )
 
@@ -209,4 +213,4 @@ def _archives_hint(root: Path) -> str:
 def say_unused(listed: Sequence[ListedVideo], reason: str) -> None:
     """Count the clips that are, as published, on no side of the split."""
     if number := sum(video.split is None for video in listed):
-        warn(f"{number} of {len(listed)} listed videos are not used: {reason}.", DataNote)
+        warn(f"{number} of {count_text(len(listed), 'listed video')} not used: {reason}.", DataNote)

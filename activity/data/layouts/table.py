@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from activity.data.clips import Clip, DataError, Manifest, first_few, repeated_span
+from activity.data.clips import Clip, DataError, Manifest, count_text, first_few, repeated_span
 from activity.data.layouts.disk import existing_folder, numbered_rows, read_text, rows_error
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 
@@ -134,12 +134,11 @@ def _check_files_exist(csv: Path, clips: Sequence[Clip], root: Path) -> None:
         return
     looked_up = f"Relative paths are looked up in {str(root)!r}; data.root= gives another folder."
     if len(missing) < len({clip.name for clip in clips}):
-        warn(f"{len(missing)} files named in {str(csv)!r} do not exist: {first_few(missing)}. {looked_up}")
+        warn(f"{count_text(len(missing), 'file')} named in {str(csv)!r} not found: {first_few(missing)}. {looked_up}")
         return
     hint = " Write paths with / instead of \\." if any("\\" in name for name in missing) else ""
-    raise DataError(
-        f"None of the {len(missing)} files named in {str(csv)!r} exists: {first_few(missing)}. {looked_up}{hint}"
-    )
+    files = count_text(len(missing), "file")
+    raise DataError(f"Of {files} named in {str(csv)!r}, none exists: {first_few(missing)}. {looked_up}{hint}")
 
 
 def _read_text(csv: Path) -> str:

@@ -47,7 +47,7 @@ class TestFolder:
             *(f"{split}/{label}/{split}.mp4" for split in (train, val, test) for label in ("run", "walk")),
         )
         (tmp_path / "annotations").mkdir()
-        with pytest.warns(DataWarning, match="1 folders .* hold no videos .*'annotations'"):
+        with pytest.warns(DataWarning, match="1 folder without videos .*'annotations'"):
             manifest = read_folder(tmp_path, group_pattern=None)
         assert manifest.class_names == ("run", "walk")
         splits = {clip.name.split("/")[0]: clip.split for clip in manifest.clips}
@@ -105,13 +105,13 @@ class TestFolder:
         touch(tmp_path, "run/a.mp4", "walk/b.mp4", "jump/c.txt")
         (tmp_path / "wave").mkdir()
         (tmp_path / ".git").mkdir()
-        with pytest.warns(DataWarning, match="2 folders .* hold no videos .*: 'jump', 'wave'"):
+        with pytest.warns(DataWarning, match="2 folders without videos .*: 'jump', 'wave'"):
             manifest = read_folder(tmp_path, group_pattern=None)
         assert manifest.class_names == ("run", "walk")
 
     def test_videos_beside_the_class_folders_are_counted(self, tmp_path: Path) -> None:
         touch(tmp_path, "run/a.mp4", "walk/b.mp4", "c.mp4", "d.AVI", ".e.mp4")
-        with pytest.warns(DataWarning, match="2 videos .* lie in no class folder .*'c.mp4', 'd.AVI'"):
+        with pytest.warns(DataWarning, match="2 videos in no class folder .*'c.mp4', 'd.AVI'"):
             assert len(read_folder(tmp_path, group_pattern=None).clips) == 2
 
     @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_videos_of_code_0_are_counted_by_a_note_and_nothing_else_is_said(tmp_pat
         read_hmdb51(tmp_path, annotations=None, split=1, group_pattern=None)
     (said,) = caught
     assert said.category is DataNote
-    assert str(said.message).startswith("1 of 8 listed videos are not used: split 1 of HMDB51 has them on neither side")
+    assert str(said.message).startswith("1 of 8 listed videos not used: split 1 of HMDB51 has them on neither side")
 
 
 def test_groups_are_class_and_source(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_source_on_both_sides_as_published_is_used_with_a_warning_that_counts(
     root = write_hmdb51(tmp_path)
     path = root / "testTrainMulti_7030_splits" / "kick_ball_test_split1.txt"
     path.write_text(path.read_text().replace("le_bad_2.avi 1", "le_bad_2.avi 2"))
-    with pytest.warns(DataWarning, match=r"1 groups .* of split 1 of HMDB51, as it was published: 'kick_ball/Amazing"):
+    with pytest.warns(DataWarning, match=r"1 group .* of split 1 of HMDB51, as published: 'kick_ball/Amazing"):
         splits = split_manifest(read(root), val_fraction=0, test_fraction=0.2, seed=0)
     assert len(splits.test) == 3
 
@@ -107,14 +107,14 @@ def test_archives_that_are_not_unpacked(tmp_path: Path) -> None:
 def test_a_class_whose_archive_is_not_unpacked_is_left_out_with_that_hint(tmp_path: Path) -> None:
     root = touch(write_hmdb51(tmp_path), "wave.rar")
     write_csv(root / "testTrainMulti_7030_splits", "a_wave_f_cm_np1_ba_med_0.avi 1 \n", "wave_test_split1.txt")
-    with pytest.warns(DataWarning, match=r"1 of the 3 classes have no videos .*: 'wave'.*unpack 'wave\.rar'"):
+    with pytest.warns(DataWarning, match=r"1 of 3 classes without videos .*: 'wave'.*unpack 'wave\.rar'"):
         assert read(root).class_names == ("kick_ball", "ride_bike")
 
 
 def test_missing_videos_are_counted_and_stay(tmp_path: Path) -> None:
     root = write_hmdb51(tmp_path)
     (root / "kick_ball" / "Goal_Kicking_-_Rugby_kick_ball_f_cm_np1_fr_med_1.avi").unlink()
-    with pytest.warns(DataWarning, match=r"1 of the 7 videos .* are missing .*\(1 test\): 'Goal_Kicking"):
+    with pytest.warns(DataWarning, match=r"1 of 7 videos .* not found .*\(1 test\): 'Goal_Kicking"):
         assert len(read(root).clips) == 7
 
 

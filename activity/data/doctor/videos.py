@@ -1,66 +1,33 @@
-"""What the doctor finds: the form of a finding, and those that concern single videos."""
+"""Findings about single videos, and about clips as spans of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from activity.data.clips import Clip
-from activity.data.survey import VideoRecord
+from activity.data.clips import Clip, count_text
+from activity.data.doctor.findings import Finding, Settings, Severity, Subject, span_text
+from activity.data.doctor.survey import VideoRecord
 from activity.video.capture import NO_FRAMES, NO_SUCH_FILE
 from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
-
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 # A span may end this much after the video: seconds in tables are rounded, and players count a last frame's time.
 _SPAN_TOLERANCE_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a finding is about: the names of one video, clip, class or group, or of several that belong together."""
-
-    names: tuple[str, ...]
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about a data set that its owner should know.
-
-    Attributes:
-        code: a stable name of the kind, such as "near-identical".
-        severity: "error" would spoil training or its measure; "warning" may; "note" is good to know.
-        summary: what was found, a sentence.
-        advice: what to do, a sentence.
-        subjects: all that it is about.
-    """
-
-    code: str
-    severity: Severity
-    summary: str
-    advice: str
-    subjects: tuple[Subject, ...] = ()
-
-
-def video_findings(
-    clips: Sequence[Clip], records: Mapping[Path, VideoRecord], *, sample_fps: float, window_frames: int
-) -> Iterator[Finding]:
-    """Findings about single videos and clips, in the order of the clips."""
+def video_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord], settings: Settings) -> Iterator[Finding]:
+    """What single videos and clips have; within a finding in the order of the clips."""
     names = {clip.path: clip.name for clip in clips}
     good = [(names[path], records[path].facts) for path in names if records[path].facts]
     yield from _unreadable(names, records)
-    yield from _of_facts([(name, facts) for name, facts in good if facts is not None], sample_fps)
-    yield from _of_spans(clips, records, sample_fps, window_frames)
+    yield from _of_facts([(name, facts) for name, facts in good if facts is not None], settings.sample_fps)
+    yield from _of_spans(clips, records, settings.sample_fps, settings.window_frames)
 
 
 def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
     kinds = {
         "missing": ("missing on the disk", "Correct their paths, or remove their rows; data.root= gives the folder."),
         "no-frames": ("without a frame that can be decoded", "Copy or export them again, or take them out."),
-        "unreadable": ("impossible to read", "Do for each what stands behind it, or take it out."),
+        "unreadable": ("that cannot be read", "Do what stands behind each, or take it out."),
     }
     code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
@@ -71,7 +38,7 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
             advice = f"{advice} Training goes on without them."
-            yield Finding(code, "error", f"{count_text(own, 'video')} {what}.", advice, tuple(own))
+            yield Finding(code, "error", f"{count_text(len(own), 'video')} {what}.", advice, tuple(own))
 
 
 def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> Iterator[Finding]:
@@ -85,7 +52,7 @@ def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> It
     ) -> Iterator[Finding]:
         subjects = tuple(Subject((name,), detail(facts)) for name, facts in videos if applies(facts))
         if subjects:
-            yield Finding(code, severity, f"{count_text(subjects, 'video')} {what}.", advice, subjects)
+            yield Finding(code, severity, f"{count_text(len(subjects), 'video')} {what}.", advice, subjects)
 
     yield from find(
         *("cut-off", "warning", "shorter than declared"),
@@ -106,14 +73,14 @@ def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> It
     )
     yield from find(
         *("black", "warning", "black throughout"),
-        "Take them out: nothing can be learned from them but the label.",
+        "Export them again, or take them out: there is nothing to learn from.",
         lambda facts: facts.black,
     )
     yield from find(
         *("frozen", "warning", "with the same picture throughout"),
-        "Look at them, and take them out where recording had stopped: nothing moves in them.",
+        "Look at them, and take them out where recording had stopped: nothing moves.",
         lambda facts: facts.frozen and not facts.black,
-        lambda facts: f"{facts.frames} frames",
+        lambda facts: count_text(facts.frames, "frame"),
     )
     yield from find(
         *("size-changes", "warning", "with a frame size that changes midway"),
@@ -159,10 +126,10 @@ def _of_spans(
         sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
         lengths.append(sampled)
         if sampled < window_frames:
-            detail = f"{sampled} sampled frames in {max(0.0, end - clip.start_seconds):.2f} s"
+            detail = f"{count_text(sampled, 'sampled frame')} in {max(0.0, end - clip.start_seconds):.2f} s"
             short.append(Subject((clip.name,), detail))
     if outside:
-        summary = f"{count_text(outside, 'clip')} with a span that reaches beyond the end of the video."
+        summary = f"{count_text(len(outside), 'clip')} with a span that reaches beyond the end of the video."
         yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(outside))
     if short:
         yield _short_finding(short, lengths, sample_fps, window_frames)
@@ -170,7 +137,7 @@ def _of_spans(
 
 def _short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
     summary = (
-        f"{count_text(short, 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
+        f"{count_text(len(short), 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
         f"a second ({window_frames / sample_fps:.2f} s): padded."
     )
     advice = "Nothing to do for a few."
@@ -182,14 +149,3 @@ def _short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps:
             "Padding is not learned from; a shorter sampling.window_frames or a higher sampling.sample_fps fills it."
         )
     return Finding("short", "note", summary, advice, tuple(short))
-
-
-def span_text(clip: Clip) -> str:
-    """The span in words."""
-    return f"{clip.start_seconds:g} s to {'the end' if clip.end_seconds is None else f'{clip.end_seconds:g} s'}"
-
-
-def count_text(subjects: Sequence[Subject], noun: str) -> str:
-    """How many, with the noun in the right number."""
-    number = len(subjects)
-    return f"{number} {noun}{'' if number == 1 else 's'}"

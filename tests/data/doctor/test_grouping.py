@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from activity.data.clips import Clip
-from activity.data.grouping import guess_groups
+from activity.data.doctor.grouping import guess_groups
 
 
 def clips(*names: str) -> list[Clip]:

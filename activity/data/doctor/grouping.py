@@ -16,7 +16,10 @@ _KNOWN_PATTERNS = (
     r"(?P<group>[^/]+)_[fhlu]_(?:cm|nm)_np\d+_(?:ba|fr|le|ri)_(?:bad|goo|med)_\d+\.",  # HMDB51: the source video
     r"S\d{3}C\d{3}(?P<group>P\d{3})R\d{3}A\d{3}",  # NTU RGB+D: the performer
     r"(?:^|/)(?P<group>[\w-]{11})_\d{6}_\d{6}",  # Kinetics: the YouTube video
-    r"(?P<group>(?:actor|subject|subj|person|performer|participant|user|player|volunteer)[_-]?\d+)",  # and KTH
+    *(
+        rf"(?P<group>{word}[_-]?\d+)"  # KTH's person01, and others
+        for word in ["actor", "subject", "subj", "person", "performer", "participant", "user", "player", "volunteer"]
+    ),
 )
 _SOURCE_AND_INDEX = (
     r"(?:^|/)(?P<group>[^/]*[^/\d_. -][^/]*?)(?:[_. -]\d+){1,3}\.[^./]+\Z"  # source_3.mp4, source_10_20.mp4

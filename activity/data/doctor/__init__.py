@@ -1,0 +1,36 @@
+"""What is wrong with a data set, before training: every video read once, then one diagnosis of all of it.
+
+`read_for_diagnosis` takes what a layout's reader says, `survey_videos` reads the videos, `find_class_lists` looks for
+lists of classes beside them, and `diagnose` makes findings of all that.
+"""
+
+from activity.data.doctor.class_lists import ClassList, find_class_lists
+from activity.data.doctor.diagnosis import (
+    ClassCount,
+    Diagnosis,
+    Distribution,
+    Reading,
+    diagnose,
+    read_for_diagnosis,
+)
+from activity.data.doctor.findings import SEVERITIES, Finding, Settings, Severity, Subject
+from activity.data.doctor.survey import SurveyProgress, VideoRecord, survey_videos
+
+__all__ = [
+    "SEVERITIES",
+    "ClassCount",
+    "ClassList",
+    "Diagnosis",
+    "Distribution",
+    "Finding",
+    "Reading",
+    "Settings",
+    "Severity",
+    "Subject",
+    "SurveyProgress",
+    "VideoRecord",
+    "diagnose",
+    "find_class_lists",
+    "read_for_diagnosis",
+    "survey_videos",
+]
