@@ -69,9 +69,10 @@ def clip_views(config: DictConfig) -> tuple[View, ...]:
 
 def store_use(config: DictConfig, encoder: FrameEncoder) -> Use:
     """The configuration as a user of its store."""
-    given = config.data.csv if "csv" in config.data else config.data.root
+    given = config.data.get("csv") or config.data.root  # kinetics looks for its tables where none are given
+    name = given if isinstance(given, str) else given[0]  # or has several
     return Use(
-        data=Path(given).expanduser().absolute(),
+        data=Path(name).expanduser().absolute(),
         settings={
             "encoder": encoder.describe(),
             "weights": encoder.weights_hash(),

@@ -300,7 +300,7 @@ class TestOverrides:
         )
 
     def test_the_settings_that_are_checked_exist(self) -> None:
-        known = {key for verb in ("train", "crossval") for key in configuration.known_keys(verb)}
+        known = {key for verb in ("train", "crossval", "evaluate", "extract") for key in configuration.known_keys(verb)}
         assert set(settings.KINDS) <= known
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -72,7 +72,7 @@ def test_another_data_set_by_name_whatever_its_order_of_classes(
 def test_clips_that_the_model_was_trained_on_are_counted(checkpoint: Path, tmp_path: Path) -> None:
     outcome = evaluate(tmp_path / "out", checkpoint, "split=all")  # a data setting it is not: the run's data set
     assert outcome.code == 0, outcome.err
-    assert "8 of these 12 clips were in the model's training split" in outcome.err
+    assert "8 of these 12 clips came from the model's training split" in outcome.err
     assert "8 of these 12 clips" in (tmp_path / "out/report.html").read_text()
     assert "12 clips" in outcome.out
 

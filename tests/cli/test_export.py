@@ -32,7 +32,7 @@ def test_an_existing_file_is_replaced_whole_and_the_comparison_said(checkpoint: 
     outcome = activity("export", checkpoint, out, "--compare-on", video)
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"{out}\n"
-    assert "1 given clips" in outcome.err
+    assert "1 given clip " in outcome.err
     assert [path.name for path in out.parent.iterdir()] == ["model.ts"]
     assert activity("inspect", out).code == 0
 

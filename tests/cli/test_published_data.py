@@ -78,7 +78,7 @@ class TestUcf101:
         run = tmp_path / "run"
         outcome = train(run, store, "data=ucf101", f"data.root={root}", "data.val_fraction=0")
         assert outcome.code == 1
-        assert "warning: 2 of the 15 videos" in outcome.err
+        assert "warning: 2 of 15 videos" in outcome.err
         assert all(any(str(path) in message for message in outcome.messages) for path in gone)
         assert "2 of 15 clips could not be read; the rest was used" in outcome.messages[-1]
         assert number_tested(run) == 4

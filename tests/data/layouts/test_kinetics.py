@@ -110,7 +110,7 @@ class TestSplits:
         said = [str(warning.message) for warning in caught]
         assert len(said) == 2
         assert "1 of 13 listed videos not used: they have no label" in said[0]
-        assert "the 2 of val are the test clips" in said[1]
+        assert "those of val (2) are the test clips" in said[1]
         splits = split_manifest(manifest, val_fraction=0.2, test_fraction=0.2, seed=0)
         assert {clip.group for clip in splits.test} == {row[1] for row in VAL}
         assert len(splits.val) == 2
