@@ -86,6 +86,7 @@ def test_where_memory_runs_out_the_settings_to_lower_are_named(
         assert words in outcome.messages[-1]
 
 
+@pytest.mark.slow
 def test_stopped_in_fine_tuning_the_head_stays_and_a_resumed_run_fine_tunes_from_it(
     tmp_path: Path, colour_folder: Path, store: str
 ) -> None:

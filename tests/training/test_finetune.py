@@ -391,7 +391,7 @@ class TestFinetune:
             replace(item, clip=replace(item.clip, label=NAMES[1 - NAMES.index(item.clip.label)]))
             for item in run.stored["val"]
         ]
-        done = run.finetune(replace(FINETUNING, lr=0.05), epochs=3)
+        done = run.finetune(replace(FINETUNING, head_lr=10.0), epochs=2)
         assert done.head is None
         assert done.loss_after >= done.loss_before
         assert run.checkpoint.read_bytes() == before
