@@ -41,7 +41,7 @@ class FeatureDataModule(LightningDataModule):
         batch_size: int,
         balance: str,
         steps_per_epoch: int,
-        memory_mb: float = 1000.0,
+        memory_mb: float,
     ) -> None:
         super().__init__()
         if balance not in BALANCES:

@@ -11,12 +11,12 @@ from tests.training.stored import counting_features, stored_clip
 NAMES = ["rare", "common"]
 
 
-def data_module(folder: Path, balance: str, **settings: int) -> FeatureDataModule:
+def data_module(folder: Path, balance: str, **settings: float) -> FeatureDataModule:
     store = FeatureStore(folder)
     labels = ["rare", *["common"] * 3]
     train = [stored_clip(store, f"{n}.mp4", label, counting_features(6)) for n, label in enumerate(labels)]
     test = [stored_clip(store, f"test{n}.mp4", label, counting_features(6)) for n, label in enumerate(labels)]
-    chosen = {"window_frames": 4, "batch_size": 4, "steps_per_epoch": 10} | settings
+    chosen = {"window_frames": 4, "batch_size": 4, "memory_mb": 16.0, "steps_per_epoch": 10} | settings
     return FeatureDataModule(store, {"train": train, "val": [], "test": test}, NAMES, balance=balance, **chosen)
 
 

@@ -135,7 +135,14 @@ class Run:
 
     def loaders(self, clips: Mapping[str, list[StoredClip]]) -> FeatureDataModule:
         return FeatureDataModule(
-            self.store, clips, NAMES, window_frames=WINDOW, batch_size=4, balance="none", steps_per_epoch=1
+            self.store,
+            clips,
+            NAMES,
+            window_frames=WINDOW,
+            batch_size=4,
+            balance="none",
+            steps_per_epoch=1,
+            memory_mb=16.0,
         )
 
     def finetune(self, finetuning: FinetuneSettings, *, epochs: int, own: TrainingSettings | None = None) -> Finetuned:

@@ -71,7 +71,9 @@ def data(folder: Path, size: int, *, swap_val_labels: bool = False) -> FeatureDa
             if swap_val_labels and split == "val":
                 label = NAMES[1 - number % 2]
             clips[split].append(stored_clip(store, f"{split}{number}.mp4", label, features))
-    return FeatureDataModule(store, clips, NAMES, window_frames=WINDOW, batch_size=8, balance="none", steps_per_epoch=4)
+    return FeatureDataModule(
+        store, clips, NAMES, window_frames=WINDOW, batch_size=8, balance="none", steps_per_epoch=4, memory_mb=16.0
+    )
 
 
 def settings(learning_rate: float = 0.02) -> TrainingSettings:
