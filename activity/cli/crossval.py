@@ -196,7 +196,7 @@ def _report(
     return Report(
         title=f"Activities in {data_name(config)}",
         made=made_by("crossval"),
-        tested_on="each tested by a model that had seen nothing of its group",
+        tested_on="(each tested by a model that had seen nothing of its group)",
         heads=result.heads,
         paired=result.comparison,
         calibration=calibration_of(main),
