@@ -25,7 +25,7 @@ from activity.cli.reporting import (
     scored_clips,
     version_facts,
 )
-from activity.cli.settings import check_settings
+from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_metrics
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, count_text, first_few
 from activity.data.layouts import read_clips
@@ -51,7 +51,6 @@ from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 METRICS, PREDICTIONS, SPLITS = "metrics.json", "predictions.csv", "splits.csv"
 # Settings of the data group that only training reads; here they would do nothing.
-_OF_TRAINING = ("data.val_fraction", "data.test_fraction", "data.balance")
 USAGE = "activity evaluate MODEL [data.root=FOLDER] [split=test|val|train|all] (see activity evaluate --help)"
 
 
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     model, *overrides = arguments
     if "=" in model and not Path(model).exists():
         raise UsageError(f"MODEL comes first, before the override {model!r}. Accepted: {USAGE}.")
-    _check_overrides(overrides)
+    check_overrides("evaluate", overrides)
     return run_with_configuration("evaluate", overrides, partial(evaluate, Path(model), tuple(overrides)))
 
 
@@ -119,14 +118,6 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     _print(config.format, head, document, scored)
     note(f"report: {folder / REPORT}")
     return say_failures("evaluate", failed, len(clips))
-
-
-def _check_overrides(overrides: Sequence[str]) -> None:
-    given = [key for key in _OF_TRAINING if any(item.startswith(f"{key}=") for item in overrides)]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)} is for training: evaluate makes no split. Give split=all, or data.splits=FILE."
-        )
 
 
 def _training_run(model: Path) -> _TrainingRun | None:

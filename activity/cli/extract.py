@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
@@ -20,7 +21,7 @@ from activity.cli.components import (
 )
 from activity.cli.configuration import run_with_configuration
 from activity.cli.main import EXIT_OK
-from activity.cli.settings import check_settings
+from activity.cli.settings import check_overrides, check_settings
 from activity.data.clips import Manifest, count_text
 from activity.features.fill import FillProgress
 from activity.features.usage import prune
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 def extract(config: DictConfig) -> int:
     """Compute what is not stored of one configuration; returns the exit code."""
     check_settings("extract", config)
+    check_overrides("extract", HydraConfig.get().overrides.task)
     clip_views(config)
     manifest: Manifest = instantiate(config.data.layout)
     # An encoder without pretrained weights is random: the same one for the same seed, as in training.

@@ -122,10 +122,6 @@ KINDS: dict[str, _Kind] = {
         lambda value: value == "auto" or (_is_whole(value) and value >= 1),  # type: ignore[operator]
     ),
 }
-_INSTEAD = {
-    "crossval": "folds= says how the clips are parted",
-    "extract": "features are computed for all clips",
-}
 # What differs with the layout, by the name of the function that reads it.
 _KINDS_OF_LAYOUT: dict[str, dict[str, _Kind]] = {"read_kinetics": {"data.csv": _TEXTS_OR_NULL}}
 _FOLDER_OR_CSV = (
@@ -138,10 +134,14 @@ _USAGE_OF_LAYOUT = {
 }
 _ABSENT = object()
 
-# Of the data groups, what a verb has no use for: whoever gives it expects something else to happen.
-UNUSED = {
-    "crossval": ("data.val_fraction", "data.test_fraction", "data.splits"),
-    "extract": ("data.val_fraction", "data.test_fraction", "data.splits", "data.balance"),
+# Of the data groups, what a verb has no use for, and what is to be said to whoever expects that it has.
+_UNUSED = {
+    "crossval": (("val_fraction", "test_fraction", "splits"), "folds= says how the clips are parted"),
+    "extract": (("val_fraction", "test_fraction", "splits", "balance"), "features are computed for all clips"),
+    "evaluate": (
+        ("val_fraction", "test_fraction", "balance", "views", "flip"),
+        "it makes no split and trains nothing; split=all takes all clips, data.splits=FILE a split",
+    ),
 }
 
 
@@ -167,10 +167,11 @@ def check_overrides(verb: str, overrides: Sequence[str]) -> None:
     Raises:
         UsageError: with the setting.
     """
+    names, instead = _UNUSED.get(verb, ((), ""))
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
-        if key in UNUSED.get(verb, ()):
-            raise UsageError(f"{key} plays no role in activity {verb}: {_INSTEAD[verb]}. Leave it out.")
+        if key.removeprefix("data.") in names and key.startswith("data."):
+            raise UsageError(f"{key} plays no role in activity {verb}: {instead}. Leave it out.")
 
 
 def _is_missing(config: DictConfig, key: str) -> bool:

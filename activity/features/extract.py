@@ -119,7 +119,7 @@ def extract_features(
     decode_threads: int,
     device: torch.device,
     still_wanted: Callable[[int], bool] = lambda _: True,
-) -> Iterator[FeatureChunk | VideoEnd]:
+) -> Generator[FeatureChunk | VideoEnd, None, None]:
     """Encode the wanted sampled frames of videos, each once.
 
     On a CPU several threads encode a batch each, and torch splits none over threads: the cores wait for nobody.

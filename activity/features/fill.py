@@ -99,6 +99,12 @@ class _Filling:
     def request(self) -> VideoRequest:
         return VideoRequest(self.path, self.spans, self.sample_fps, self.views)
 
+    def let_go(self) -> None:
+        """Give up the features that have come."""
+        for spool in self.rows:
+            spool.close()
+        self.rows = []
+
 
 class _Spool:
     """Features of one view of a video, in order; on disk where there are many."""
@@ -202,12 +208,17 @@ def fill_store(
         device=device,
         still_wanted=lambda number: state.still_wanted(fillings[number]),
     )
-    for result in results:
-        filling = fillings[result.video]
-        if isinstance(result, FeatureChunk):
-            state.add(filling, result, encoder.feature_size)
-        else:
-            state.finish(filling, result, encoder.feature_size)
+    try:
+        for result in results:
+            filling = fillings[result.video]
+            if isinstance(result, FeatureChunk):
+                state.add(filling, result, encoder.feature_size)
+            else:
+                state.finish(filling, result, encoder.feature_size)
+    finally:  # a full disk, Ctrl-C: what is half done is let go
+        results.close()
+        for filling in fillings:
+            filling.let_go()
     return state.outcome(wanted)
 
 
@@ -277,9 +288,7 @@ class _State:
                 self._keep(item, filling, end, size)
             self._left[item.clip.key] -= 1
             self._open -= not self._left[item.clip.key]
-        for spool in filling.rows:
-            spool.close()
-        filling.rows = []
+        filling.let_go()
         self._report()
 
     def outcome(self, wanted: Sequence[_Wanted]) -> tuple[list[StoredClip], list[FailedClip]]:

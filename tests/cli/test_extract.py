@@ -127,6 +127,10 @@ def test_a_store_that_cannot_be_made(root: Path) -> None:
         ("features.precision=float16", "features.precision is 'float16'; accepted: one of auto, float32, bfloat16"),
         ("data.views=13", "data.views is 13; accepted: 1 (the plain frames alone) to 12"),
         ("data.views=0", "data.views is 0; accepted: a whole number from 1 up"),
+        (
+            "data.test_fraction=0.3",
+            "data.test_fraction plays no role in activity extract: features are computed for all",
+        ),
     ],
 )
 def test_settings_of_no_use(root: Path, override: str, part: str) -> None:
