@@ -42,7 +42,7 @@ def test_every_setting_it_names_exists():
         key
         for page in pages
         for key in re.findall(
-            r"(?<![\w.@])((?:data|head|optim|trainer|sampling|features|encoder)(?:\.\w+)+|modalities|modality_weights|folds|split|seed)=",
+            r"(?<![\w.@])((?:data|head|optim|trainer|sampling|features|encoder|finetune)(?:\.\w+)+|modalities|modality_weights|folds|split|seed)=",
             page.read_text(),
         )
     }
