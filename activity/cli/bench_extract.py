@@ -22,13 +22,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from activity.cli import train
-from activity.cli.components import encoding_device, fresh_recognizer, make_encoder, quiet_libraries, training_settings
+from activity.cli.components import (
+    encoding_device,
+    feature_loaders,
+    fresh_recognizer,
+    make_encoder,
+    quiet_libraries,
+    training_settings,
+)
 from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.data.clips import Clip, Manifest
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo, write_film
 from activity.features.extract import VideoRequest
-from activity.features.fill import constant_batches, fill_store, span_of
+from activity.features.fill import constant_batches, fill_store
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import Recognizer
@@ -175,16 +182,7 @@ def _measured(
         Figure("efficiency: bound by extraction", bound / wall, "", "at least", 0.85),
     ]
     say("training from the store ...")
-    data = FeatureDataModule(
-        store,
-        {"train": stored, "val": [], "test": []},
-        manifest.class_names,
-        window_frames=config.sampling.window_frames,
-        batch_size=config.optim.batch_size,
-        balance=config.data.balance,
-        steps_per_epoch=config.optim.steps_per_epoch,
-        memory_mb=config.features.memory_mb,
-    )
+    data = feature_loaders(config, store, manifest.class_names, {"train": stored, "val": [], "test": []})
     return len(clips), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
 
 
@@ -197,7 +195,7 @@ def _decoding_alone(clips: Sequence[Clip], sample_fps: float) -> tuple[int, floa
 
 
 def _sampled(clip: Clip, sample_fps: float) -> Iterator[np.ndarray]:
-    request = VideoRequest(clip.path, (span_of(clip, sample_fps),), sample_fps)
+    request = VideoRequest(clip.path, (clip.sampled_indices(sample_fps),), sample_fps)
     with VideoReader(clip.path) as reader:
         yield from (frame.pixels for frame in reader.sampled_frames(sample_fps, indices=request.reading_range()))
 

@@ -21,6 +21,7 @@ from activity.features.views import View, first_views
 from activity.models.encoder import FrameEncoder
 from activity.models.precision import choose_precision
 from activity.models.recognizer import Recognizer
+from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEST, LAST
 from activity.training.lightning import quiet_lightning
 from activity.training.module import TrainingSettings
@@ -123,8 +124,34 @@ def stored_clips(
         )
 
 
-def check_classes_are_left(verb: str, manifest: Manifest, left: Sequence[StoredClip], failed: list[FailedClip]) -> None:
-    """Raise a DataError where the clips that failed were all that a class had to train on."""
+def feature_loaders(
+    config: DictConfig, store: FeatureStore, class_names: Sequence[str], clips: StoredSplits
+) -> FeatureDataModule:
+    """The loaders of stored clips, as the configuration wants them."""
+    return FeatureDataModule(
+        store,
+        clips,
+        class_names,
+        window_frames=config.sampling.window_frames,
+        batch_size=config.optim.batch_size,
+        balance=config.data.balance,
+        steps_per_epoch=config.optim.steps_per_epoch,
+        memory_mb=config.features.memory_mb,
+    )
+
+
+def check_classes_are_left(
+    verb: str, manifest: Manifest, left: Sequence[StoredClip], failed: list[FailedClip], *, without: str = ""
+) -> None:
+    """Raise a DataError where the clips that failed were all that a class had to train on.
+
+    Args:
+        verb: who says it.
+        manifest: the data set.
+        left: the clips to train on that have features.
+        failed: those without.
+        without: what else is left out, as in " without fold 'ann'".
+    """
     missing = sorted(set(manifest.class_names) - {item.clip.label for item in left})
     if missing:
         for item in failed:
@@ -132,7 +159,7 @@ def check_classes_are_left(verb: str, manifest: Manifest, left: Sequence[StoredC
         clips = count_text(len(manifest.clips), "clip")
         raise DataError(
             f"{len(failed)} of {clips} could not be read, and of {', '.join(missing)} none is left "
-            "to train on. Replace the files named above, or take them out."
+            f"to train on{without}. Replace the files named above, or take them out."
         )
 
 

@@ -13,6 +13,7 @@ from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import note
 from activity.cli.components import (
+    check_classes_are_left,
     encoding_device,
     feature_store,
     fresh_recognizer,
@@ -38,7 +39,7 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_crossval
-from activity.data.clips import DataError, Manifest, count_text
+from activity.data.clips import Manifest, count_text
 from activity.data.folds import BY_GROUP, Fold, make_folds
 from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
 from activity.evaluation.report import Report, calibration_of, worst_mistakes, write_report
@@ -112,15 +113,7 @@ def _with_features(
         for fold in folds
     ]
     for fold in kept:
-        missing = sorted(set(manifest.class_names) - {item.clip.label for item in fold.train})
-        if missing:
-            for item in failed:
-                note(f"activity crossval: {item.error}")
-            clips = count_text(len(manifest.clips), "clip")
-            raise DataError(
-                f"{len(failed)} of {clips} could not be read, and without fold {fold.name!r} none "
-                f"is left to learn {', '.join(missing)} from. Replace the files named above, or take them out."
-            )
+        check_classes_are_left("crossval", manifest, fold.train, failed, without=f" without fold {fold.name!r}")
     return [fold for fold in kept if fold.test]
 
 

@@ -15,6 +15,7 @@ from activity.cli.components import (
     StoredSplits,
     check_classes_are_left,
     clip_views,
+    feature_loaders,
     feature_store,
     fresh_recognizer,
     make_encoder,
@@ -58,7 +59,6 @@ from activity.features.fill import FailedClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint, read_checkpoint
 from activity.models.encoder import FrameEncoder
-from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import LAST, FittedHead, fit_head
 from activity.training.log import read_learning_curves
 from activity.training.modalities import choose_modality_weights
@@ -92,7 +92,7 @@ def train(config: DictConfig) -> int:
     check_classes_are_left("train", manifest, clips["train"], failed)
     if config.resume is not None:
         _keep_log(folder / "logs")
-    loaders = partial(_loaders, config, manifest)
+    loaders = partial(feature_loaders, config, feature_store(config), manifest.class_names)
     try:
         fitted = _fit_heads(config, encoder, manifest, clips, folder)
         main_kind = next(iter(fitted))
@@ -140,7 +140,7 @@ def _fit_heads(
     config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits, folder: Path
 ) -> dict[str, FittedHead]:
     """The head asked for, then the baseline in a folder of its own; by kind of head."""
-    data = _loaders(config, manifest, clips)
+    data = feature_loaders(config, feature_store(config), manifest.class_names, clips)
     settings = training_settings(config)
     weights = _modality_weights(config, encoder, manifest, clips)
     fitted: dict[str, FittedHead] = {}
@@ -159,19 +159,6 @@ def _fit_heads(
                 resume=part == "head" and config.resume is not None,
             )
     return fitted
-
-
-def _loaders(config: DictConfig, manifest: Manifest, clips: StoredSplits) -> FeatureDataModule:
-    return FeatureDataModule(
-        feature_store(config),
-        clips,
-        manifest.class_names,
-        window_frames=config.sampling.window_frames,
-        batch_size=config.optim.batch_size,
-        balance=config.data.balance,
-        steps_per_epoch=config.optim.steps_per_epoch,
-        memory_mb=config.features.memory_mb,
-    )
 
 
 def _modality_weights(

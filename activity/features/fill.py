@@ -2,7 +2,6 @@
 
 import bisect
 import random
-import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -22,7 +21,6 @@ from activity.features.store import Entry, FeatureKey, FeatureStore, StoreWarnin
 from activity.features.views import PLAIN, View
 from activity.models.encoder import FrameEncoder
 from activity.video.reader import VideoError, VideoWarning
-from activity.video.sampling import first_index_at_or_after, grid_range
 
 _SPOOLED_BYTES = 8 << 20  # of each video being read; beyond that its features wait on the disk
 _BLOCK_ROWS = 256
@@ -381,7 +379,7 @@ def _wanted(
             failed[clip.key] = FailedClip(clip, str(digest))
             continue
         for view in views_of(clip):
-            span = span_of(clip, view.sampled(sample_fps))
+            span = clip.sampled_indices(view.sampled(sample_fps))
             key = FeatureKey(
                 content=digest,
                 span=(span.start, -1 if clip.end_seconds is None else span.stop),
@@ -392,13 +390,6 @@ def _wanted(
             )
             wanted.append(_Wanted(clip, view, key, span))
     return wanted
-
-
-def span_of(clip: Clip, sample_fps: float) -> range:
-    """The sampled frames of a clip, on the grid of `sample_fps`; to the end of the file where the clip has no end."""
-    if clip.end_seconds is None:
-        return range(first_index_at_or_after(clip.start_seconds, sample_fps), sys.maxsize)
-    return grid_range(clip.start_seconds, clip.end_seconds, sample_fps)
 
 
 def _fillings(missing: Sequence[_Wanted]) -> list[_Filling]:

@@ -15,7 +15,7 @@ from torch.utils.data import RandomSampler, WeightedRandomSampler
 
 from activity.data.clips import Clip, DataError
 from activity.features.extract import FeatureChunk, VideoRequest, extract_features
-from activity.features.fill import FailedClip, StoredClip, constant_batches, span_of
+from activity.features.fill import FailedClip, StoredClip, constant_batches
 from activity.features.views import View
 from activity.models.encoder import FrameEncoder
 from activity.training.datasets import WindowBatch
@@ -177,7 +177,7 @@ class ValidationClips:
 
     def __iter__(self) -> Iterator[WindowBatch]:
         self._prepare()
-        spans = [span_of(clip, self._sample_fps) for clip in self._clips]
+        spans = [clip.sampled_indices(self._sample_fps) for clip in self._clips]
         requests = [
             VideoRequest(clip.path, (span,), self._sample_fps) for clip, span in zip(self._clips, spans, strict=True)
         ]

@@ -81,7 +81,7 @@ def test_a_class_of_which_too_little_can_be_read_is_named(tmp_path: Path, store:
     (root / "red" / "actor1.mp4").write_text("no video")
     result = crossval(tmp_path / "run", store, f"data.root={root}", GROUP_PATTERN, "folds=groups")
     assert result.code == 2
-    assert "none is left to learn red from" in result.messages[-1]
+    assert "of red none is left to train on without fold 'actor0'" in result.messages[-1]
 
 
 @pytest.mark.parametrize(
