@@ -102,7 +102,7 @@ def bench_extract(
     if data is None:
         say("rendering films ...")
         data = str(folder / "films")
-        render_demo(Path(data), actors=2 if quick else 12, takes=1, seed=1)
+        render_demo(Path(data), actors=4 if quick else 12, takes=1, seed=1)
     paths = {"data.root": Path(data), "features.store": folder / "store", "hydra.run.dir": folder / "run"}
     given = [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()]
     given += [] if group_pattern is None else [f"data.group_pattern={quoted(group_pattern)}"]
@@ -222,7 +222,12 @@ def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule)
     settings, clock = training_settings(config), _EpochClock()
     module = RecognizerModule(recognizer, settings, class_weights=data.class_weights())
     trainer: Trainer = instantiate(
-        config.trainer, max_epochs=_EPOCHS, callbacks=[clock], logger=False, enable_checkpointing=False
+        config.trainer,
+        max_epochs=_EPOCHS,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        limit_val_batches=0,
     )
     trainer.fit(module, data)
     batches: list[WindowBatch] = list(data.train_dataloader())
