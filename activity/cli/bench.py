@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,8 @@ from activity.data.clips import count_text
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
-    with TemporaryDirectory(prefix="activity-bench-") as folder:
+    # Standard output is for the figures; what the measured commands print goes where the notes go.
+    with TemporaryDirectory(prefix="activity-bench-") as folder, redirect_stdout(sys.stderr):
         found = bench_extract(
             Path(folder),
             data=options.path,

@@ -305,7 +305,9 @@ def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:
     given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    child = os.posix_spawn(sys.executable, [sys.executable, "-c", program, "extract", *given, *overrides], environment)
+    command = [sys.executable, "-c", program, "extract", *given, *overrides]
+    # Its standard output goes to ours for errors, as the notes do.
+    child = os.posix_spawn(sys.executable, command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status) != EXIT_OK:
         raise RuntimeError(f"activity extract ended with status {status} on {folder}")

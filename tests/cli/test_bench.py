@@ -1,0 +1,71 @@
+"""`activity bench`: what it measures is there, adds up, and is all that standard output holds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from activity.cli.bench_extract import Figure
+from tests.cli.command import activity
+from tests.datasets import TINY, write_colour_folder
+
+SETTINGS = [
+    argument
+    for item in TINY
+    if item.split("=")[0].split(".")[0] in ("encoder", "modalities", "sampling")
+    for argument in ("--override", item)
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "at", "bound", "holds"),
+    [
+        (0.9, "at least", 0.85, True),
+        (0.8, "at least", 0.85, False),
+        (1.2, "at most", 1.25, True),
+        (1.3, "at most", 1.25, False),
+        (1.3, "", None, None),
+    ],
+)
+def test_a_figure_knows_whether_it_keeps_its_bound(value: float, at: str, bound: float | None, holds: bool) -> None:
+    assert Figure("a figure", value, "s", at, bound).holds is holds
+
+
+@pytest.mark.slow
+def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = write_colour_folder(tmp_path / "videos", actors=5, frames=12)
+    outcome = activity("bench", "extract", root, "--quick", "--limit", 8, "--format", "json", *SETTINGS)
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    figures = {figure["name"]: figure for figure in found["figures"]}
+    value = {name: figure["value"] for name, figure in figures.items()}
+    assert (found["clips"], found["machine"]["cores"] >= 1) == (8, True)
+    assert found["frames"] == 8 * 5  # 12 frames at 25 a second, sampled at 10
+    bound = value["bound: decoding and encoding, by the cores"]
+    assert bound == pytest.approx((value["decoding alone"] + value["encoding alone"]) / value["cores"])
+    assert value["efficiency: bound by extraction"] == pytest.approx(bound / value["extraction"])
+    assert value["epoch by head alone"] == pytest.approx(
+        value["an epoch from stored features"] / value["the head alone on the same batches"]
+    )
+    assert 0 < value["a second train, to its first epoch"]
+    # A process with torch in it takes more than a tenth of a gigabyte: kilobytes were not taken for bytes.
+    peaks = [value[name] for name in value if name.startswith("peak memory")]
+    assert len(peaks) == 2 and all(0.1 < peak < 10 for peak in peaks)
+    assert {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]} == {
+        "efficiency: bound by extraction": ("at least", 0.85),
+        "epoch by head alone": ("at most", 1.25),
+        "a second train, to its first epoch": ("at most", 5.0),
+        "peak memory of extract, 1 minutes of video": ("at most", 2.0),
+        "peak memory of extract, 100 short clips": ("at most", 2.0),
+    }
+    assert sorted(path.name for path in Path().iterdir()) == ["videos"]
+
+
+def test_a_data_set_that_is_not_there_is_said(tmp_path: Path) -> None:
+    outcome = activity("bench", "extract", tmp_path / "nothing")
+    assert outcome.code != 0
+    assert len(outcome.messages) == 1 and "nothing" in outcome.messages[0], outcome.err
+    assert outcome.out == ""
