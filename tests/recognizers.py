@@ -126,4 +126,5 @@ _LSTM = {
     "readout": "mean",
     "centered": True,
     "shortcut": True,
+    "pooled_vote": True,
 }

@@ -89,6 +89,7 @@ KINDS: dict[str, _Kind] = {
     "head.readout": _one_of(*READOUTS),
     "head.centered": _SWITCH,
     "head.shortcut": _SWITCH,
+    "head.pooled_vote": _SWITCH,
     "baseline.dropout": _SHARE,
     "baseline.modality_dropout": _PROBABILITY,
     "optim.optimizer.lr": _ABOVE_0,

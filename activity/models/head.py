@@ -1,5 +1,6 @@
 """The heads: what reads a window of features and scores the classes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ class StackedLSTM(nn.Module):
     computes it. With `shortcut` the classifier reads the LSTM's outputs and the mean of the normalised features side by
     side, so that the mean-pooling baseline is a special case of this head and not out of reach on a small data set.
     With `centered` the mean, which the shortcut has, is taken out of what the LSTM reads: a small data set shows few
-    people and rooms, and an LSTM that sees them learns them by heart.
+    people and rooms, and an LSTM that sees them learns them by heart. With `pooled_vote` a second linear classifier
+    reads nothing but the mean, is trained by a loss of its own, and the scores are the mean of both: a committee
+    (Hansen & Salamon 1990) whose members err differently, and of which one cannot be spoiled by the other's training.
 
     Args:
         feature_size: D, the length of one feature.
@@ -34,10 +37,12 @@ class StackedLSTM(nn.Module):
             of a linear score.
         centered: the LSTM reads each feature's difference to the window's mean: what changes, not who or where it is.
         shortcut: let the classifier read the window's mean feature too.
+        pooled_vote: let a mean-pooling classifier vote beside it.
 
     >>> head = StackedLSTM(
     ...     feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, projection_size=6, hidden_size=4, num_layers=2,
     ...     dropout=0.1, modality_dropout=0.5, bidirectional=False, readout="mean", centered=True, shortcut=True,
+    ...     pooled_vote=True,
     ... )
     >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
     torch.Size([5, 3])
@@ -58,6 +63,7 @@ class StackedLSTM(nn.Module):
         readout: str,
         centered: bool,
         shortcut: bool,
+        pooled_vote: bool,
     ) -> None:
         super().__init__()
         if readout not in READOUTS:
@@ -68,6 +74,7 @@ class StackedLSTM(nn.Module):
         self.readout = readout
         self.centered = centered
         self.shortcut = shortcut
+        self.pooled_vote = pooled_vote
         self.bidirectional = bidirectional
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(feature_size, projection_size)
@@ -82,9 +89,15 @@ class StackedLSTM(nn.Module):
         output_size = hidden_size * (2 if bidirectional else 1)
         self.attention = nn.Linear(output_size, 1) if readout == "attention" else nn.Identity()
         self.classifier = nn.Linear(output_size + (feature_size if shortcut else 0), num_classes)
+        self.pooled_classifier = nn.Linear(feature_size, num_classes) if pooled_vote else nn.Identity()
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]` (1 to T); the rest is padding."""
+        return vote(self.votes(features, lengths))
+
+    @torch.jit.export
+    def votes(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Logits `(B, C)` of the LSTM's classifier and, with `pooled_vote`, of the one beside it."""
         unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
         dropped = self.modality_dropout if self.training else 0.0
         emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
@@ -97,8 +110,11 @@ class StackedLSTM(nn.Module):
         summary = self._summarise(states, lengths)  # (B, H)
         if self.shortcut:
             summary = torch.cat([summary, mean * emphasis], dim=1)  # (B, H + D)
-        logits: Tensor = self.classifier(self.dropout(summary))  # (B, C)
-        return logits
+        found = [self.classifier(self.dropout(summary))]  # (B, C)
+        if self.pooled_vote:
+            own = modality_emphasis(self.modality_weights, unit, dropped)  # drawn anew: members that differ
+            found.append(self.pooled_classifier(self.dropout(mean * own)))
+        return found
 
     def reading_parameters(self) -> list[nn.Parameter]:
         """Those of what reads the window in order, up to the classifier."""
@@ -120,6 +136,7 @@ class StackedLSTM(nn.Module):
             "readout": self.readout,
             "centered": self.centered,
             "shortcut": self.shortcut,
+            "pooled_vote": self.pooled_vote,
         }
 
     def _read(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -176,11 +193,15 @@ class MeanPool(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Logits `(B, C)` of features `(B, T, D)`, of which item b has `lengths[b]`; the rest is padding."""
+        return vote(self.votes(features, lengths))
+
+    @torch.jit.export
+    def votes(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Logits `(B, C)` of its one classifier; arguments as above."""
         unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
         dropped = self.modality_dropout if self.training else 0.0
         emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
-        logits: Tensor = self.classifier(self.dropout(masked_mean(unit, lengths) * emphasis))
-        return logits
+        return [self.classifier(self.dropout(masked_mean(unit, lengths) * emphasis))]
 
     def reading_parameters(self) -> list[nn.Parameter]:
         """None: nothing reads the window in order."""
@@ -205,6 +226,13 @@ def build_head(description: dict[str, Any]) -> StackedLSTM | MeanPool:
     """The head that `describe` described, with fresh weights."""
     arguments = dict(description)
     return HEADS[arguments.pop("kind")](**arguments)
+
+
+def vote(votes: list[Tensor]) -> Tensor:
+    """Logits whose softmax is the mean of the softmaxes of all votes `(B, C)`; a single vote's own logits."""
+    if len(votes) == 1:
+        return votes[0]
+    return torch.stack([logits.log_softmax(dim=1) for logits in votes]).logsumexp(dim=0) - math.log(len(votes))
 
 
 def without_padding(features: Tensor, lengths: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 
 from activity.data.clips import DataError
 from activity.features.fill import FailedClip, StoredClip
@@ -144,13 +143,8 @@ class FinetuneModule(RecognizerModule):
             window_frames=self.recognizer.window_frames,
             piece_frames=self._finetuning.batch_frames if self._finetuning.gradient_checkpointing else None,
         )
-        logits = self.recognizer.head(features, lengths)
-        smoothing = self._settings.label_smoothing
         # The weighted mean of torch divides by the weights that a batch happens to hold: of one clip, none would count.
-        losses = F.cross_entropy(
-            logits, batch.labels, weight=self.class_weights, label_smoothing=smoothing, reduction="none"
-        )
-        return losses.mean()
+        return self.cross_entropy(features, lengths, batch.labels, reduction="none").mean()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         """After the first step: how long all of them may take."""

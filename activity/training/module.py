@@ -68,12 +68,25 @@ class RecognizerModule(LightningModule):
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """Cross-entropy of one random window a clip."""
-        logits = self.recognizer.head(batch.features, batch.lengths)
-        loss = F.cross_entropy(
-            logits, batch.labels, weight=self.class_weights, label_smoothing=self._settings.label_smoothing
-        )
+        loss = self.cross_entropy(batch.features, batch.lengths, batch.labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
         return loss
+
+    def cross_entropy(self, features: Tensor, lengths: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+        """The training loss of windows, the mean over the head's votes: each learns from its own mistakes.
+
+        Args:
+            features: `float32 (B, T, D)`.
+            lengths: `int64 (B,)`, how many features of each window count.
+            labels: `int64 (B,)`.
+            reduction: as of `torch.nn.functional.cross_entropy`; "none" gives `(B,)`.
+        """
+        weight, smoothing = self.class_weights, self._settings.label_smoothing
+        losses = [
+            F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction=reduction)
+            for logits in self.recognizer.head.votes(features, lengths)
+        ]
+        return torch.stack(losses).mean(dim=0)
 
     def validation_step(self, batch: WindowBatch, batch_index: int) -> None:
         """Scores of clips: the mean over all their windows."""

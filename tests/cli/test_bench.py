@@ -50,10 +50,11 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     assert value["epoch by head alone"] == pytest.approx(
         value["an epoch from stored features"] / value["the head alone on the same batches"]
     )
-    assert 0 < value["a second train, to its first epoch"]
+    assert value["a second train, to its first epoch"] > 0
     # A process with torch in it takes more than a tenth of a gigabyte: kilobytes were not taken for bytes.
     peaks = [value[name] for name in value if name.startswith("peak memory")]
-    assert len(peaks) == 2 and all(0.1 < peak < 10 for peak in peaks)
+    assert len(peaks) == 2
+    assert all(0.1 < peak < 10 for peak in peaks)
     assert {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]} == {
         "efficiency: bound by extraction": ("at least", 0.85),
         "epoch by head alone": ("at most", 1.25),
@@ -67,5 +68,6 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
 def test_a_data_set_that_is_not_there_is_said(tmp_path: Path) -> None:
     outcome = activity("bench", "extract", tmp_path / "nothing")
     assert outcome.code != 0
-    assert len(outcome.messages) == 1 and "nothing" in outcome.messages[0], outcome.err
+    assert len(outcome.messages) == 1, outcome.err
+    assert "nothing" in outcome.messages[0]
     assert outcome.out == ""

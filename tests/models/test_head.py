@@ -12,8 +12,8 @@ from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
 VARIANTS = [
-    {"readout": readout, "bidirectional": bidirectional, "centered": centered, "shortcut": shortcut}
-    for readout, bidirectional, centered, shortcut in itertools.product(READOUTS, NO_OR_YES, NO_OR_YES, NO_OR_YES)
+    {"readout": readout, "bidirectional": bi, "centered": centered, "shortcut": shortcut, "pooled_vote": pooled}
+    for readout, bi, centered, shortcut, pooled in itertools.product(READOUTS, *[NO_OR_YES] * 4)
 ]
 FEATURES = 5
 
@@ -34,6 +34,10 @@ def features(batch: int, time: int, *, seed: int = 0) -> Tensor:
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum()
 
 
 def lstm_step(
@@ -124,6 +128,10 @@ def test_logits_are_the_readout_of_the_textbook_lstm(variant: dict[str, Any]) ->
     if variant["shortcut"]:
         summary = np.concatenate([summary, unit.mean(axis=0)])
     expected = head.classifier.weight.detach().numpy() @ summary + head.classifier.bias.detach().numpy()
+    if variant["pooled_vote"]:
+        pooled = head.pooled_classifier
+        beside = pooled.weight.detach().numpy() @ unit.mean(axis=0) + pooled.bias.detach().numpy()
+        expected = np.log((softmax(expected) + softmax(beside)) / 2)
     logits = head(window, torch.tensor([7]))[0].detach().numpy()
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-12)
 

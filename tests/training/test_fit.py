@@ -52,6 +52,7 @@ def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
         readout="mean",
         centered=True,
         shortcut=True,
+        pooled_vote=True,
     )
     return Recognizer(encoder=encoder, head=head, class_names=NAMES, sample_fps=10.0, window_frames=WINDOW)
 
@@ -137,7 +138,7 @@ def test_learns_what_only_the_order_in_time_tells(tmp_path: Path, encoder: Frame
     assert fitted.metrics.accuracy == 1.0
     assert fitted.metrics.clips == 6
     losses = logged(tmp_path, "train/loss")
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]  # half of it is of the vote that reads the mean alone, which tells nothing
 
 
 def test_best_is_the_epoch_with_the_lowest_validation_loss_and_last_the_last(
