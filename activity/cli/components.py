@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
 from activity.cli.arguments import UsageError, note
@@ -68,20 +69,42 @@ def clip_views(config: DictConfig) -> tuple[View, ...]:
         raise UsageError(str(error)) from error
 
 
-def store_use(config: DictConfig, encoder: FrameEncoder) -> Use:
-    """The configuration as a user of its store."""
-    given = config.data.get("csv") or config.data.root  # kinetics looks for its tables where none are given
-    name = given if isinstance(given, str) else given[0]  # or has several
+def data_paths(config: DictConfig) -> tuple[Path, ...]:
+    """What is given of a data set: its tables and the folder of its videos; nothing where nothing is."""
+    given = [config.data[name] for name in ("csv", "root") if OmegaConf.select(config.data, name) is not None]
+    names = [name for item in given for name in ([item] if isinstance(item, str) else item)]
+    return tuple(Path(name).expanduser().absolute() for name in names)
+
+
+def store_use(config: DictConfig, encoder: FrameEncoder, *, sample_fps: float, views: Sequence[View]) -> Use:
+    """The configuration as a user of its store.
+
+    Args:
+        config: the configuration.
+        encoder: whose features are stored.
+        sample_fps: sampled frames a second.
+        views: of the clips that have the most of them.
+    """
     return Use(
-        data=Path(name).expanduser().absolute(),
+        data=data_paths(config),
         settings={
             "encoder": encoder.describe(),
             "weights": encoder.weights_hash(),
-            "sample_fps": float(config.sampling.sample_fps),
-            "views": [view.describe() for view in clip_views(config)],
+            "sample_fps": float(sample_fps),
+            "views": [view.describe() for view in views],
         },
+        selection=_selection(config),
         verb=HydraConfig.get().job.name,
     )
+
+
+def _selection(config: DictConfig) -> dict[str, Any]:
+    """All that says which clips of a data set are used, and which of them get further views."""
+    data = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(data, dict)
+    own = {str(name): value for name, value in data.items() if name not in ("csv", "root", "layout", "views", "flip")}
+    layout = OmegaConf.select(config.data, "layout._target_")
+    return {"data": own, "layout": layout, "seed": config.get("seed"), "split": config.get("split")}
 
 
 def stored_clips(
@@ -103,6 +126,8 @@ def stored_clips(
     """
     device = encoding_device(config)
     views = clip_views(config)
+    fps = config.sampling.sample_fps
+    use = store_use(config, encoder, sample_fps=fps, views=views)
     with_views = {clip.key for clip in (clips if augmented is None else augmented)}
     with extraction_progress() as progress:
 
@@ -114,12 +139,12 @@ def stored_clips(
             feature_store(config),
             clips,
             encoder,
-            sample_fps=config.sampling.sample_fps,
+            sample_fps=fps,
             batch_frames=config.features.batch_frames,
             decode_threads=config.features.decode_threads,
             device=device,
             on_progress=report,
-            on_keys=lambda keys: record_use(feature_store(config), store_use(config, encoder), keys),
+            on_keys=lambda keys: record_use(feature_store(config), use, keys),
             views_of=lambda clip: views if clip.key in with_views else views[:1],
         )
 

@@ -11,7 +11,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from activity.cli.arguments import UsageError, note
-from activity.cli.components import encoding_device, quiet_libraries, say_failures, warn_of_missing_groups
+from activity.cli.components import (
+    encoding_device,
+    quiet_libraries,
+    say_failures,
+    store_use,
+    warn_of_missing_groups,
+)
 from activity.cli.configuration import CONFIG, run_folder, run_with_configuration
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
@@ -44,6 +50,8 @@ from activity.evaluation.report import (
 from activity.evaluation.statistics import interval_fields
 from activity.features.fill import FailedClip, fill_store
 from activity.features.store import FeatureStore
+from activity.features.usage import record_use
+from activity.features.views import PLAIN
 from activity.files import write_atomically
 from activity.formats import load_recognizer
 from activity.inference.scoring import score_stored, score_videos
@@ -209,8 +217,16 @@ def _scored(
         if isinstance(recognizer, Recognizer):
             store = FeatureStore(Path(config.features.store))
             fps = recognizer.sample_fps
+            use = store_use(config, recognizer.encoder, sample_fps=fps, views=(PLAIN,))
             stored, failed = fill_store(
-                store, clips, recognizer.encoder, sample_fps=fps, device=device, on_progress=progress, **decoding
+                store,
+                clips,
+                recognizer.encoder,
+                sample_fps=fps,
+                device=device,
+                on_progress=progress,
+                on_keys=partial(record_use, store, use),
+                **decoding,
             )
             good = [item.clip for item in stored]
             scores = [score_stored(recognizer.to(device), store, item, device=device) for item in stored]

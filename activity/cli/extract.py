@@ -6,12 +6,13 @@ from functools import partial
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
     clip_views,
+    data_paths,
     feature_store,
     make_encoder,
     quiet_libraries,
@@ -26,16 +27,20 @@ from activity.data.clips import Manifest, count_text
 from activity.features.fill import FillProgress
 from activity.features.usage import prune
 
+_PRUNE, _FORGET, _DRY_RUN = "--prune", "--forget-missing", "--dry-run"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     quiet_libraries()
-    flags = {flag for flag in ("--prune", "--dry-run") if flag in arguments}
+    flags = {flag for flag in (_PRUNE, _FORGET, _DRY_RUN) if flag in arguments}
     overrides = [argument for argument in arguments if argument not in flags]
-    if "--dry-run" in flags and "--prune" not in flags:
-        raise UsageError("--dry-run goes with --prune: it shows what that would remove.")
-    if "--prune" in flags:
-        return run_with_configuration("extract", overrides, partial(prune_store, dry_run="--dry-run" in flags))
+    if _PRUNE in flags:
+        prune_it = partial(prune_store, forget_missing=_FORGET in flags, dry_run=_DRY_RUN in flags)
+        return run_with_configuration("extract", overrides, prune_it)
+    for flag, what in {_DRY_RUN: "it shows what that would remove", _FORGET: "it says what else to remove"}.items():
+        if flag in flags:
+            raise UsageError(f"{flag} goes with {_PRUNE}: {what}.")
     return run_with_configuration("extract", overrides, extract)
 
 
@@ -67,21 +72,26 @@ def extract(config: DictConfig) -> int:
     return code
 
 
-def prune_store(config: DictConfig, *, dry_run: bool) -> int:
+def prune_store(config: DictConfig, *, forget_missing: bool, dry_run: bool) -> int:
     """Remove what no current configuration uses, and say how much that is; returns the exit code."""
     store = feature_store(config)
     current = None
-    if not OmegaConf.is_missing(config.data, "csv" if "csv" in config.data else "root"):
+    if data_paths(config):
         check_settings("extract", config)
         seed_everything(config.seed, verbose=False)
-        current = store_use(config, make_encoder(config))
+        encoder, views = make_encoder(config), clip_views(config)
+        current = store_use(config, encoder, sample_fps=config.sampling.sample_fps, views=views)
     try:
-        removed = prune(store, current=current, dry_run=dry_run)
+        pruned = prune(store, current=current, forget_missing=forget_missing, dry_run=dry_run)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    for item in removed:
+    for item in pruned.removed:
         print(f"{item.files:>8} files {item.size_bytes / 1e6:>10.1f} MB  {item.reason}")
-    total = sum(item.size_bytes for item in removed)
-    files = count_text(sum(item.files for item in removed), "file")
+    total = sum(item.size_bytes for item in pruned.removed)
+    files = count_text(sum(item.files for item in pruned.removed), "file")
     print(f"{'would remove' if dry_run else 'removed'} {files}, {total} bytes")
+    for path in pruned.missing:
+        note(f"warning: {path} cannot be found; the features that were computed for it are kept.")
+    if pruned.missing:
+        note(f"Where such a data set is gone for good, activity extract {_PRUNE} {_FORGET} removes its features too.")
     return EXIT_OK

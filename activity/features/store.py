@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import os
-import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,14 +15,13 @@ import safetensors
 import torch
 from torch import Tensor
 
+from activity.features import contents
 from activity.features.views import PLAIN
-from activity.files import TEMPORARY_PREFIX, write_atomically
+from activity.files import write_atomically
 
 # Part of every key, and a folder of its own. Raise it when the same key would name other numbers: a changed sampling
 # rule, say.
 STORE_VERSION = 3
-ENTRY_SUFFIX = ".safetensors"
-_ABANDONED_SECONDS = 3600.0  # nobody writes one file for an hour
 _BLOCK_BYTES = 1 << 20
 
 
@@ -180,33 +178,30 @@ class FeatureStore:
     def path(self, key: FeatureKey) -> Path:
         """Where the entry of `key` is or would be."""
         name = key.name()
-        return self.entries / name[:2] / f"{name}{ENTRY_SUFFIX}"
+        return self.entries / name[:2] / f"{name}{contents.ENTRY_SUFFIX}"
 
     @property
     def entries(self) -> Path:
         """The folder of this version's entries."""
         return self.root / f"v{STORE_VERSION}"
 
+    @property
+    def configurations(self) -> Path:
+        """The folder in which the configurations that use the store leave their records."""
+        return self.root / contents.CONFIGURATIONS
+
     def other_versions(self) -> list[Path]:
         """Folders with entries that another version of this program made; they are of no use to this one."""
-        if not self.root.is_dir():
-            return []
-        numbered = [path for path in self.root.glob("v[0-9]*") if path != self.entries]
-        return sorted(numbered + list(self.root.glob("[0-9a-f][0-9a-f]")))  # version 1 had no folder of its own
+        return contents.other_versions(self.root, self.entries)
 
     def size_bytes(self) -> int:
-        """What all of it takes."""
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
-
-    def abandoned_files(self) -> list[Path]:
-        """Temporary files of writers that were killed: an hour old, so that none of a living one is among them."""
-        now = time.time()
-        found = [path for path in self.root.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
-        return [path for path in found if now - path.stat().st_mtime > _ABANDONED_SECONDS]
+        """What the entries take, those of other versions too."""
+        versions = [self.entries, *self.other_versions()]
+        return sum(contents.size_of(path) for version in versions for path in contents.files_of_version(version))
 
     def sweep(self) -> None:
         """Remove what writers left that were killed."""
-        for path in self.abandoned_files():
+        for path in contents.abandoned_files(self.root, self.entries):
             with self.writing():
                 path.unlink(missing_ok=True)
 

@@ -1,16 +1,20 @@
 """Who uses what is in a feature store: each configuration leaves a record, and what none needs can be removed."""
 
+import glob
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from activity.features.store import ENTRY_SUFFIX, FeatureKey, FeatureStore, read_entry
+from activity.features import contents
+from activity.features.store import FeatureKey, FeatureStore, read_entry
 from activity.files import write_atomically
 
-_FOLDER = "configurations"
+_RECORD = re.compile(r"[0-9a-f]{24}-[a-z]+\.json")
 
 
 @dataclass(frozen=True)
@@ -18,19 +22,22 @@ class Use:
     """A configuration that uses a store.
 
     Attributes:
-        data: the data set: its folder or its table.
+        data: the data set: its folder, or its tables (files, folders or patterns) and the folder of its videos.
         settings: all that its features depend on but the videos, as plain Python.
+        selection: all that says which clips of the data set these are, as plain Python: two official splits, say, or
+            two seeds of a random one, are two configurations that need other entries.
         verb: what was run; `train` needs fewer views than `extract`.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     settings: Mapping[str, Any]
+    selection: Mapping[str, Any]
     verb: str
 
-    def settings_digest(self) -> str:
-        """Equal for configurations that read the same features."""
-        text = json.dumps([str(self.data), self.settings], sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    def record_name(self) -> str:
+        """Names the record: the same configuration replaces its own, and no other's."""
+        text = json.dumps([[str(path) for path in self.data], self.settings, self.selection], sort_keys=True)
+        return f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}-{self.verb}.json"
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,43 @@ class Removed:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` did.
+
+    Attributes:
+        removed: what was removed, by reason.
+        missing: the data sets that cannot be found and whose features were kept.
+    """
+
+    removed: tuple[Removed, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What a configuration wrote down."""
+
+    data: tuple[str, ...]
+    settings: object
+    entries: frozenset[str]
+
+    def missing(self) -> list[str]:
+        """What of its data set cannot be found."""
+        there = (os.path.exists(path) or any(glob.iglob(path)) for path in self.data)  # noqa: PTH110, PTH207
+        return [path for path, found in zip(self.data, there, strict=True) if not found]
+
+
 def record_use(store: FeatureStore, use: Use, keys: Iterable[FeatureKey]) -> None:
     """Write down which entries a configuration uses, before any of them is computed."""
-    path = store.root / _FOLDER / f"{use.settings_digest()}-{use.verb}.json"
-    names = sorted({key.name() for key in keys})
-    document = {"data": str(use.data), "verb": use.verb, "settings": use.settings, "entries": names}
+    path = store.configurations / use.record_name()
+    document = {
+        "data": [str(item) for item in use.data],
+        "verb": use.verb,
+        "settings": use.settings,
+        "selection": use.selection,
+        "entries": sorted({key.name() for key in keys}),
+    }
     data = json.dumps(document, indent=1).encode()
     try:
         if not path.is_file() or path.read_bytes() != data:
@@ -55,66 +94,92 @@ def record_use(store: FeatureStore, use: Use, keys: Iterable[FeatureKey]) -> Non
         return
 
 
-def prune(store: FeatureStore, *, current: Use | None, dry_run: bool) -> list[Removed]:
+def prune(store: FeatureStore, *, current: Use | None, forget_missing: bool, dry_run: bool) -> Pruned:
     """Remove what no current configuration uses.
 
-    Current are the recorded configurations whose data set is still there; where `current` is given, it alone of those
-    of its data set. Other data sets that share the store keep theirs.
+    Current are the recorded configurations; where `current` is given, those of its data set are so that have its
+    settings, whichever of its clips they select. Other data sets that share the store keep theirs. A data set that
+    cannot be found, as on a drive that is not mounted, keeps its features where it is not to be forgotten.
 
     Args:
         store: the store.
-        current: the one configuration of its data set that stays, or None: all of them stay.
+        current: what of its data set stays, or None: all of it.
+        forget_missing: remove the features of data sets that cannot be found.
         dry_run: remove nothing, only say what would be.
 
     Raises:
         ValueError: no configuration would be left: all of the store would go.
         StoreError: a file cannot be removed.
     """
-    records = {path: _read(path) for path in sorted((store.root / _FOLDER).glob("*.json"))}
-    kept = {path: record for path, record in records.items() if record and _is_current(path, record, current)}
+    # Before the records: what another process begins now leaves its record before its first entry.
+    versions = store.other_versions()
+    entries = contents.entry_files(store.entries)
+    records = _records(store)
+    kept = {path: record for path, record in records.items() if record and _is_current(record, current, forget_missing)}
     if not kept:
         raise ValueError(
             f"{store.root} has no record of a configuration whose data set is still there, so all of it would be "
             "removed. Run activity extract data.root=FOLDER once, or remove the folder yourself."
         )
-    names = {name for record in kept.values() for name in record["entries"]}
-    found = dict(_superfluous(store, names))
-    found |= {path: "record of a configuration that is no longer used" for path in records if path not in kept}
-    sizes = {path: path.stat().st_size for path in found}
+    names = frozenset[str]().union(*(record.entries for record in kept.values()))
+    found = {path: "of another version" for version in versions for path in contents.files_of_version(version)}
+    found |= _superfluous(entries, names)
+    found |= dict.fromkeys(contents.abandoned_files(store.root, store.entries), "left by a process that was killed")
+    found |= dict.fromkeys(records.keys() - kept.keys(), "record of a configuration that is no longer used")
+    removed = _summary(found)
     if not dry_run:
-        for path in found:
-            with store.writing():
-                path.unlink(missing_ok=True)
-    reasons = dict.fromkeys(found.values())
-    return [
-        Removed(reason, len(own := [path for path in found if found[path] == reason]), sum(sizes[path] for path in own))
-        for reason in reasons
-    ]
+        _remove(store, found, versions)
+    missing = {path: None for record in kept.values() for path in record.missing()}
+    return Pruned(removed, tuple(missing))
 
 
-def _is_current(path: Path, record: dict[str, Any], current: Use | None) -> bool:
-    if current is not None and record["data"] == str(current.data):
-        return path.name.startswith(f"{current.settings_digest()}-")
-    return Path(record["data"]).exists()
+def _records(store: FeatureStore) -> dict[Path, _Record | None]:
+    """The records by file; None for one that is damaged."""
+    paths = sorted(store.configurations.glob("*.json"))
+    return {path: _read(path) for path in paths if _RECORD.fullmatch(path.name)}
 
 
-def _superfluous(store: FeatureStore, names: set[str]) -> Iterator[tuple[Path, str]]:
-    """Files of the store that can go, and why."""
-    for folder in store.other_versions():
-        yield from ((path, "of another version") for path in sorted(folder.rglob("*")) if path.is_file())
-    for path in sorted(store.entries.rglob(f"*{ENTRY_SUFFIX}")):
-        if path.stem not in names:
-            yield path, "used by no current configuration"
-        elif read_entry(path) is None:
-            yield path, "damaged"
-    abandoned = store.abandoned_files()
-    inside = [path for path in abandoned if not any(folder in path.parents for folder in store.other_versions())]
-    yield from ((path, "left by a process that was killed") for path in inside)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> _Record | None:
     try:
-        record = json.loads(path.read_bytes())
-        return record if isinstance(record["data"], str) and isinstance(record["entries"], list) else None
+        document = json.loads(path.read_bytes())
+        data, entries = document["data"], document["entries"]
+        if not isinstance(entries, list):
+            return None
+        return _Record((data,) if isinstance(data, str) else tuple(data), document["settings"], frozenset(entries))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_current(record: _Record, current: Use | None, forget_missing: bool) -> bool:
+    if forget_missing and record.missing():
+        return False
+    if current is None or record.data != tuple(map(str, current.data)):
+        return True
+    return bool(record.settings == json.loads(json.dumps(current.settings)))  # as it is once written
+
+
+def _superfluous(entries: Iterable[Path], names: frozenset[str]) -> dict[Path, str]:
+    """Entries that can go, and why."""
+    found = {}
+    for path in entries:
+        if path.stem not in names:
+            found[path] = "used by no current configuration"
+        elif read_entry(path) is None:
+            found[path] = "damaged"
+    return found
+
+
+def _summary(found: Mapping[Path, str]) -> tuple[Removed, ...]:
+    """How much goes for which reason, in the order of the reasons."""
+    sizes: dict[str, list[int]] = {}
+    for path, reason in found.items():
+        sizes.setdefault(reason, []).append(contents.size_of(path))
+    return tuple(Removed(reason, len(own), sum(own)) for reason, own in sizes.items())
+
+
+def _remove(store: FeatureStore, paths: Iterable[Path], versions: Iterable[Path]) -> None:
+    for path in paths:
+        with store.writing():
+            path.unlink(missing_ok=True)
+    for version in versions:
+        contents.remove_empty_folders(version)

@@ -83,7 +83,9 @@ def test_flipped_bytes_are_found_said_and_computed_again(root: Path) -> None:
 
 
 def test_a_store_of_another_version_is_said(root: Path) -> None:
-    (Path("store") / "ab").mkdir(parents=True)
+    entry = Path("store", "ab", f"{'ab' * 20}.safetensors")
+    entry.parent.mkdir(parents=True)
+    entry.touch()
     outcome = extract()
     assert outcome.code == 0
     assert "another version of activity" in outcome.err
@@ -160,6 +162,57 @@ def test_prune_of_a_store_without_records_removes_nothing(root: Path) -> None:
     assert outcome.code == 2
     assert "no record of a configuration" in outcome.messages[0]
     assert activity("extract", "--dry-run").code == 2
+
+
+def test_prune_keeps_what_is_on_a_drive_that_is_not_mounted(root: Path) -> None:
+    extract()
+    root.rename("others")
+    extract("data.root=others")
+    Path("others").rename("away")
+    write_colour_folder(Path("videos"), actors=1, frames=6)
+    assert extract().code == 0
+    before = entries(Path("store"))
+    outcome = extract("--prune")
+    assert outcome.code == 0, outcome.err
+    assert f"{Path.cwd() / 'others'} cannot be found; the features that were computed for it are kept." in outcome.err
+    assert "--forget-missing removes" in outcome.err
+    assert entries(Path("store")) == before
+    outcome = extract("--prune", "--forget-missing")
+    assert outcome.code == 0, outcome.err
+    assert "cannot be found" not in outcome.err
+    assert len(entries(Path("store"))) == 2
+    assert activity("extract", "--forget-missing").code == 2
+
+
+def test_prune_keeps_what_evaluate_computed(root: Path) -> None:
+    run = activity("train", "data.root=videos", "features.store=store", *TINY, "hydra.run.dir=run")
+    assert run.code == 0, run.err
+    write_colour_folder(Path("others"), actors=4, frames=7)
+    outcome = activity(
+        *("evaluate", "run/checkpoints/best.ckpt", "data.root=others", "split=all", "features.store=store"),
+        "hydra.run.dir=evaluated",
+    )
+    assert outcome.code == 0, outcome.err
+    before = entries(Path("store"))
+    assert activity("extract", "--prune", "features.store=store").code == 0
+    assert entries(Path("store")) == before
+
+
+def test_prune_keeps_the_views_of_two_ways_to_split(root: Path) -> None:
+    """Further views are those of the training clips, and each way has its own."""
+    for seed in (0, 1):
+        shuffled = sorted(root.rglob("*.mp4"), key=lambda path, seed=seed: (path.stem[-1] == str(seed), path.name))
+        rows = [f"{path},{path.parent.name},{'test' if at > 3 else 'train'}" for at, path in enumerate(shuffled)]
+        Path(f"splits{seed}.csv").write_text("\n".join(["path,label,split", *rows]))
+        outcome = activity(
+            *("train", "data.root=videos", "features.store=store", *TINY, "data.views=2", "trainer.max_epochs=1"),
+            *(f"data.splits=splits{seed}.csv", f"hydra.run.dir=run{seed}"),
+        )
+        assert outcome.code == 0, outcome.err
+    before = entries(Path("store"))
+    assert len(before) == 6 + 6
+    assert activity("extract", "--prune", "features.store=store").out == "removed 0 files, 0 bytes\n"
+    assert entries(Path("store")) == before
 
 
 @pytest.mark.slow

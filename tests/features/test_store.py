@@ -1,3 +1,4 @@
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,42 @@ def test_an_entry_with_several_writers_is_whole_at_any_time(store: FeatureStore)
         for writer in writers:
             writer.join()
     assert files_in(store) == [store.path(KEY)]
+
+
+def test_a_writer_beside_does_not_disturb_who_looks_what_is_there(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its temporary file is renamed between the moment it is seen and the moment it is looked at."""
+    store.write(KEY, FEATURES)
+    listed, fleeting = os.listdir, store.path(KEY).with_name(f".writing-{'a' * 32}").name
+
+    def listdir(folder: Path) -> list[str]:
+        return [*listed(folder), fleeting]
+
+    monkeypatch.setattr("os.listdir", listdir)
+    assert store.size_bytes() == store.path(KEY).stat().st_size
+    store.sweep()
+    assert KEY in store
+
+
+def test_what_is_there_can_be_looked_at_while_others_write(store: FeatureStore) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            store.write(replace(KEY, content=str(number := number + 1)), FEATURES)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            store.sweep()
+            store.size_bytes()
+            store.other_versions()
+    finally:
+        stop.set()
+        writer.join()
 
 
 # The video in the key
