@@ -29,6 +29,7 @@ from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
     NO_GROUPS,
     REPORT,
+    by_modality,
     data_facts,
     data_name,
     failures,
@@ -71,7 +72,8 @@ def crossval(config: DictConfig) -> int:
     heads = _heads(config, encoder, manifest)
     stored, failed = stored_clips(config, encoder, manifest.clips)
     fold_clips = _with_features(folds, stored, failed, manifest)
-    result = _result(manifest, fold_clips, heads, _cross_validated(config, encoder, manifest, fold_clips, heads))
+    scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
+    result = _result(manifest, encoder, fold_clips, heads, scored)
     write_atomically(folder / RESULT, json.dumps(crossval_document(result), indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
     write_report(folder / REPORT, _report(config, manifest, encoder, heads, failed, result))
@@ -157,6 +159,7 @@ def _processes(config: DictConfig, device: torch.device, tasks: int) -> int:
 
 def _result(
     manifest: Manifest,
+    encoder: FrameEncoder,
     folds: Sequence[FoldClips],
     heads: Mapping[str, Mapping[str, Any]],
     scored: Sequence[FoldScores],
@@ -170,6 +173,7 @@ def _result(
             for name in heads
         },
         fold_of=tuple(fold.name for fold in folds for _ in fold.test),
+        chosen={item.fold: by_modality(item.chosen, encoder.modalities) for item in scored},
     )
 
 
@@ -195,7 +199,10 @@ def _report(
         calibration=calibration_of(main),
         mistakes=worst_mistakes(main),
         folds=result.folds,
-        facts=data_facts(config) | recognizer_facts(recognizer) | facts | version_facts(),
+        facts=data_facts(config)
+        | recognizer_facts(recognizer, chosen=list(result.chosen.values()))
+        | facts
+        | version_facts(),
         failed=failures(failed),
         warnings=() if manifest.groups_given else (NO_GROUPS,),
     )

@@ -47,7 +47,7 @@ class CrossvalSettings:
         memory_mb: as `FeatureDataModule` has it.
         training: how a head is trained.
         make_trainer: a trainer without callbacks, loggers and checkpoints; called with keyword arguments to add.
-        weigh_modalities: find how much each modality counts in each fold; see `choose_modality_weights`.
+        weigh_modalities: find how much each modality counts in each fold; see `choose_settings`.
         seed: set before each head.
     """
 
@@ -74,19 +74,24 @@ class FoldScores:
         head: the head's name.
         clips: the clips, in the order of `FoldClips.test`.
         scores: `float32 (N, C)`, each row sums to 1.
+        chosen: the settings that `choose_settings` found for the heads of this fold.
     """
 
     fold: str
     head: str
     clips: tuple[StoredClip, ...]
     scores: Tensor
+    chosen: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class _Task:
+    """A head to train in a fold; of its description, `chosen` replaces what it names."""
+
     fold: FoldClips
     head: str
     description: Mapping[str, Any]
+    chosen: Mapping[str, Any]
 
 
 def cross_validate(
@@ -109,20 +114,40 @@ def cross_validate(
         settings: what is the same in every fold.
         processes: folds trained at the same time; 1 trains them here.
     """
-    tasks = [_Task(fold, name, description) for fold in folds for name, description in heads.items()]
     if processes == 1:
-        yield from (_fit_and_score(task, encoder, settings) for task in tasks)
+        for fold in folds:
+            for task in _tasks(fold, heads, choose_settings(fold.train, encoder, settings)):
+                yield _fit_and_score(task, encoder, settings)
         return
     # spawn: a forked process would share the state of torch's threads, which do not live on in it.
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // processes)
     pool = ProcessPoolExecutor(processes, context, initializer=_begin_worker, initargs=(encoder, settings, threads))
     try:
+        chosen = pool.map(_choose, folds)
+        tasks = [task for fold, own in zip(folds, chosen, strict=True) for task in _tasks(fold, heads, own)]
         futures: list[Future[FoldScores]] = [pool.submit(_work, task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def choose_settings(train: Sequence[StoredClip], encoder: FrameEncoder, settings: CrossvalSettings) -> dict[str, Any]:
+    """What a fold's training clips say of how all its heads are to be built, as a part of a head's `describe()`.
+
+    That is `modality_weights` (see `choose_modality_weights`), or nothing where no modality is to be weighed.
+    """
+    if not settings.weigh_modalities:
+        return {}
+    weights = choose_modality_weights(
+        settings.store, train, settings.class_names, num_modalities=len(encoder.modalities), seed=settings.seed
+    )
+    return {"modality_weights": weights}
+
+
+def _tasks(fold: FoldClips, heads: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[_Task]:
+    return [_Task(fold, name, description, chosen) for name, description in heads.items()]
 
 
 _worker: dict[str, Any] = {}  # what a worker process was begun with
@@ -135,24 +160,19 @@ def _begin_worker(encoder: FrameEncoder, settings: CrossvalSettings, threads: in
     _worker.update(encoder=encoder, settings=settings)
 
 
+def _choose(fold: FoldClips) -> dict[str, Any]:
+    return choose_settings(fold.train, _worker["encoder"], _worker["settings"])
+
+
 def _work(task: _Task) -> FoldScores:
     return _fit_and_score(task, _worker["encoder"], _worker["settings"])
 
 
 def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSettings) -> FoldScores:
-    description = dict(task.description)
-    if settings.weigh_modalities:
-        description["modality_weights"] = choose_modality_weights(
-            settings.store,
-            task.fold.train,
-            settings.class_names,
-            num_modalities=len(encoder.modalities),
-            seed=settings.seed,
-        )
     seed_everything(settings.seed, verbose=False)
     recognizer = Recognizer(
         encoder=encoder,
-        head=build_head(description),
+        head=build_head({**task.description, **task.chosen}),
         class_names=list(settings.class_names),
         sample_fps=settings.sample_fps,
         window_frames=settings.window_frames,
@@ -173,4 +193,4 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
     )
     trainer.fit(module, data)
     trainer.test(module, data, verbose=False)
-    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores)
+    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores, task.chosen)

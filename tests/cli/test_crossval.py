@@ -53,6 +53,22 @@ def test_a_report_shows_both_heads_and_each_fold(outcome: tuple[Path, Outcome]) 
     assert str(outcome[0] / "report.html") in outcome[1].out
 
 
+def test_the_weights_of_each_fold_are_in_the_result_and_their_range_in_the_report(
+    tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([[1.0, 0.5], [0.75, 1.0], [1.0, 1.0]])
+    monkeypatch.setattr("activity.training.crossval.choose_modality_weights", lambda *_, **__: next(found))
+    run, both = tmp_path / "run", [override for override in TINY if not override.startswith("modalities")]
+    settings = (f"data.root={colour_folder}", GROUP_PATTERN, "folds=3", "processes=1", "trainer.max_epochs=1")
+    result = activity("crossval", store, f"hydra.run.dir={run}", *both, *settings)
+    assert result.code == 0, result.err
+    by_fold = json.loads((run / "crossval.json").read_text())["by_fold"]
+    weights = [fold["modality_weights"] for fold in by_fold]
+    assert weights == [{"rgb": 1.0, "motion": 0.5}, {"rgb": 0.75, "motion": 1.0}, {"rgb": 1.0, "motion": 1.0}]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "modality weights rgb 0.75 to 1 and motion 0.5 to 1 (found in each fold)" in page
+
+
 def test_k_folds(tmp_path: Path, colour_folder: Path, store: str) -> None:
     result = crossval(tmp_path / "run", store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=3")
     assert result.code == 0, result.err
