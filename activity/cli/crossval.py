@@ -1,8 +1,8 @@
 """`activity crossval [overrides]`: each clip tested once, by heads trained on the other groups."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
-from activity.cli.arguments import note
+from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
     check_classes_are_left,
     encoding_device,
@@ -48,8 +48,10 @@ from activity.features.fill import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
 from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+from activity.training.processes import available_memory_mb, usable_cores
 
 RESULT, PREDICTIONS = "crossval.json", "predictions.csv"
+_PROCESS_MB = 700  # what a process that trains a fold takes besides the features: torch, the encoder and the head
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -141,20 +143,29 @@ def _cross_validated(
         seed=config.seed,
     )
     tasks = len(folds) * len(heads)
+    processes = _processes(config, encoding_device(config), tasks)
     done = []
-    with steps_progress("folds", tasks) as advance:
-        for scores in cross_validate(
-            folds, heads, encoder, settings, processes=_processes(config, encoding_device(config), tasks)
-        ):
-            done.append(scores)
-            advance()
+    try:
+        with steps_progress("folds", tasks) as advance:
+            for scores in cross_validate(folds, heads, encoder, settings, processes=processes):
+                done.append(scores)
+                advance()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            f"one of the {processes} processes that train folds was killed, most likely because memory ran out. Give "
+            f"fewer, processes=1 for one, or less features.memory_mb than {config.features.memory_mb:g}."
+        ) from error
     return done
 
 
 def _processes(config: DictConfig, device: torch.device, tasks: int) -> int:
     if config.processes != "auto":
         return min(int(config.processes), tasks)
-    return 1 if device.type == "cuda" else min(os.cpu_count() or 1, tasks)
+    if device.type == "cuda":
+        return 1
+    memory_mb = available_memory_mb()
+    room = tasks if memory_mb is None else max(1, int((memory_mb - config.features.memory_mb) / _PROCESS_MB))
+    return min(usable_cores(), room, tasks)
 
 
 def _result(

@@ -1,10 +1,8 @@
 """Cross-validation on stored features: a fresh head a fold, each clip scored once by a head that has not seen it."""
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from activity.training.datamodule import FeatureDataModule
 from activity.training.lightning import quiet_lightning
 from activity.training.modalities import choose_modality_weights
 from activity.training.module import RecognizerModule, TrainingSettings
+from activity.training.processes import usable_cores, worker_processes
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class CrossvalSettings:
         batch_size: clips a batch.
         balance: as `FeatureDataModule` has it.
         steps_per_epoch: batches an epoch has at least.
-        memory_mb: as `FeatureDataModule` has it.
+        memory_mb: features kept in memory, by all processes together.
         training: how a head is trained.
         make_trainer: a trainer without callbacks, loggers and checkpoints; called with keyword arguments to add.
         weigh_modalities: find how much each modality counts in each fold; see `choose_settings`.
@@ -113,24 +112,24 @@ def cross_validate(
         encoder: that made the features.
         settings: what is the same in every fold.
         processes: folds trained at the same time; 1 trains them here.
+
+    Raises:
+        BrokenProcessPool: a process was killed, for want of memory as a rule.
+        KeyboardInterrupt: on Ctrl-C, also where Lightning would end the program by itself.
     """
     if processes == 1:
         for fold in folds:
             for task in _tasks(fold, heads, choose_settings(fold.train, encoder, settings)):
                 yield _fit_and_score(task, encoder, settings)
         return
-    # spawn: a forked process would share the state of torch's threads, which do not live on in it.
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    pool = ProcessPoolExecutor(processes, context, initializer=_begin_worker, initargs=(encoder, settings, threads))
-    try:
-        chosen = pool.map(_choose, folds)
-        tasks = [task for fold, own in zip(folds, chosen, strict=True) for task in _tasks(fold, heads, own)]
+    shared = replace(settings, memory_mb=settings.memory_mb / processes)
+    threads = max(1, usable_cores() // processes)
+    with worker_processes(processes, _begin_worker, encoder, shared, threads) as pool:
+        choices = [pool.submit(_choose, fold) for fold in folds]
+        tasks = [task for fold, own in zip(folds, choices, strict=True) for task in _tasks(fold, heads, own.result())]
         futures: list[Future[FoldScores]] = [pool.submit(_work, task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def choose_settings(train: Sequence[StoredClip], encoder: FrameEncoder, settings: CrossvalSettings) -> dict[str, Any]:
@@ -191,6 +190,9 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
     trainer = settings.make_trainer(
         callbacks=[], logger=False, enable_checkpointing=False, limit_val_batches=0, enable_progress_bar=False
     )
-    trainer.fit(module, data)
-    trainer.test(module, data, verbose=False)
+    try:
+        trainer.fit(module, data)
+        trainer.test(module, data, verbose=False)
+    except SystemExit as error:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from error
     return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores, task.chosen)

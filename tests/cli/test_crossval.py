@@ -2,10 +2,13 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from activity.training.crossval import FoldScores
 from tests.cli.command import Outcome, activity
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
 
@@ -125,3 +128,38 @@ def test_a_folder_with_results_is_not_written_over(
     again = crossval(outcome[0], store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=groups")
     assert again.code == 2
     assert "holds a run already" in again.messages[-1]
+
+
+class TestProcesses:
+    def started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, colour_folder: Path, *overrides: str) -> int:
+        """How many processes the command asks for; nothing is trained."""
+        asked: list[int] = []
+
+        def cross_validate(*_: object, processes: int) -> Iterator[FoldScores]:
+            asked.append(processes)
+            raise BrokenProcessPool
+            yield
+
+        monkeypatch.setattr("activity.cli.crossval.cross_validate", cross_validate)
+        result = crossval(tmp_path / "run", *overrides, f"data.root={colour_folder}", GROUP_PATTERN, "folds=3")
+        assert result.code == 2
+        assert f"one of the {asked[0]} processes that train folds was killed" in result.messages[-1]
+        assert "processes=1" in result.messages[-1]
+        return asked[0]
+
+    @pytest.mark.parametrize(
+        ("cores", "memory_mb", "expected"), [(4, 64_000, 4), (64, 64_000, 6), (64, None, 6), (64, 3200, 3), (64, 9, 1)]
+    )
+    def test_auto_asks_for_what_cores_memory_and_folds_allow(
+        self,
+        tmp_path: Path,
+        colour_folder: Path,
+        store: str,
+        monkeypatch: pytest.MonkeyPatch,
+        cores: int,
+        memory_mb: float | None,
+        expected: int,
+    ) -> None:
+        monkeypatch.setattr("activity.cli.crossval.usable_cores", lambda: cores)
+        monkeypatch.setattr("activity.cli.crossval.available_memory_mb", lambda: memory_mb)
+        assert self.started(monkeypatch, tmp_path, colour_folder, store, "processes=auto") == expected

@@ -1,6 +1,9 @@
 """Cross-validation on numbers that stand for features."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from activity.features.fill import StoredClip
@@ -132,6 +135,39 @@ def test_an_error_in_a_fold_is_raised(tmp_path: Path) -> None:
         store.path(clip.key).unlink()
     with pytest.raises(FileNotFoundError):
         list(cross_validate(folds, HEADS, ENCODER, settings(store, epochs=1), processes=1))
+
+
+def test_ctrl_c_in_a_fold_is_ctrl_c(tmp_path: Path) -> None:
+    class Interrupted(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    def make_trainer(**further: Any) -> Trainer:
+        return Trainer(**{**further, "accelerator": "cpu", "max_epochs": 1, "callbacks": [Interrupted()]})
+
+    store = FeatureStore(tmp_path / "features")
+    own = replace(settings(store), make_trainer=make_trainer)
+    handler = signal.getsignal(signal.SIGINT)  # Lightning takes it away
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(cross_validate(folds_in(store), HEADS, ENCODER, own, processes=1))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_processes_share_the_memory_for_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[CrossvalSettings] = []
+
+    @contextmanager
+    def recorded(number: int, begin: object, encoder: object, own: CrossvalSettings, threads: int) -> Iterator[None]:
+        begun.append(own)
+        raise BrokenProcessPool
+        yield
+
+    monkeypatch.setattr("activity.training.crossval.worker_processes", recorded)
+    with pytest.raises(BrokenProcessPool):
+        validated(tmp_path, processes=4)
+    assert [own.memory_mb for own in begun] == [4.0]
 
 
 def test_the_encoder_stays_as_it_is(tmp_path: Path) -> None:
