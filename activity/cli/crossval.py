@@ -199,7 +199,7 @@ def _report(
     """The report; its details are those of the main head."""
     recognizer = fresh_recognizer(config, "head", encoder, manifest)
     folds = "leave one group out" if config.folds == BY_GROUP else f"{config.folds} folds, whole groups"
-    facts = {"Folds": folds, "Seed": str(config.seed)}
+    facts = {"Folds": folds, "Heads trained in": str(config.trainer.precision), "Seed": str(config.seed)}
     main = result.scored[result.main]
     return Report(
         title=f"Activities in {data_name(config)}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from activity.data.clips import Clip
 from activity.evaluation.predictions import ScoredClips
@@ -16,6 +16,7 @@ from activity.features.fill import FailedClip
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 REPORT = "report.html"
+_NAMES_IN_TITLE = 3
 NO_GROUPS = (
     "No groups were given, so each file counts as independent. If several files show the same person or come from one "
     "recording, these figures are too good."
@@ -28,15 +29,19 @@ def made_by(verb: str) -> str:
 
 
 def data_name(config: DictConfig) -> str:
-    """What a data set is called in a title: the name of its folder, or of its table."""
-    given = config.data.root or config.data.get("csv")
-    return Path(str(given)).expanduser().absolute().name
+    """What a data set is called in a title: the name of its folder, or of its tables."""
+    given = config.data.root or config.data.csv
+    tables = list(given) if isinstance(given, ListConfig) else [given]
+    names = [Path(str(table)).expanduser().absolute().name for table in tables]
+    shown, more = names[:_NAMES_IN_TITLE], len(names) - _NAMES_IN_TITLE
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def data_facts(config: DictConfig) -> dict[str, str]:
     """Where a data set is, and how it was read."""
     layout = str(config.data.layout["_target_"]).rpartition(".")[2].removeprefix("read_")
-    where = [str(config.data[name]) for name in ("csv", "root") if config.data.get(name) is not None]
+    given = [config.data[name] for name in ("csv", "root") if config.data.get(name) is not None]
+    where = [str(path) for item in given for path in (item if isinstance(item, ListConfig) else [item])]
     return {"Data set": f"{', '.join(where)} (layout: {layout})"}
 
 
@@ -54,7 +59,11 @@ def recognizer_facts(recognizer: LoadedRecognizer, *, chosen: Sequence[Mapping[s
         "Sampling": f"{recognizer.sample_fps:g} frames a second, windows of {recognizer.window_frames} ({seconds:g} s)",
     }
     if isinstance(recognizer, Recognizer):
-        facts |= {"Encoder": recognizer.encoder.name, "Head": _head_text(recognizer, chosen)}
+        encoder = recognizer.encoder
+        facts |= {
+            "Encoder": f"{encoder.name}, computing in {encoder.precision}",
+            "Head": _head_text(recognizer, chosen),
+        }
     return facts
 
 
