@@ -1,8 +1,8 @@
 """`activity crossval [overrides]`: each clip tested once, by heads trained on the other groups."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
-from activity.cli.arguments import note
+from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
     check_classes_are_left,
     encoding_device,
@@ -29,6 +29,7 @@ from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
     NO_GROUPS,
     REPORT,
+    by_modality,
     data_facts,
     data_name,
     failures,
@@ -47,8 +48,10 @@ from activity.features.fill import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
 from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+from activity.training.processes import available_memory_mb, usable_cores
 
 RESULT, PREDICTIONS = "crossval.json", "predictions.csv"
+_PROCESS_MB = 700  # what a process that trains a fold takes besides the features: torch, the encoder and the head
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,7 +74,8 @@ def crossval(config: DictConfig) -> int:
     heads = _heads(config, encoder, manifest)
     stored, failed = stored_clips(config, encoder, manifest.clips)
     fold_clips = _with_features(folds, stored, failed, manifest)
-    result = _result(manifest, fold_clips, heads, _cross_validated(config, encoder, manifest, fold_clips, heads))
+    scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
+    result = _result(manifest, encoder, fold_clips, heads, scored)
     write_atomically(folder / RESULT, json.dumps(crossval_document(result), indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
     write_report(folder / REPORT, _report(config, manifest, encoder, heads, failed, result))
@@ -139,24 +143,34 @@ def _cross_validated(
         seed=config.seed,
     )
     tasks = len(folds) * len(heads)
+    processes = _processes(config, encoding_device(config), tasks)
     done = []
-    with steps_progress("folds", tasks) as advance:
-        for scores in cross_validate(
-            folds, heads, encoder, settings, processes=_processes(config, encoding_device(config), tasks)
-        ):
-            done.append(scores)
-            advance()
+    try:
+        with steps_progress("folds", tasks) as advance:
+            for scores in cross_validate(folds, heads, encoder, settings, processes=processes):
+                done.append(scores)
+                advance()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            f"one of the {processes} processes that train folds was killed, most likely because memory ran out. Give "
+            f"fewer, processes=1 for one, or less features.memory_mb than {config.features.memory_mb:g}."
+        ) from error
     return done
 
 
 def _processes(config: DictConfig, device: torch.device, tasks: int) -> int:
     if config.processes != "auto":
         return min(int(config.processes), tasks)
-    return 1 if device.type == "cuda" else min(os.cpu_count() or 1, tasks)
+    if device.type == "cuda":
+        return 1
+    memory_mb = available_memory_mb()
+    room = tasks if memory_mb is None else max(1, int((memory_mb - config.features.memory_mb) / _PROCESS_MB))
+    return min(usable_cores(), room, tasks)
 
 
 def _result(
     manifest: Manifest,
+    encoder: FrameEncoder,
     folds: Sequence[FoldClips],
     heads: Mapping[str, Mapping[str, Any]],
     scored: Sequence[FoldScores],
@@ -170,6 +184,7 @@ def _result(
             for name in heads
         },
         fold_of=tuple(fold.name for fold in folds for _ in fold.test),
+        chosen={item.fold: by_modality(item.chosen, encoder.modalities) for item in scored},
     )
 
 
@@ -184,7 +199,7 @@ def _report(
     """The report; its details are those of the main head."""
     recognizer = fresh_recognizer(config, "head", encoder, manifest)
     folds = "leave one group out" if config.folds == BY_GROUP else f"{config.folds} folds, whole groups"
-    facts = {"Folds": folds, "Seed": str(config.seed)}
+    facts = {"Folds": folds, "Heads trained in": str(config.trainer.precision), "Seed": str(config.seed)}
     main = result.scored[result.main]
     return Report(
         title=f"Activities in {data_name(config)}",
@@ -195,7 +210,10 @@ def _report(
         calibration=calibration_of(main),
         mistakes=worst_mistakes(main),
         folds=result.folds,
-        facts=data_facts(config) | recognizer_facts(recognizer) | facts | version_facts(),
+        facts=data_facts(config)
+        | recognizer_facts(recognizer, chosen=list(result.chosen.values()))
+        | facts
+        | version_facts(),
         failed=failures(failed),
         warnings=() if manifest.groups_given else (NO_GROUPS,),
     )

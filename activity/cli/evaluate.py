@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from activity.cli.components import (
     store_use,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import CONFIG, run_folder, run_with_configuration
+from activity.cli.configuration import run_folder, run_with_configuration
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -33,8 +32,8 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_metrics
+from activity.cli.training_run import TrainingRun, seen_in_training, training_run
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, count_text, first_few
-from activity.data.layouts import read_clips
 from activity.data.splits import read_splits
 from activity.evaluation.metrics import metrics_document
 from activity.evaluation.predictions import ScoredClips, predictions_csv
@@ -57,26 +56,8 @@ from activity.formats import load_recognizer
 from activity.inference.scoring import score_stored, score_videos
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-METRICS, PREDICTIONS, SPLITS = "metrics.json", "predictions.csv", "splits.csv"
-# Settings of the data group that only training reads; here they would do nothing.
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 USAGE = "activity evaluate MODEL [data.root=FOLDER] [split=test|val|train|all] (see activity evaluate --help)"
-
-
-@dataclass(frozen=True)
-class _TrainingRun:
-    """The run that a checkpoint lies in: its configuration, and the table of its splits."""
-
-    config: DictConfig
-    splits: Path
-
-    def trained_on(self) -> set[tuple[Path, float, float]]:
-        """File and span of each clip that was in its training split; nothing where its data set is gone."""
-        root = self.config.data.root or Path(self.config.data.csv).parent
-        try:
-            clips, _ = read_clips(self.splits, root=root)
-        except DataError:
-            return set()
-        return {_place(clip) for clip in clips if clip.split == "train"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     """Measure one model on one split; returns the exit code."""
     recognizer = load_recognizer(model)
-    run = _training_run(model)
+    run = training_run(model)
     if run is not None and not any(item.startswith(("data.", "data=")) for item in overrides):
         config = _as_in_its_run(config, run, overrides)
     _check_data_is_given(config, model)
@@ -107,19 +88,19 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     clips = _clips_of_split(config, manifest)
     _check_labels(clips, recognizer)
     warn_of_missing_groups(manifest)
-    seen = _seen_in_training(clips, run)
-    if seen:
-        note(f"warning: {seen}")
+    seen = seen_in_training(model, clips, run)
+    if seen.text:
+        note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
     scored, failed = _scored(config, recognizer, clips)
     if scored is None:
         say_failures("evaluate", failed, len(clips))
         raise DataError(
             f"Of {count_text(len(clips), 'clip')} none could be read, so nothing was measured. Check data.root."
         )
-    warnings = [text for text in (seen, None if manifest.groups_given else NO_GROUPS) if text]
+    warnings = [text for text in (seen.text, None if manifest.groups_given else NO_GROUPS) if text]
     head = head_report(_name(recognizer), scored)
     report = _report(config, model, recognizer, head, scored, failed, warnings)
-    document = _document(head, scored, recognizer)
+    document = _document(head, scored, recognizer) | {"seen_in_training": seen.document()}
     write_atomically(folder / METRICS, json.dumps(document, indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, predictions_csv(scored).encode())
     write_report(folder / REPORT, report)
@@ -128,17 +109,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     return say_failures("evaluate", failed, len(clips))
 
 
-def _training_run(model: Path) -> _TrainingRun | None:
-    """The run whose `checkpoints` folder (or that of its baseline) a model lies in, or None."""
-    for folder in list(model.absolute().parents)[1:3]:
-        if (folder / CONFIG).is_file() and (folder / SPLITS).is_file():
-            config = OmegaConf.load(folder / CONFIG)
-            if isinstance(config, DictConfig) and "data" in config:
-                return _TrainingRun(config, folder / SPLITS)
-    return None
-
-
-def _as_in_its_run(config: DictConfig, run: _TrainingRun, overrides: Sequence[str]) -> DictConfig:
+def _as_in_its_run(config: DictConfig, run: TrainingRun, overrides: Sequence[str]) -> DictConfig:
     """The configuration with the data set, splits and store of the run that the model comes from."""
     data = OmegaConf.merge(run.config.data, {"splits": str(run.splits)})
     own = OmegaConf.merge(config, {"data": None})
@@ -189,22 +160,6 @@ def _check_labels(clips: Sequence[Clip], recognizer: LoadedRecognizer) -> None:
             f"Its classes: {first_few(list(recognizer.class_names), limit=20)}. Rename the labels, or take these clips "
             "out."
         )
-
-
-def _seen_in_training(clips: Sequence[Clip], run: _TrainingRun | None) -> str | None:
-    """What to say where the model was trained on some of the clips."""
-    trained_on = run.trained_on() if run else set()
-    seen = sum(_place(clip) in trained_on for clip in clips)
-    if not seen:
-        return None
-    return (
-        f"{seen} of these {count_text(len(clips), 'clip')} came from the model's training split: the figures say how "
-        "well it remembers, not how well it will do on others."
-    )
-
-
-def _place(clip: Clip) -> tuple[Path, float, float]:
-    return (clip.path, *clip.key[1:])
 
 
 def _scored(

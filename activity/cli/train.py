@@ -41,6 +41,7 @@ from activity.cli.reporting import (
 )
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
+from activity.cli.training_run import SPLITS, save_data
 from activity.data.clips import Manifest, count_text
 from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
@@ -57,13 +58,13 @@ from activity.evaluation.report import (
 from activity.evaluation.statistics import interval_fields, paired_test
 from activity.features.fill import FailedClip
 from activity.files import write_atomically
-from activity.formats.checkpoint import load_checkpoint, read_checkpoint
+from activity.formats.checkpoint import DESCRIPTION_KEY, load_checkpoint, read_checkpoint
 from activity.models.encoder import FrameEncoder
 from activity.training.fit import LAST, FittedHead, fit_head
 from activity.training.log import read_learning_curves
 from activity.training.modalities import choose_modality_weights
 
-METRICS, PREDICTIONS, SPLITS = "test_metrics.json", "test_predictions.csv", "splits.csv"
+METRICS, PREDICTIONS = "test_metrics.json", "test_predictions.csv"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -83,6 +84,7 @@ def train(config: DictConfig) -> int:
     splits = _splits(config, manifest)
     check_finetuning(config, splits)
     write_splits(splits, folder / SPLITS)
+    save_data(manifest, folder)
     _say_what_is_split(manifest, splits)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
@@ -90,6 +92,7 @@ def train(config: DictConfig) -> int:
     _check_they_can_be_made(config, encoder, manifest, folder)
     clips, failed = _stored(config, encoder, splits)
     check_classes_are_left("train", manifest, clips["train"], failed)
+    warnings = _report_warnings(manifest, splits, clips)
     if config.resume is not None:
         _keep_log(folder / "logs")
     loaders = partial(feature_loaders, config, feature_store(config), manifest.class_names)
@@ -111,7 +114,7 @@ def train(config: DictConfig) -> int:
     untuned = " on the encoder as it was" if tuning.head else ""
     heads = {kind: head_report(kind if kind == main_kind else f"{kind}{untuned}", own) for kind, own in scored.items()}
     _say_metrics(fitted, heads, scored, folder)
-    write_report(folder / REPORT, _report(config, manifest, clips, failed, fitted, heads, scored, tuning))
+    write_report(folder / REPORT, _report(config, clips, failed, fitted, heads, scored, tuning, warnings))
     print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
     return say_failures("train", failed, len(manifest.clips))
 
@@ -136,13 +139,26 @@ def _stored(config: DictConfig, encoder: FrameEncoder, splits: Splits) -> tuple[
     return parts, failed
 
 
+def _report_warnings(manifest: Manifest, splits: Splits, clips: StoredSplits) -> tuple[str, ...]:
+    """What takes away from the figures of the run; what was not said before is said now."""
+    warnings = [] if manifest.groups_given else [NO_GROUPS]
+    if splits.val and not clips["val"]:
+        lost = (
+            f"None of the {count_text(len(splits.val), 'validation clip')} could be read. No epoch could be chosen and "
+            "training could not stop early, so the last epoch stands, and scores have no fitted temperature."
+        )
+        note(f"warning: {lost} Replace the files, or move other clips to the validation split.")
+        warnings.append(lost)
+    return tuple(warnings)
+
+
 def _fit_heads(
     config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits, folder: Path
 ) -> dict[str, FittedHead]:
     """The head asked for, then the baseline in a folder of its own; by kind of head."""
     data = feature_loaders(config, feature_store(config), manifest.class_names, clips)
     settings = training_settings(config)
-    weights = _modality_weights(config, encoder, manifest, clips)
+    weights = _modality_weights(config, encoder, manifest, clips, folder)
     fitted: dict[str, FittedHead] = {}
     for part, own_folder in (("head", folder), ("baseline", folder / "baseline")):
         # Before each head: the baseline must not depend on the head that was trained before it.
@@ -162,21 +178,33 @@ def _fit_heads(
 
 
 def _modality_weights(
-    config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits
+    config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits, folder: Path
 ) -> list[float]:
+    """How much each modality counts; a run that goes on keeps what it began with, whatever clips there are now."""
     if config.modality_weights == "equal":
         return [1.0] * len(encoder.modalities)
-    weights = choose_modality_weights(
-        feature_store(config),
-        clips["train"],
-        manifest.class_names,
-        num_modalities=len(encoder.modalities),
-        seed=config.seed,
-    )
+    if config.resume is not None:
+        weights, source = _weights_so_far(folder), "as in the run so far"
+        if len(weights) != len(encoder.modalities):  # other settings: they are refused where the run goes on
+            return [1.0] * len(encoder.modalities)
+    else:
+        source = "found on the training clips"
+        weights = choose_modality_weights(
+            feature_store(config),
+            clips["train"],
+            manifest.class_names,
+            num_modalities=len(encoder.modalities),
+            seed=config.seed,
+        )
     if len(weights) > 1:
         said = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(encoder.modalities, weights, strict=True))
-        note(f"modalities count (1 the most, found on the training clips): {said}")
+        note(f"modalities count (1 the most, {source}): {said}")
     return weights
+
+
+def _weights_so_far(folder: Path) -> list[float]:
+    description = read_checkpoint(folder / "checkpoints" / LAST)[DESCRIPTION_KEY]
+    return list(description["head"]["modality_weights"])
 
 
 def _keep_log(folder: Path) -> None:
@@ -221,20 +249,24 @@ def _say_metrics(
 
 def _report(
     config: DictConfig,
-    manifest: Manifest,
     clips: StoredSplits,
     failed: list[FailedClip],
     fitted: dict[str, FittedHead],
     heads: dict[str, HeadReport],
     scored: dict[str, ScoredClips],
     tuning: Finetuning,
+    warnings: tuple[str, ...],
 ) -> Report:
     """The report of a run; its details are those of the main head."""
     main_kind, main = next(iter(fitted.items()))
     own = scored.get(main_kind)
     other = next((item for kind, item in scored.items() if kind != main_kind), None)
     logs = tuning.logs or main.checkpoint.parents[1] / "logs"
-    settings = {"Precision": str(config.trainer.precision), "Seed": str(config.seed), "Model": str(main.checkpoint)}
+    settings = {
+        "Head trained in": str(config.trainer.precision),
+        "Seed": str(config.seed),
+        "Model": str(main.checkpoint),
+    }
     return Report(
         title=f"Activities in {data_name(config)}",
         made=made_by("train"),
@@ -253,5 +285,5 @@ def _report(
         | settings
         | version_facts(),
         failed=failures(failed),
-        warnings=() if manifest.groups_given else (NO_GROUPS,),
+        warnings=warnings,
     )

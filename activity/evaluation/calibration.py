@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 BINS = 15
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
@@ -17,7 +18,7 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The clips whose best score lies in `(low, high]`.
+    """The clips whose best score lies in `[low, high)`, in the last bin up to 1.
 
     Attributes:
         low: where the bin begins.
@@ -44,8 +45,8 @@ def reliability_bins(scores: Tensor, labels: Tensor, bins: int = BINS) -> tuple[
     """
     best, predicted = scores.double().max(dim=1)
     right = (predicted == labels).double()
-    # A score of exactly k / bins belongs to the bin that ends there.
-    numbers = (best * bins).ceil().long().clamp(1, bins) - 1
+    # A score of exactly k / bins belongs to the bin that begins there, as the ECE has it; 1 to the last.
+    numbers = (best * bins).floor().long().clamp(0, bins - 1)
     found = []
     for number in range(bins):
         own = numbers == number
@@ -58,14 +59,17 @@ def reliability_bins(scores: Tensor, labels: Tensor, bins: int = BINS) -> tuple[
 def expected_calibration_error(scores: Tensor, labels: Tensor, bins: int = BINS) -> float:
     """The ECE (Naeini et al. 2015): how far score and share of right clips lie apart, in the mean over clips.
 
+    By torchmetrics, in bins of equal width, of which each holds its lower end.
+
     >>> scores = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     >>> round(expected_calibration_error(scores, torch.tensor([0, 0, 1, 0])), 3)  # 0.9 is always right, 0.6 half
     0.1
     """
     if not len(labels):
         raise ValueError("There is no clip; the ECE needs at least one.")
-    gaps = [item.clips * abs(item.confidence - item.accuracy) for item in reliability_bins(scores, labels, bins)]
-    return sum(gaps) / len(labels)
+    # A mean over windows may exceed 1 in its last digit: that would be taken for a logit.
+    error = multiclass_calibration_error(scores.clamp(0, 1), labels, scores.shape[1], n_bins=bins, norm="l1")
+    return error.item()
 
 
 def clip_scores(logits: Tensor, clips: Tensor, num_clips: int, temperature: float = 1.0) -> Tensor:

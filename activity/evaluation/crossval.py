@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +19,12 @@ class CrossvalResult:
     Attributes:
         scored: by head, the one asked for first; the same clips in the same order.
         fold_of: the name of the fold that left each clip out.
+        chosen: by fold, the settings of its heads that its training clips chose, as plain Python; empty where none.
     """
 
     scored: Mapping[str, ScoredClips]
     fold_of: tuple[str, ...]
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -58,7 +60,10 @@ class CrossvalResult:
 
 
 def crossval_document(result: CrossvalResult) -> dict[str, Any]:
-    """What `crossval.json` holds; `confusion` is that of the main head, `[true class][predicted class]`."""
+    """What `crossval.json` holds; `confusion` is that of the main head, `[true class][predicted class]`.
+
+    In `by_fold`, what a fold's training clips chose stands beside its accuracy, under the name of the setting.
+    """
     scored = result.scored[result.main]
     document: dict[str, Any] = {
         "heads": {head.name: head.metrics.document() | interval_fields(head.intervals) for head in result.heads},
@@ -66,7 +71,11 @@ def crossval_document(result: CrossvalResult) -> dict[str, Any]:
         "folds": len(result.folds),
         "class_names": list(scored.class_names),
         "confusion": result.heads[0].metrics.document()["confusion"],
-        "by_fold": [{"fold": fold.held_out, "clips": fold.clips, "accuracy": fold.accuracy} for fold in result.folds],
+        "by_fold": [
+            {"fold": fold.held_out, "clips": fold.clips, "accuracy": fold.accuracy}
+            | dict(result.chosen.get(fold.held_out, {}))
+            for fold in result.folds
+        ],
     }
     if result.comparison is not None:
         document["paired_test"] = {"head": result.main, "against": result.against, **vars(result.comparison)}

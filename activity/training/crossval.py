@@ -1,10 +1,8 @@
 """Cross-validation on stored features: a fresh head a fold, each clip scored once by a head that has not seen it."""
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from activity.training.datamodule import FeatureDataModule
 from activity.training.lightning import quiet_lightning
 from activity.training.modalities import choose_modality_weights
 from activity.training.module import RecognizerModule, TrainingSettings
+from activity.training.processes import usable_cores, worker_processes
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class CrossvalSettings:
         batch_size: clips a batch.
         balance: as `FeatureDataModule` has it.
         steps_per_epoch: batches an epoch has at least.
-        memory_mb: as `FeatureDataModule` has it.
+        memory_mb: features kept in memory, by all processes together.
         training: how a head is trained.
         make_trainer: a trainer without callbacks, loggers and checkpoints; called with keyword arguments to add.
-        weigh_modalities: find how much each modality counts in each fold; see `choose_modality_weights`.
+        weigh_modalities: find how much each modality counts in each fold; see `choose_settings`.
         seed: set before each head.
     """
 
@@ -74,19 +73,24 @@ class FoldScores:
         head: the head's name.
         clips: the clips, in the order of `FoldClips.test`.
         scores: `float32 (N, C)`, each row sums to 1.
+        chosen: the settings that `choose_settings` found for the heads of this fold.
     """
 
     fold: str
     head: str
     clips: tuple[StoredClip, ...]
     scores: Tensor
+    chosen: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class _Task:
+    """A head to train in a fold; of its description, `chosen` replaces what it names."""
+
     fold: FoldClips
     head: str
     description: Mapping[str, Any]
+    chosen: Mapping[str, Any]
 
 
 def cross_validate(
@@ -108,21 +112,41 @@ def cross_validate(
         encoder: that made the features.
         settings: what is the same in every fold.
         processes: folds trained at the same time; 1 trains them here.
+
+    Raises:
+        BrokenProcessPool: a process was killed, for want of memory as a rule.
+        KeyboardInterrupt: on Ctrl-C, also where Lightning would end the program by itself.
     """
-    tasks = [_Task(fold, name, description) for fold in folds for name, description in heads.items()]
     if processes == 1:
-        yield from (_fit_and_score(task, encoder, settings) for task in tasks)
+        for fold in folds:
+            for task in _tasks(fold, heads, choose_settings(fold.train, encoder, settings)):
+                yield _fit_and_score(task, encoder, settings)
         return
-    # spawn: a forked process would share the state of torch's threads, which do not live on in it.
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    pool = ProcessPoolExecutor(processes, context, initializer=_begin_worker, initargs=(encoder, settings, threads))
-    try:
+    shared = replace(settings, memory_mb=settings.memory_mb / processes)
+    threads = max(1, usable_cores() // processes)
+    with worker_processes(processes, _begin_worker, encoder, shared, threads) as pool:
+        choices = [pool.submit(_choose, fold) for fold in folds]
+        tasks = [task for fold, own in zip(folds, choices, strict=True) for task in _tasks(fold, heads, own.result())]
         futures: list[Future[FoldScores]] = [pool.submit(_work, task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def choose_settings(train: Sequence[StoredClip], encoder: FrameEncoder, settings: CrossvalSettings) -> dict[str, Any]:
+    """What a fold's training clips say of how all its heads are to be built, as a part of a head's `describe()`.
+
+    That is `modality_weights` (see `choose_modality_weights`), or nothing where no modality is to be weighed.
+    """
+    if not settings.weigh_modalities:
+        return {}
+    weights = choose_modality_weights(
+        settings.store, train, settings.class_names, num_modalities=len(encoder.modalities), seed=settings.seed
+    )
+    return {"modality_weights": weights}
+
+
+def _tasks(fold: FoldClips, heads: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[_Task]:
+    return [_Task(fold, name, description, chosen) for name, description in heads.items()]
 
 
 _worker: dict[str, Any] = {}  # what a worker process was begun with
@@ -135,24 +159,19 @@ def _begin_worker(encoder: FrameEncoder, settings: CrossvalSettings, threads: in
     _worker.update(encoder=encoder, settings=settings)
 
 
+def _choose(fold: FoldClips) -> dict[str, Any]:
+    return choose_settings(fold.train, _worker["encoder"], _worker["settings"])
+
+
 def _work(task: _Task) -> FoldScores:
     return _fit_and_score(task, _worker["encoder"], _worker["settings"])
 
 
 def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSettings) -> FoldScores:
-    description = dict(task.description)
-    if settings.weigh_modalities:
-        description["modality_weights"] = choose_modality_weights(
-            settings.store,
-            task.fold.train,
-            settings.class_names,
-            num_modalities=len(encoder.modalities),
-            seed=settings.seed,
-        )
     seed_everything(settings.seed, verbose=False)
     recognizer = Recognizer(
         encoder=encoder,
-        head=build_head(description),
+        head=build_head({**task.description, **task.chosen}),
         class_names=list(settings.class_names),
         sample_fps=settings.sample_fps,
         window_frames=settings.window_frames,
@@ -171,6 +190,9 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
     trainer = settings.make_trainer(
         callbacks=[], logger=False, enable_checkpointing=False, limit_val_batches=0, enable_progress_bar=False
     )
-    trainer.fit(module, data)
-    trainer.test(module, data, verbose=False)
-    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores)
+    try:
+        trainer.fit(module, data)
+        trainer.test(module, data, verbose=False)
+    except SystemExit as error:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from error
+    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores, task.chosen)

@@ -2,10 +2,13 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from activity.training.crossval import FoldScores
 from tests.cli.command import Outcome, activity
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
 
@@ -51,6 +54,22 @@ def test_a_report_shows_both_heads_and_each_fold(outcome: tuple[Path, Outcome]) 
     for words in ("lstm", "mean_pool", "actor3", "Fold by fold", "seen nothing of its group", "leave one group out"):
         assert words in page
     assert str(outcome[0] / "report.html") in outcome[1].out
+
+
+def test_the_weights_of_each_fold_are_in_the_result_and_their_range_in_the_report(
+    tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([[1.0, 0.5], [0.75, 1.0], [1.0, 1.0]])
+    monkeypatch.setattr("activity.training.crossval.choose_modality_weights", lambda *_, **__: next(found))
+    run, both = tmp_path / "run", [override for override in TINY if not override.startswith("modalities")]
+    settings = (f"data.root={colour_folder}", GROUP_PATTERN, "folds=3", "processes=1", "trainer.max_epochs=1")
+    result = activity("crossval", store, f"hydra.run.dir={run}", *both, *settings)
+    assert result.code == 0, result.err
+    by_fold = json.loads((run / "crossval.json").read_text())["by_fold"]
+    weights = [fold["modality_weights"] for fold in by_fold]
+    assert weights == [{"rgb": 1.0, "motion": 0.5}, {"rgb": 0.75, "motion": 1.0}, {"rgb": 1.0, "motion": 1.0}]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "modality weights rgb 0.75 to 1 and motion 0.5 to 1 (found in each fold)" in page
 
 
 def test_k_folds(tmp_path: Path, colour_folder: Path, store: str) -> None:
@@ -109,3 +128,38 @@ def test_a_folder_with_results_is_not_written_over(
     again = crossval(outcome[0], store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=groups")
     assert again.code == 2
     assert "holds a run already" in again.messages[-1]
+
+
+class TestProcesses:
+    def started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, colour_folder: Path, *overrides: str) -> int:
+        """How many processes the command asks for; nothing is trained."""
+        asked: list[int] = []
+
+        def cross_validate(*_: object, processes: int) -> Iterator[FoldScores]:
+            asked.append(processes)
+            raise BrokenProcessPool
+            yield
+
+        monkeypatch.setattr("activity.cli.crossval.cross_validate", cross_validate)
+        result = crossval(tmp_path / "run", *overrides, f"data.root={colour_folder}", GROUP_PATTERN, "folds=3")
+        assert result.code == 2
+        assert f"one of the {asked[0]} processes that train folds was killed" in result.messages[-1]
+        assert "processes=1" in result.messages[-1]
+        return asked[0]
+
+    @pytest.mark.parametrize(
+        ("cores", "memory_mb", "expected"), [(4, 64_000, 4), (64, 64_000, 6), (64, None, 6), (64, 3200, 3), (64, 9, 1)]
+    )
+    def test_auto_asks_for_what_cores_memory_and_folds_allow(
+        self,
+        tmp_path: Path,
+        colour_folder: Path,
+        store: str,
+        monkeypatch: pytest.MonkeyPatch,
+        cores: int,
+        memory_mb: float | None,
+        expected: int,
+    ) -> None:
+        monkeypatch.setattr("activity.cli.crossval.usable_cores", lambda: cores)
+        monkeypatch.setattr("activity.cli.crossval.available_memory_mb", lambda: memory_mb)
+        assert self.started(monkeypatch, tmp_path, colour_folder, store, "processes=auto") == expected

@@ -8,7 +8,7 @@ import pytest
 
 from activity.features import extract
 from tests.cli.command import Outcome, activity
-from tests.datasets import write_colour_folder, write_colour_video
+from tests.datasets import TINY, write_colour_folder, write_colour_video
 
 
 def evaluate(folder: Path, *arguments: object) -> Outcome:
@@ -66,15 +66,86 @@ def test_another_data_set_by_name_whatever_its_order_of_classes(
         }
         assert float(row["score_blue"]) == pytest.approx(float(again["score_blue"]), abs=1e-4)
         assert row["correct"] == str(row["label"] == row["predicted"]).lower()
-    assert "was in the model's training" not in outcomes[0].err
+    assert "the model's training split" not in outcomes[0].err
+    assert "trained on" not in outcomes[0].err
+    assert "model.ts does not lie in the folder of a run" in outcomes[1].err
+    seen = [
+        json.loads((tmp_path / name / "metrics.json").read_text())["seen_in_training"]
+        for name in ("checkpoint", "exported")
+    ]
+    assert seen == [[], None]
 
 
-def test_clips_that_the_model_was_trained_on_are_counted(checkpoint: Path, tmp_path: Path) -> None:
-    outcome = evaluate(tmp_path / "out", checkpoint, "split=all")  # a data setting it is not: the run's data set
+def moved(run: Path, folder: Path) -> tuple[Path, dict[str, str]]:
+    """A copy of a run with its checkpoint, and what its data.json says."""
+    copy = shutil.copytree(run, folder, ignore=shutil.ignore_patterns("logs", "baseline", "last.ckpt"))
+    return copy / "checkpoints" / "best.ckpt", json.loads((copy / "data.json").read_text())
+
+
+def test_clips_that_the_model_was_trained_on_are_named(trained_run: Path, exported: Path, tmp_path: Path) -> None:
+    checkpoint, _ = moved(trained_run, tmp_path / "run")
+    exported = Path(shutil.copy(exported, tmp_path / "run"))
+    table = rows(trained_run / "splits.csv")
+    trained_on = sorted(row["path"] for row in table if row["split"] == "train")
+    for model in (checkpoint, exported):
+        out = tmp_path / model.suffix[1:]
+        outcome = evaluate(out, model, "split=all")  # a data setting it is not: the run's data set
+        assert outcome.code == 0, outcome.err
+        assert "warning: 8 of these 12 clips came from the model's training split ('" in outcome.err
+        assert "8 of these 12 clips" in (out / "report.html").read_text()
+        assert "12 clips" in outcome.out
+        seen = json.loads((out / "metrics.json").read_text())["seen_in_training"]
+        assert sorted(clip["path"] for clip in seen) == trained_on
+        assert all(clip["start"] == 0 and clip["end"] is None for clip in seen)
+
+
+def test_where_it_cannot_be_told_what_the_model_was_trained_on_that_is_said(
+    trained_run: Path, tmp_path: Path, colour_folder: Path, store: str
+) -> None:
+    checkpoint, data = moved(trained_run, tmp_path / "run")
+    said = checkpoint.parents[1] / "data.json"
+    given = (f"data.root={colour_folder}", "split=all", store)
+    for name, text in (("gone", json.dumps(data | {"root": str(tmp_path / "gone")})), ("unknown", "")):
+        said.write_text(text)
+        outcome = evaluate(tmp_path / name, checkpoint, *given)
+        assert outcome.code == 0, outcome.err
+        assert "best.ckpt was trained on cannot be told" in outcome.err
+        assert "cannot be told" in (tmp_path / name / "report.html").read_text()
+        assert json.loads((tmp_path / name / "metrics.json").read_text())["seen_in_training"] is None
+
+
+@pytest.mark.parametrize("layout", ["folder", "csv", "kinetics"])
+def test_a_run_with_relative_paths_is_found_again_from_elsewhere(
+    layout: str, tmp_path: Path, checkpoint: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    write_colour_folder(data, actors=3)
+    names = [f"{label}/actor{actor}" for label in ("blue", "red") for actor in range(3)]
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "folder": "data.root=data",
+        "csv": "data.csv=data/clips.csv",
+        "kinetics": "data.csv=[data/a.csv,data/b.csv]",
+    }
+    lines = [f"{name}.mp4,{name.partition('/')[0]},{('train', 'val', 'test')[int(name[-1])]}" for name in names]
+    (data / "clips.csv").write_text("\n".join(["path,label,split", *lines]))
+    for table, label in (("a", "blue"), ("b", "red")):
+        rows_of = [f"{label},{label}_{n},0,9,{split}" for n, split in enumerate(("train", "validate", "test"))]
+        (data / f"{table}.csv").write_text("\n".join(["label,youtube_id,time_start,time_end,split", *rows_of]))
+        if layout == "kinetics":
+            for n in range(3):
+                (data / label / f"actor{n}.mp4").rename(data / label / f"{label}_{n}.mp4")
+    further = ["data.trimmed=true"] if layout == "kinetics" else []
+    begun = activity(
+        *("train", store, f"data={layout}", given[layout], *further, *TINY, "hydra.run.dir=run"),
+        *("trainer.max_epochs=1", "data.val_fraction=0.33", "data.test_fraction=0.33"),
+    )
+    assert begun.code == 0, begun.err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    outcome = evaluate(tmp_path / "out", tmp_path / "run/checkpoints/best.ckpt", "split=all")
     assert outcome.code == 0, outcome.err
-    assert "8 of these 12 clips came from the model's training split" in outcome.err
-    assert "8 of these 12 clips" in (tmp_path / "out/report.html").read_text()
-    assert "12 clips" in outcome.out
+    assert "2 of these 6 clips came from the model's training split" in outcome.err
 
 
 def test_clips_that_cannot_be_read_are_named_and_the_rest_is_measured(

@@ -20,13 +20,21 @@ from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colou
 pytestmark = pytest.mark.slow
 
 
-def interrupt_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> tuple[int, str]:
-    """Send SIGINT once it is time; returns exit code and standard error."""
+def interrupt_when(
+    process: "subprocess.Popen[str]", ready: Callable[[], bool], *, with_its_workers: bool = False
+) -> tuple[int, str]:
+    """Send SIGINT once it is time; returns exit code and standard error.
+
+    A terminal sends it to the workers of a process as well; `process` must have been started with a new session then.
+    """
     with process:
         deadline = time.monotonic() + 90
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        if with_its_workers:
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGINT)
         try:
             _, errors = process.communicate(timeout=60)
         finally:
@@ -90,3 +98,32 @@ def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeyp
     assert outcome.code == 0, outcome.err
     assert long in opened
     assert len(opened) == len(set(opened)) == to_do
+
+
+def workers_of(process: "subprocess.Popen[str]") -> int:
+    """How many processes a process has started and not yet lost."""
+    found = [path.read_text().split() for path in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    return sum(map(len, found))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the workers as Linux shows them")
+def test_in_crossval_one_process_says_so_and_none_stays_behind(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    process = start(
+        *("crossval", store, *TINY, f"data.root={colour_folder}", GROUP_PATTERN, "hydra.run.dir=run", "processes=2"),
+        "trainer.max_epochs=100000",
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    # Two workers, beside the process that looks after what they share: they are importing torch now.
+    code, errors = interrupt_when(process, lambda: workers_of(process) >= 3, with_its_workers=True)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().endswith("activity crossval: interrupted")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker is still there")

@@ -9,7 +9,7 @@ import torch
 from activity.features import extract
 from activity.formats import load_recognizer
 from tests.cli.command import Outcome, activity
-from tests.datasets import GROUP_PATTERN, TINY, write_colour_video
+from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
 
 
 def train(run: Path, store: str, *overrides: object) -> Outcome:
@@ -166,6 +166,31 @@ def test_without_validation_the_last_epoch_stands(tmp_path: Path, colour_folder:
     assert json.loads((run / "test_metrics.json").read_text())["clips"] > 0
 
 
+def test_where_no_validation_clip_can_be_read_that_is_said(tmp_path: Path, store: str) -> None:
+    root = write_colour_folder(tmp_path / "videos", actors=3)
+    lines = [
+        f"{label}/actor{n}.mp4,{label},{('train', 'val', 'test')[n]}" for label in ("blue", "red") for n in range(3)
+    ]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines]))
+    for label in ("blue", "red"):
+        (root / label / "actor1.mp4").write_text("no video")
+    run = tmp_path / "run"
+    outcome = train(run, store, "data=csv", f"data.csv={tmp_path / 'clips.csv'}", f"data.root={root}")
+    assert outcome.code == 1
+    assert "warning: None of the 2 validation clips could be read." in outcome.err
+    assert "None of the 2 validation clips could be read." in (run / "report.html").read_text()
+    assert torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 1  # the last one
+
+
+def test_the_report_says_what_encoder_and_head_compute_in(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    run, settings = tmp_path / "run", (f"data.root={colour_folder}", GROUP_PATTERN, "trainer.max_epochs=1")
+    outcome = train(run, store, *settings, "features.precision=bfloat16")
+    assert outcome.code == 0, outcome.err
+    page = (run / "report.html").read_text()
+    assert "test_efficientnet.r160_in1k, computing in bfloat16</dd>" in page
+    assert "<dt>Head trained in</dt><dd>32-true</dd>" in page
+
+
 def test_without_test_clips_a_warning_says_that_nothing_was_measured(
     tmp_path: Path, colour_folder: Path, store: str
 ) -> None:
@@ -236,6 +261,30 @@ class TestResume:
         assert (run / "splits.csv").read_text() == splits
         epochs = [row["epoch"] for path in sorted((run / "logs").glob("metrics*.csv")) for row in rows(path)]
         assert set(epochs) >= {"0", "1", "2", "3", "4"}  # the log of the first part is still there
+
+    def test_keeps_the_weights_of_the_modalities_that_it_began_with(
+        self, tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        choose = "activity.cli.train.choose_modality_weights"
+        monkeypatch.setattr(choose, lambda *_, **__: [0.5, 1.0])
+        run, both = tmp_path / "run", [override for override in TINY if not override.startswith("modalities")]
+        begun = activity(
+            *("train", store, f"hydra.run.dir={run}", *both, f"data.root={colour_folder}", GROUP_PATTERN),
+            "trainer.max_epochs=1",
+        )
+        assert begun.code == 0, begun.err
+        assert "found on the training clips): rgb 0.5, motion 1" in begun.err
+        # A video that was broken is whole again: other clips to train on would ask for other weights.
+        monkeypatch.setattr(choose, lambda *_, **__: [1.0, 0.25])
+        outcome = activity("train", f"resume={run}", "trainer.max_epochs=2")
+        assert outcome.code == 0, outcome.err
+        assert "as in the run so far): rgb 0.5, motion 1" in outcome.err
+        for kind in (run, run / "baseline"):
+            head = torch.load(kind / "checkpoints" / "last.ckpt", weights_only=True)["recognizer"]["head"]
+            assert head["modality_weights"] == [0.5, 1.0]
+        refused = activity("train", f"resume={run}", "trainer.max_epochs=3", "modality_weights=equal")
+        assert refused.code == 2
+        assert "was trained with other settings (head)" in refused.err
 
     def test_a_checkpoint_names_its_run(self, trained_run: Path) -> None:
         last = trained_run / "checkpoints" / "last.ckpt"

@@ -36,9 +36,21 @@ class TestReliability:
         expected = (1 * 0.55 + 3 * (0.9 - 2 / 3)) / 4
         assert expected_calibration_error(scores, labels, bins=5) == pytest.approx(expected)
 
-    def test_a_score_on_a_border_belongs_to_the_bin_that_ends_there(self) -> None:
-        bins = reliability_bins(two_class_scores(0.75, 1.0), torch.tensor([0, 0]), bins=4)
-        assert [item.clips for item in bins] == [0, 0, 1, 1]
+    def test_a_score_on_a_border_belongs_to_the_bin_that_begins_there_and_1_to_the_last(self) -> None:
+        bins = reliability_bins(two_class_scores(0.5, 0.75, 1.0), torch.tensor([0, 0, 0]), bins=4)
+        assert [item.clips for item in bins] == [0, 0, 1, 2]
+
+    @pytest.mark.parametrize("classes", [2, 7])
+    def test_the_error_is_the_mean_gap_of_the_diagram(self, classes: int) -> None:
+        generator = torch.Generator().manual_seed(classes)
+        scores = torch.rand(200, classes, generator=generator, dtype=torch.float64).softmax(dim=1)
+        labels = torch.randint(classes, (200,), generator=generator)
+        gaps = [item.clips * abs(item.confidence - item.accuracy) for item in reliability_bins(scores, labels, 15)]
+        assert expected_calibration_error(scores, labels, 15) == pytest.approx(sum(gaps) / 200, abs=1e-6)
+
+    def test_a_score_that_rounding_took_above_1_is_one_of_1(self) -> None:
+        scores = torch.tensor([[1.0000001, 0.0]])
+        assert expected_calibration_error(scores, torch.tensor([0])) == pytest.approx(0, abs=1e-6)
 
     def test_sure_and_right_has_no_error_and_sure_and_wrong_all_of_it(self) -> None:
         scores = two_class_scores(1.0, 1.0, 1.0)

@@ -56,6 +56,13 @@ def test_the_document_says_each_fold_and_how_the_heads_compare(result: CrossvalR
     }  # fmt: skip
 
 
+def test_the_document_says_what_each_fold_chose(result: CrossvalResult) -> None:
+    chosen = {"ann": {"modality_weights": {"rgb": 0.5, "motion": 1.0}}}
+    ann, bob = crossval_document(CrossvalResult(result.scored, result.fold_of, chosen))["by_fold"]
+    assert ann["modality_weights"] == {"rgb": 0.5, "motion": 1.0}
+    assert set(bob) == {"fold", "clips", "accuracy"}
+
+
 def test_one_head_alone_is_compared_with_nothing(result: CrossvalResult) -> None:
     alone = CrossvalResult({"lstm": result.scored["lstm"]}, result.fold_of)
     assert alone.comparison is None

@@ -159,8 +159,14 @@ def test_is_well_formed_and_needs_no_network_whatever_names_the_data_set_has(cla
 def test_without_a_mistake_it_says_so_and_what_so_many_clips_allow() -> None:
     text = Page(render_report(report_of(scored([0, 1, 1], [0, 1, 1], ["run", "walk"])))).text
     assert "No clip was taken for another class." in text
-    assert "between 44 % and 100 % (95 %, Wilson)" in text
+    assert "With no mistake to count, the true share may still lie between 44 % and 100 % (95 %, Wilson)" in text
     assert "worst mistakes" not in text
+
+
+def test_with_nothing_but_mistakes_it_says_so_and_what_so_many_clips_allow() -> None:
+    text = Page(render_report(report_of(scored([1, 0, 0], [0, 1, 1], ["run", "walk"])))).text
+    assert "With no clip recognised to count, the true share may still lie between 0 % and 56 % (95 %, Wilson)" in text
+    assert "few mistakes" not in text
 
 
 def test_without_test_clips_there_is_still_a_page() -> None:

@@ -1,16 +1,23 @@
 """Cross-validation on numbers that stand for features."""
 
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
+from activity.models.head import MeanPool, StackedLSTM, build_head
 from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
 from activity.training.module import TrainingSettings
 from tests.recognizers import lstm_head, mean_pool_head, tiny_encoder
@@ -33,13 +40,13 @@ pytestmark = [
 def turning(label: str, generator: torch.Generator, one: Tensor, other: Tensor) -> Tensor:
     """Features that turn from one direction to another, or back: only their order tells the class."""
     angle = torch.linspace(-1.5, 1.5, 9)[:, None] * (1 if label == "rise" else -1)
-    return angle.cos() * one + angle.sin() * other + 0.05 * torch.randn(9, SIZE, generator=generator)
+    return angle.cos() * one + angle.sin() * other + 0.05 * torch.randn(9, len(one), generator=generator)
 
 
-def folds_in(store: FeatureStore, *, wrong_fold: int | None = None) -> list[FoldClips]:
+def folds_in(store: FeatureStore, *, wrong_fold: int | None = None, size: int = SIZE) -> list[FoldClips]:
     """Three folds of four clips; in `wrong_fold` the labels are swapped."""
     generator = torch.Generator().manual_seed(0)
-    one, other = torch.randn(2, SIZE, generator=generator)
+    one, other = torch.randn(2, size, generator=generator)
     parts: list[list[StoredClip]] = []
     for fold in range(3):
         parts.append([])
@@ -130,6 +137,39 @@ def test_an_error_in_a_fold_is_raised(tmp_path: Path) -> None:
         list(cross_validate(folds, HEADS, ENCODER, settings(store, epochs=1), processes=1))
 
 
+def test_ctrl_c_in_a_fold_is_ctrl_c(tmp_path: Path) -> None:
+    class Interrupted(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    def make_trainer(**further: Any) -> Trainer:
+        return Trainer(**{**further, "accelerator": "cpu", "max_epochs": 1, "callbacks": [Interrupted()]})
+
+    store = FeatureStore(tmp_path / "features")
+    own = replace(settings(store), make_trainer=make_trainer)
+    handler = signal.getsignal(signal.SIGINT)  # Lightning takes it away
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(cross_validate(folds_in(store), HEADS, ENCODER, own, processes=1))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_processes_share_the_memory_for_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[CrossvalSettings] = []
+
+    @contextmanager
+    def recorded(number: int, begin: object, encoder: object, own: CrossvalSettings, threads: int) -> Iterator[None]:
+        begun.append(own)
+        raise BrokenProcessPool
+        yield
+
+    monkeypatch.setattr("activity.training.crossval.worker_processes", recorded)
+    with pytest.raises(BrokenProcessPool):
+        validated(tmp_path, processes=4)
+    assert [own.memory_mb for own in begun] == [4.0]
+
+
 def test_the_encoder_stays_as_it_is(tmp_path: Path) -> None:
     def digest(encoder: FrameEncoder) -> str:
         return encoder.weights_hash()
@@ -137,3 +177,50 @@ def test_the_encoder_stays_as_it_is(tmp_path: Path) -> None:
     before = digest(ENCODER)
     validated(tmp_path, epochs=1)
     assert digest(ENCODER) == before
+
+
+class TestModalityWeights:
+    """Two modalities that say nothing; what is chosen for a fold is what its heads are built with."""
+
+    ENCODER = tiny_encoder("rgb", "motion")
+
+    def validated(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, weigh: bool = True
+    ) -> tuple[list[FoldScores], list[set[str]]]:
+        asked: list[set[str]] = []
+
+        def choose(store: FeatureStore, clips: Sequence[StoredClip], *_: object, **__: object) -> list[float]:
+            asked.append({item.clip.name.partition("-")[0] for item in clips})
+            return [1.0, len(asked) / 4]
+
+        monkeypatch.setattr("activity.training.crossval.choose_modality_weights", choose)
+        store = FeatureStore(tmp_path / "features")
+        size = self.ENCODER.feature_size
+        heads = {
+            "lstm": lstm_head(size, num_classes=2, modality_weights=[1.0, 1.0]).describe(),
+            "mean_pool": mean_pool_head(size, num_classes=2, modality_weights=[1.0, 1.0]).describe(),
+        }
+        settled = replace(settings(store, epochs=1), weigh_modalities=weigh)
+        folds = folds_in(store, size=size)
+        return list(cross_validate(folds, heads, self.ENCODER, settled, processes=1)), asked
+
+    def test_are_chosen_once_a_fold_on_its_training_clips_and_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built: list[list[float]] = []
+
+        def build(description: dict[str, Any]) -> StackedLSTM | MeanPool:
+            built.append(description["modality_weights"])
+            return build_head(description)
+
+        monkeypatch.setattr("activity.training.crossval.build_head", build)
+        results, asked = self.validated(tmp_path, monkeypatch)
+        assert asked == [{f"fold{n}" for n in range(3) if n != left} for left in range(3)]
+        expected = [[1.0, number / 4] for number in (1, 1, 2, 2, 3, 3)]
+        assert [result.chosen for result in results] == [{"modality_weights": weights} for weights in expected]
+        assert built == expected
+
+    def test_that_are_not_asked_for_are_not_chosen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        results, asked = self.validated(tmp_path, monkeypatch, weigh=False)
+        assert asked == []
+        assert all(result.chosen == {} for result in results)

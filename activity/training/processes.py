@@ -1,0 +1,92 @@
+"""Worker processes that share this machine's cores, and end when whoever started them does."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_MEMORY_FACTS = Path("/proc/meminfo")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: a container or a batch system may give it fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory_mb() -> float | None:
+    """The memory that can be had without swapping, in MB of 10**6 bytes; None where the system does not say (Linux)."""
+    try:
+        lines = _MEMORY_FACTS.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0]) * 1024 / 1e6 if found else None
+
+
+@contextmanager
+def worker_processes(number: int, begin: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes; they are killed where the block ends by an error, Ctrl-C among them.
+
+    Ctrl-C in a terminal reaches all processes of a command. The workers pass it over, from their first moment, so that
+    one process alone says what has happened. They must hold nothing that would be lost.
+
+    Args:
+        number: of processes.
+        begin: called in each, before all else.
+        arguments: of `begin`.
+    """
+    before = set(multiprocessing.active_children())
+    # spawn: a forked process would share the state of torch's threads, which do not live on in it.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(begin, *arguments))
+    try:
+        with _inherited_by_processes_that_pass_over_ctrl_c():
+            for _ in range(number):  # one is started with each task that finds none idle
+                pool.submit(_nothing)
+        yield pool
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _inherited_by_processes_that_pass_over_ctrl_c() -> Iterator[None]:
+    """Processes started in this block never see a SIGINT; one that comes to this process waits for the block's end.
+
+    A worker that said so itself would do it late: it first imports torch, which takes seconds. And a process that is
+    interrupted while it starts another leaves that one without what it waits for.
+    """
+    received: list[tuple[int, FrameType | None]] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *caught: received.append(caught)) if in_main else None
+    # Handed down to a new process, as a handler is not. Windows has no such thing: there `_begin` has to do.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+    if received and callable(handler):
+        handler(*received[0])
+
+
+def _begin(begin: Callable[..., None], *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin(*arguments)
+
+
+def _nothing() -> None:
+    """A task that only needs a process to be there."""
