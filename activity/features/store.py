@@ -228,7 +228,14 @@ def read_entry(path: Path, key_text: str | None = None) -> Entry | None:
 def video_digest(path: Path) -> str:
     """Digest of a file's bytes: the same video under another name has the same features."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+        return hashlib.file_digest(file, _new_digest).hexdigest()
+
+
+def _new_digest() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=20)
+
+
+EMPTY_DIGEST = _new_digest().hexdigest()  # of an empty file
 
 
 def _header(metadata: dict[str, str], length: int, size: int) -> bytes:
