@@ -95,8 +95,8 @@ class FeatureStore:
     >>> key in store
     False
     >>> store.write(key, torch.ones(4, 3))
-    >>> store.length(key), tuple(store.read(key, 1, 3).shape)
-    (4, (2, 3))
+    >>> tuple(store.read(key, 1, 3).shape)
+    (2, 3)
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,11 +116,6 @@ class FeatureStore:
             message = f"{path}: stored features are damaged; computing them again."
             warnings.warn(message, StoreWarning, stacklevel=2)
         return found
-
-    def length(self, key: FeatureKey) -> int:
-        """The number of features T of an entry."""
-        with safetensors.safe_open(self.path(key), framework="pt") as entry:
-            return int(entry.get_slice("features").get_shape()[0])
 
     def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> Tensor:
         """Features `float32 (stop - start, D)` of an entry; reads only that part of the file."""
