@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration, save_run
+from activity.cli.findings import join_copies, report_warnings, say_findings, say_what_spoils, video_contents
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -67,21 +69,25 @@ def crossval(config: DictConfig) -> int:
     folder = run_folder()
     save_run(config, folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)
+    manifest, joined = join_copies(manifest, video_contents(config, manifest.clips), within_splits=False)
     folds = make_folds(manifest, config.folds, seed=config.seed)
     _say_what_is_done(manifest, folds)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
     encoder = make_encoder(config)
     heads = _heads(config, encoder, manifest)
     stored, failed = stored_clips(config, encoder, manifest.clips)
+    findings = say_findings(config, manifest, stored)
     fold_clips = _with_features(folds, stored, failed, manifest)
     scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
     result = _result(manifest, encoder, fold_clips, heads, scored)
-    write_atomically(folder / RESULT, json.dumps(crossval_document(result), indent=2, ensure_ascii=False).encode())
+    document = crossval_document(result) | {"joined_groups": [list(names) for names in joined.sets]}
+    write_atomically(folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
-    write_report(folder / REPORT, _report(config, manifest, encoder, heads, failed, result))
+    report = _report(config, manifest, encoder, heads, failed, result)
+    write_report(folder / REPORT, replace(report, warnings=report.warnings + report_warnings(findings)))
     print_crossval(result)
     print(f"results: {folder / RESULT}\nreport: {folder / REPORT}")
-    return say_failures("crossval", failed, len(manifest.clips))
+    return max(say_what_spoils("crossval", findings), say_failures("crossval", failed, len(manifest.clips)))
 
 
 def _say_what_is_done(manifest: Manifest, folds: Sequence[Fold]) -> None:

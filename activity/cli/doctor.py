@@ -3,11 +3,10 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +16,7 @@ from activity.cli.arguments import UsageError, positive_number
 from activity.cli.configuration import default_configuration
 from activity.cli.diagnosis import print_diagnosis
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.output import check_output, open_output
 from activity.data.clips import Manifest
 from activity.data.doctor import (
     Diagnosis,
@@ -29,17 +29,11 @@ from activity.data.doctor import (
     read_for_diagnosis,
     survey_videos,
 )
-from activity.data.layouts import (
-    detect_layout,
-    read_csv,
-    read_folder,
-    read_hmdb51,
-    read_kinetics,
-    read_ucf101,
-)
+from activity.data.layouts import Layout, detect_layout, read_any
 
 FORMAT_VERSION = 1
-LAYOUTS = ("auto", "folder", "csv", "ucf101", "hmdb51", "kinetics")
+LAYOUTS = ("auto", *get_args(Layout))
+_FIRST_SPLIT = 1
 _SLOW_SECONDS = 10  # a video that is being read for longer is named beside the bar
 
 
@@ -47,16 +41,16 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
     path = _existing(options.path)
-    _check_output(options.output, path)
+    check_output(options.output, [path])
     settings = _settings(options)
     reading = read_for_diagnosis(lambda: _read(path, options), path if path.is_dir() else None)
     videos = list(dict.fromkeys(clip.path for clip in reading.clips))
-    _check_output(options.output, *videos)
+    check_output(options.output, videos)
     with _progress() as on_progress:
         records = survey_videos(videos, jobs=options.jobs, on_progress=on_progress)
     class_lists = find_class_lists(path if path.is_dir() else path.parent)
     diagnosis = diagnose(reading, records, class_lists, settings=settings)
-    with _output(options.output) as output:
+    with open_output(options.output) as output:
         if options.format == "json":
             document = {"format_version": FORMAT_VERSION, "path": str(path)} | json_document(diagnosis)
             print(json.dumps(document, ensure_ascii=False, indent=2), file=output)
@@ -142,18 +136,26 @@ def _existing(given: str) -> Path:
 
 
 def _read(path: Path, options: argparse.Namespace) -> Manifest:
-    layout = detect_layout(path) if options.layout == "auto" else options.layout
-    pattern, split = options.group_pattern, options.split
-    if layout == "ucf101":
-        return read_ucf101(path, annotations=None, split=split, group_pattern=pattern)
-    if layout == "hmdb51":
-        return read_hmdb51(path, annotations=None, split=split, group_pattern=pattern)
-    if layout == "kinetics":
-        csv, root = (None, path) if path.is_dir() else (path, options.root)
-        return read_kinetics(csv, root=root, trimmed=None, group_pattern=pattern)
-    if layout == "csv":
-        return read_csv(path, root=options.root, group_pattern=pattern)
-    return read_folder(path, group_pattern=pattern)
+    layout: Layout = detect_layout(path) if options.layout == "auto" else options.layout
+    _check_flags(layout, path, options)
+    return read_any(
+        path, layout, root=options.root, split=options.split or _FIRST_SPLIT, group_pattern=options.group_pattern
+    )
+
+
+def _check_flags(layout: Layout, path: Path, options: argparse.Namespace) -> None:
+    """Refuse flags that would do nothing."""
+    what = f"{path} is {'a folder' if path.is_dir() else 'a table'}, read with the layout {layout!r}"
+    if options.root is not None and (path.is_dir() or layout not in ("csv", "kinetics")):
+        raise UsageError(
+            f"--root plays no role here: {what}. Accepted with a table (csv or kinetics), for the folder that its "
+            "paths start from; leave it out."
+        )
+    if options.split is not None and layout not in ("ucf101", "hmdb51"):
+        raise UsageError(
+            f"--split plays no role here: {what}. Accepted with ucf101 and hmdb51, which have official splits by "
+            "number; leave it out, or say what it is with --layout."
+        )
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -197,26 +199,6 @@ class _Bar:
         self._progress.update(self._task, total=state.videos, completed=state.done, slow=slow)
 
 
-def _check_output(output: str | None, *read: Path) -> None:
-    """Refuse to write over what is to be read."""
-    if output is None or not Path(output).exists():
-        return
-    if any(path.exists() and Path(output).samefile(path) for path in read):
-        raise UsageError(f"--output {output} is one of the files to be read; give the name of another file.")
-
-
-@contextmanager
-def _output(path: str | None) -> Iterator[TextIO]:
-    if path is None:
-        if hasattr(sys.stdout, "reconfigure"):  # a file's name need not be text in the terminal's encoding
-            sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
-        yield file
-
-
 def _positive(text: str) -> float:
     try:
         number = float(text)
@@ -238,7 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", metavar="DIR", help="the folder that the paths in a CSV start from (default: its own)"
     )
-    parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="official split, of UCF101 and HMDB51")
+    parser.add_argument(
+        "--split", type=int, choices=(1, 2, 3), help="official split, of UCF101 and HMDB51 (default: 1)"
+    )
     parser.add_argument("--group-pattern", metavar="RE", help="as data.group_pattern: (?P<group>...) in the path")
     parser.add_argument("--sample-fps", type=_positive, metavar="N", help="default: that of training")
     parser.add_argument("--window-frames", type=positive_number, metavar="N", help="default: that of training")

@@ -21,6 +21,7 @@ from activity.cli.components import (
     stored_clips,
 )
 from activity.cli.configuration import run_with_configuration
+from activity.cli.findings import say_findings, say_what_spoils
 from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_overrides, check_settings
 from activity.data.clips import Manifest, count_text
@@ -61,7 +62,8 @@ def extract(config: DictConfig) -> int:
 
     stored, failed = stored_clips(config, encoder, manifest.clips, on_progress=keep)
     seconds = time.monotonic() - begun
-    code = say_failures("extract", failed, len(manifest.clips))
+    findings = say_findings(config, manifest, stored, side_of=lambda clip: clip.split)
+    code = max(say_what_spoils("extract", findings), say_failures("extract", failed, len(manifest.clips)))
     store, last = feature_store(config), steps[0]
     new = count_text(len(stored) - last.stored, "clip")
     print(

@@ -179,7 +179,7 @@ def _memory_advice(config: DictConfig, checkpoint: Path, reason: str) -> str:
     checkpointing = str(own.gradient_checkpointing).lower()
     return (
         f"memory ran out in fine-tuning ({reason}); {checkpoint} holds the recognizer before it. Lower "
-        f"finetune.clips_at_once ({own.clips_at_once}) first: it changes no result. Then set "
+        f"finetune.clips_at_once ({own.clips_at_once}) first: it changes nothing but the random draws. Then set "
         f"finetune.gradient_checkpointing=true (it is {checkpointing}), lower features.batch_frames "
         f"({config.features.batch_frames}), take finetune=last (it is {own.part}), or a smaller encoder."
     )

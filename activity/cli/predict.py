@@ -4,15 +4,11 @@ import argparse
 import csv
 import io
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Callable, Sequence
 
-from activity.cli.arguments import UsageError, add_model_argument, device_of, expand_sources, note, positive_number
+from activity.cli.arguments import add_model_argument, device_of, expand_sources, note, positive_number
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.output import check_output, open_output
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
@@ -29,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     line = LINES[options.format]
     failures = 0
     sources = expand_sources(options.source)
-    _check_output(options.output, [options.model, *sources])
+    check_output(options.output, [options.model, *sources])
     results = predict_videos(
         recognizer,
         sources,
@@ -37,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         decode_threads=options.decode_threads,
         device=device,
     )
-    with _output(options.output) as output:
+    with open_output(options.output) as output:
         print(header_line(options.format, top_k), end="", file=output)
         for result in results:
             print(line(result, top_k), end="", file=output, flush=True)
@@ -99,28 +95,6 @@ def _csv(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
-
-
-def _check_output(path: str | None, inputs: Sequence[str]) -> None:
-    """Refuse to write over what is to be read."""
-    if path is None or not Path(path).exists():
-        return
-    for name in inputs:
-        if os.path.exists(name) and Path(path).samefile(name):  # noqa: PTH110 - the name may be too long for pathlib
-            raise UsageError(f"--output {path} is one of the files to be read; give the name of another file.")
-
-
-@contextmanager
-def _output(path: str | None) -> Iterator[TextIO]:
-    if path is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
-            sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    # Results are written as they come: those of an interrupted run are not lost.
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        yield file
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from activity.data.clips import Clip
+from activity.data.clips import Clip, class_indices
 from activity.evaluation.predictions import ScoredClips
 from activity.features.fill import FailedClip
 from activity.models.recognizer import LoadedRecognizer, Recognizer
@@ -87,7 +87,7 @@ def version_facts() -> dict[str, str]:
 
 def scored_clips(clips: Sequence[Clip], scores: torch.Tensor, class_names: Sequence[str]) -> ScoredClips:
     """Scores `(N, C)` with the clips they are of."""
-    labels = torch.tensor([list(class_names).index(clip.label) for clip in clips])
+    labels = torch.tensor(class_indices(clips, class_names))
     return ScoredClips(tuple(clips), scores, labels, tuple(class_names))
 
 

@@ -144,6 +144,11 @@ _UNUSED = {
         "it makes no split and trains nothing; split=all takes all clips, data.splits=FILE a split",
     ),
 }
+# Of a layout, what some verbs have no use for.
+_UNUSED_OF_DATA = {
+    (verb, "ucf101"): (("split",), "each official split of UCF101 names the same videos, and all of them are taken")
+    for verb in ("crossval", "extract")
+}
 
 
 def check_settings(verb: str, config: DictConfig) -> None:
@@ -168,10 +173,13 @@ def check_overrides(verb: str, overrides: Sequence[str]) -> None:
     Raises:
         UsageError: with the setting.
     """
-    names, instead = _UNUSED.get(verb, ((), ""))
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key.removeprefix("data.") in names and key.startswith("data."):
+    given = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    data = next((value for key, value in reversed(given) if key == "data"), "")
+    unused = [_UNUSED[verb]] if verb in _UNUSED else []
+    unused += [_UNUSED_OF_DATA[verb, data]] if (verb, data) in _UNUSED_OF_DATA else []
+    reason_of = {f"data.{name}": instead for names, instead in unused for name in names}
+    for key, _ in given:
+        if instead := reason_of.get(key):
             raise UsageError(f"{key} plays no role in activity {verb}: {instead}. Leave it out.")
 
 

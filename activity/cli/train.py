@@ -27,6 +27,15 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
+from activity.cli.findings import (
+    Contents,
+    join_copies,
+    join_copies_in_splits,
+    report_warnings,
+    say_findings,
+    say_what_spoils,
+    video_contents,
+)
 from activity.cli.finetuning import Finetuning, check_finetuning, finetune_head
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -43,6 +52,7 @@ from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
 from activity.cli.training_run import SPLITS, save_data
 from activity.data.clips import Manifest, count_text
+from activity.data.doctor import Finding
 from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
 from activity.evaluation.predictions import ScoredClips, predictions_csv
@@ -81,7 +91,7 @@ def train(config: DictConfig) -> int:
     if config.resume is None:
         save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest: Manifest = instantiate(config.data.layout)
-    splits = _splits(config, manifest)
+    splits = _splits(config, manifest, video_contents(config, manifest.clips))
     check_finetuning(config, splits)
     write_splits(splits, folder / SPLITS)
     save_data(manifest, folder)
@@ -92,7 +102,8 @@ def train(config: DictConfig) -> int:
     _check_they_can_be_made(config, encoder, manifest, folder)
     clips, failed = _stored(config, encoder, splits)
     check_classes_are_left("train", manifest, clips["train"], failed)
-    warnings = _report_warnings(manifest, splits, clips)
+    findings = _say_findings(config, manifest, clips)
+    warnings = _report_warnings(manifest, splits, clips) + report_warnings(findings)
     if config.resume is not None:
         _keep_log(folder / "logs")
     loaders = partial(feature_loaders, config, feature_store(config), manifest.class_names)
@@ -116,14 +127,15 @@ def train(config: DictConfig) -> int:
     _say_metrics(fitted, heads, scored, folder)
     write_report(folder / REPORT, _report(config, clips, failed, fitted, heads, scored, tuning, warnings))
     print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
-    return say_failures("train", failed, len(manifest.clips))
+    return max(say_what_spoils("train", findings), say_failures("train", failed, len(manifest.clips)))
 
 
-def _splits(config: DictConfig, manifest: Manifest) -> Splits:
+def _splits(config: DictConfig, manifest: Manifest, contents: Contents) -> Splits:
+    """The splits, in which copies of a video have one group wherever the data set leaves that to us."""
     if config.data.splits is not None:
-        return read_splits(config.data.splits, manifest)
+        return join_copies_in_splits(read_splits(config.data.splits, manifest), contents)
     return split_manifest(
-        manifest,
+        join_copies(manifest, contents, within_splits=True)[0],
         val_fraction=config.data.val_fraction,
         test_fraction=config.data.test_fraction,
         seed=config.seed,
@@ -150,6 +162,12 @@ def _report_warnings(manifest: Manifest, splits: Splits, clips: StoredSplits) ->
         note(f"warning: {lost} Replace the files, or move other clips to the validation split.")
         warnings.append(lost)
     return tuple(warnings)
+
+
+def _say_findings(config: DictConfig, manifest: Manifest, clips: StoredSplits) -> list[Finding]:
+    side_of = {item.clip.key: side for side, part in clips.items() for item in part}
+    stored = [item for part in clips.values() for item in part]
+    return say_findings(config, manifest, stored, side_of=lambda clip: side_of[clip.key])
 
 
 def _fit_heads(

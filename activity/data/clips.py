@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from activity.video.sampling import first_index_at_or_after, grid_range
@@ -131,8 +130,6 @@ class Manifest:
     >>> manifest = Manifest(clips=clips, class_names=("run", "walk"), root=Path("/data"), groups_given=False)
     >>> manifest.clips_per_class
     {'run': 2, 'walk': 1}
-    >>> manifest.label_index
-    {'run': 0, 'walk': 1}
     """
 
     clips: tuple[Clip, ...]
@@ -158,11 +155,6 @@ class Manifest:
             )
         self._check_spans()
 
-    @cached_property
-    def label_index(self) -> dict[str, int]:
-        """From class name to class index."""
-        return {name: index for index, name in enumerate(self.class_names)}
-
     @property
     def clips_per_class(self) -> dict[str, int]:
         """Number of clips of each class, in the order of `class_names`."""
@@ -174,6 +166,17 @@ class Manifest:
         for clip in self.clips:
             if problem := repeated_span(seen.setdefault(clip.key, clip), clip):
                 raise DataError(f"{problem}; keep one of the two.")
+
+
+def class_indices(clips: Iterable[Clip], class_names: Sequence[str]) -> list[int]:
+    """The class index of each clip: the position of its label in `class_names`.
+
+    >>> clip = Clip(path=Path("/b.avi"), relative_path="b.avi", label="walk", group="b")
+    >>> class_indices([clip], ["run", "walk"])
+    [1]
+    """
+    index_of = {name: index for index, name in enumerate(class_names)}
+    return [index_of[clip.label] for clip in clips]
 
 
 def repeated_span(first: Clip, second: Clip) -> str | None:

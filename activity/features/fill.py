@@ -47,12 +47,16 @@ class StoredClip:
         key: where its features are.
         length: how many there are, T.
         views: those of its other views, where they were asked for.
+        single_frame: its video has one frame only.
+        damage: what was missing of its video, or None.
     """
 
     clip: Clip
     key: FeatureKey
     length: int
     views: tuple[StoredView, ...] = ()
+    single_frame: bool = False
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -300,7 +304,10 @@ class _State:
         for clip in self._clips:
             if clip.key not in self.failed:
                 plain, *others = by_clip[clip.key]
-                good.append(StoredClip(clip, plain.key, plain.length, tuple(others)))
+                entry = self._entries[plain.key.name()]
+                # A second frame, even one after the span, has given the video a duration.
+                single_frame = entry.duration_seconds == 0
+                good.append(StoredClip(clip, plain.key, plain.length, tuple(others), single_frame, entry.damage))
         return good, [self.failed[clip.key] for clip in self._clips if clip.key in self.failed]
 
     def _keep(self, item: _Wanted, filling: _Filling, end: VideoEnd, size: int) -> None:

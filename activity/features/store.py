@@ -93,8 +93,8 @@ class FeatureStore:
     >>> key in store
     False
     >>> store.write(key, torch.ones(4, 3))
-    >>> store.length(key), tuple(store.read(key, 1, 3).shape)
-    (4, (2, 3))
+    >>> tuple(store.read(key, 1, 3).shape)
+    (2, 3)
     """
 
     def __init__(self, root: Path) -> None:
@@ -114,11 +114,6 @@ class FeatureStore:
             message = f"{path}: stored features are damaged; computing them again."
             warnings.warn(message, StoreWarning, stacklevel=2)
         return found
-
-    def length(self, key: FeatureKey) -> int:
-        """The number of features T of an entry."""
-        with safetensors.safe_open(self.path(key), framework="pt") as entry:
-            return int(entry.get_slice("features").get_shape()[0])
 
     def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> Tensor:
         """Features `float32 (stop - start, D)` of an entry; reads only that part of the file."""
@@ -223,7 +218,14 @@ def read_entry(path: Path, key_text: str | None = None) -> Entry | None:
 def video_digest(path: Path) -> str:
     """Digest of a file's bytes: the same video under another name has the same features."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+        return hashlib.file_digest(file, _new_digest).hexdigest()
+
+
+def _new_digest() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=20)
+
+
+EMPTY_DIGEST = _new_digest().hexdigest()  # of an empty file
 
 
 def _header(metadata: dict[str, str], length: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from activity.data.clips import class_indices
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureKey, FeatureStore
 from activity.video.sampling import window_starts
@@ -91,7 +92,7 @@ class WindowDataset(Dataset[ClipWindows]):
         random_window: bool,
     ) -> None:
         self.clips = clips
-        self.labels = [list(class_names).index(clip.clip.label) for clip in clips]
+        self.labels = class_indices((item.clip for item in clips), class_names)
         self._features = features
         self._window_frames = window_frames
         self._random_window = random_window

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from activity.data.clips import DataError
+from activity.data.clips import DataError, class_indices
 from activity.features.fill import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint
@@ -24,6 +24,7 @@ from activity.training.frames import FrameBatch, FrameWindowLoader, ValidationCl
 from activity.training.module import RecognizerModule, TrainingSettings
 
 _WORTH_SAYING_SECONDS = 120.0
+_LONG_WAY, _LONG_WAY_SECONDS = 10.0, 600.0  # decoded for one second that is shown; decoded in all in an epoch
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class FinetuneSettings:
         head_lr: of the classifier; what reads the window in order has its share of it, as in training on features.
         batch_size: clips a step of the optimizer.
         clips_at_once: clips of them in memory; divides `batch_size`. Gradients are added up over the others, so that
-            it changes nothing but memory and time.
+            it changes nothing but memory, time and what dropout happens to draw.
         gradient_checkpointing: see `models.finetuning.encode_windows`.
         smallest_crop: training windows keep this share of each side, to 1.
         flip: whether training windows are mirrored.
@@ -211,6 +212,8 @@ def finetune(
     say(f"fine-tuning trains {module.part.describe()}")
     trainer = make_trainer(folder)
     training = _training_windows(recognizer, clips["train"], finetuning)
+    if warning := _of_long_ways(*training.seconds()):
+        say(warning)
     trainer.fit(module.train(), training, _validation_clips(module, clips["val"], finetuning))
     if len(module.failed) == len({item.clip.key for item in clips["train"]}):
         raise DataError(f"None of the {len(clips['train'])} training clips can be read any more. Check data.root.")
@@ -219,6 +222,16 @@ def finetune(
     if after < before:
         head = _published(path, fitted.checkpoint, features_of, settings, trainer)
     return Finetuned(head, module.part.describe(), before, after, list(module.failed.values()))
+
+
+def _of_long_ways(decoded: float, shown: float) -> str | None:
+    """What to say where most of the time goes into decoding what no window shows; of seconds an epoch."""
+    if decoded < _LONG_WAY_SECONDS or decoded < _LONG_WAY * shown:
+        return None
+    return (
+        f"fine-tuning decodes each window from the start of its video: about {_duration(decoded)} of video an epoch, "
+        f"of which the windows show {_duration(shown)}. Cut long videos into one file a clip first, and it takes far less"
+    )
 
 
 def _training_windows(
@@ -244,7 +257,7 @@ def _validation_clips(
     return ValidationClips(
         [item.clip for item in clips],
         recognizer.encoder,
-        [recognizer.class_names.index(item.clip.label) for item in clips],
+        class_indices((item.clip for item in clips), recognizer.class_names),
         sample_fps=recognizer.sample_fps,
         window_frames=recognizer.window_frames,
         batch_frames=finetuning.batch_frames,
@@ -277,7 +290,9 @@ def _published(
 def _duration(seconds: float) -> str:
     """A span of time in words.
 
-    >>> _duration(150), _duration(7300)
-    ('2 minutes', '2.0 hours')
+    >>> _duration(8), _duration(150), _duration(7300)
+    ('8 seconds', '2 minutes', '2.0 hours')
     """
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler, WeightedRandomSampler
 
-from activity.data.clips import Clip, DataError
+from activity.data.clips import Clip, DataError, class_indices
 from activity.features.extract import FeatureChunk, VideoRequest, extract_features
 from activity.features.fill import FailedClip, StoredClip, constant_batches
 from activity.features.views import View
@@ -90,7 +90,7 @@ class FrameWindowLoader:
         decode_threads: int,
     ) -> None:
         self._clips = clips
-        self._labels = [list(class_names).index(item.clip.label) for item in clips]
+        self._labels = class_indices((item.clip for item in clips), class_names)
         self._window_frames = window_frames
         self._clips_at_once = clips_at_once
         self._draws = -(-len(clips) // step_clips) * step_clips
@@ -108,6 +108,19 @@ class FrameWindowLoader:
         windows = _ahead([partial(_with_window, item) for item in drawn], self._decode_threads)
         for _ in range(len(self)):
             yield _batch([next(windows) for _ in range(self._clips_at_once)])
+
+    def seconds(self) -> tuple[float, float]:
+        """How much video an iteration decodes on average, and how much of it its windows show.
+
+        A video is decoded from its start: where frames of it may be entered is not known.
+        """
+        decoded = shown = 0.0
+        for item in self._clips:
+            window = min(self._window_frames, item.length)
+            decoded += (item.key.span[0] + (item.length - window) / 2 + window) / item.key.sample_fps
+            shown += window / item.key.sample_fps
+        share = self._draws / len(self._clips)
+        return decoded * share, shown * share
 
     def _order(self) -> list[int]:
         if not self._balanced:

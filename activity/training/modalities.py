@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from activity.data.clips import class_indices
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.head import normalised
@@ -42,7 +43,7 @@ def choose_modality_weights(
         return [1.0] * num_modalities
     chosen = _drawn(clips, seed)
     kernels = _kernels(store, chosen, num_modalities)
-    labels = torch.tensor([list(class_names).index(item.clip.label) for item in chosen])
+    labels = torch.tensor(class_indices((item.clip for item in chosen), class_names))
     folds = _folds([item.clip.group for item in chosen])
     right = {shares: _right_at_best(kernels, shares, labels, folds) for shares in _mixtures(num_modalities)}
     best = max(right, key=lambda shares: (right[shares], -max(shares)))

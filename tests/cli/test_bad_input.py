@@ -1,5 +1,7 @@
 """Bad input: one message that says what was given and what to do, the right exit code, nothing lost."""
 
+import csv
+import json
 import os
 import pickle
 import re
@@ -156,15 +158,24 @@ class TestClips:
         path = write_video(root / "red" / "long.mkv", noise_frames(75, width=64, height=48))
         cut_off(path, 0.4)
         outcome = train("data.root=videos")
-        assert outcome.code == 0, outcome.err
-        (warning,) = [line for line in outcome.err.splitlines() if "long.mkv" in line]
+        assert outcome.code == 1, outcome.err
+        warning, named = [line for line in outcome.err.splitlines() if "long.mkv" in line]
         assert warning.startswith("warning: ")
         assert "its frames end at 1." in warning
+        assert named == "  red/long.mkv"
+        (summary,) = outcome.messages
+        assert "1 video cut off or damaged; what could be read was used." in summary
 
-    def test_a_video_of_one_frame(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
-        write_colour_folder(tmp_path / "videos", actors=3, frames=1)
+    def test_videos_of_one_frame_and_clips_that_fill_no_window_are_named_and_counted(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        write_colour_video(root / "red" / "picture.mp4", "red", frames=1)
         outcome = train("data.root=videos")
         assert outcome.code == 0, outcome.err
+        assert "warning: 1 video with one frame. A picture shows no activity" in outcome.err
+        assert "note: 1 clip shorter than a window of 4 sampled frames" in outcome.err
+        assert "\n  red/picture.mp4\n" in outcome.err
 
     def test_spaces_unicode_and_quotes_in_names(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "my 'own' vidéos", actors=3)
@@ -172,6 +183,85 @@ class TestClips:
         outcome = train(f'data.root="{root}"')
         assert outcome.code == 0, outcome.err
         assert 'rød, "quoted" 走る' in outcome.out
+
+
+class TestCopies:
+    """Byte-identical videos under several names."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return write_colour_folder(tmp_path / "videos", actors=6)
+
+    def test_a_copy_with_another_label_is_named_what_to_do_is_said_and_the_rest_is_done(
+        self, train: Callable[..., Outcome], root: Path
+    ) -> None:
+        shutil.copy(root / "blue" / "actor1.mp4", root / "red" / "zoe.mp4")
+        outcome = train("data.root=videos")
+        assert outcome.code == 1, outcome.err
+        assert "\n  blue/actor1.mp4 = red/zoe.mp4: labels blue, red\n" in outcome.err
+        assert "activity doctor also looks for the same pictures" in outcome.err
+        (summary,) = outcome.messages
+        assert "2 videos are byte for byte the same, across labels (1 set). Keep one file of each set" in summary
+        assert "byte for byte the same, across labels" in Path("run/report.html").read_text(encoding="utf-8")
+        assert Path("run/checkpoints/best.ckpt").is_file()
+
+    def test_a_copy_is_on_the_side_of_its_original_whatever_the_seed(
+        self, train: Callable[..., Outcome], root: Path
+    ) -> None:
+        copies = {"red/actor1.mp4"} | {f"red/copy{number}.mp4" for number in range(3)}
+        for name in copies - {"red/actor1.mp4"}:
+            shutil.copy(root / "red" / "actor1.mp4", root / name)
+        outcome = train("data.root=videos")
+        assert outcome.code == 0, outcome.err
+        assert "4 groups hold a video that another of them holds too" in outcome.err
+        assert "with the same label, on the same side (1 set)" in outcome.err
+        with Path("run/splits.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["path"] in copies]
+        assert {row["path"] for row in rows} == copies
+        assert {row["group"] for row in rows} == {"red/actor1.mp4"}
+        assert len({row["split"] for row in rows}) == 1
+        assert activity("train", "resume=run", "trainer.max_epochs=2").code == 0
+
+    @pytest.mark.parametrize("given", ["table", "file"])
+    def test_copies_on_two_sides_of_a_split_that_is_given(
+        self, train: Callable[..., Outcome], root: Path, given: str
+    ) -> None:
+        shutil.copy(root / "red" / "actor0.mp4", root / "red" / "actor5.mp4")
+        sides = ["train", "train", "train", "val", "test", "test"]
+        rows = [f"{c}/actor{n}.mp4,{c},{side}" for c in ("blue", "red") for n, side in enumerate(sides)]
+        table = csv_file("path,label,split", *rows, name="videos/clips.csv")
+        how = ("data=csv", f"data.csv={table}") if given == "table" else ("data.root=videos", f"data.splits={table}")
+        outcome = train(*how)
+        assert outcome.code == 1, outcome.err
+        assert "\n  red/actor0.mp4 = red/actor5.mp4: splits train, test\n" in outcome.err
+        (summary,) = outcome.messages
+        assert "across splits (1 set). Keep the files of each set on one side" in summary
+        assert "what was seen in training is no test" in Path("run/report.html").read_text(encoding="utf-8")
+
+    def test_extract_says_it_too(self, store: str, root: Path) -> None:
+        shutil.copy(root / "blue" / "actor1.mp4", root / "red" / "zoe.mp4")
+        own = [item for item in TINY if item.split("=")[0].split(".")[0] in ("encoder", "modalities", "sampling")]
+        outcome = activity("extract", store, *own, "data.root=videos")
+        assert outcome.code == 1, outcome.err
+        assert "across labels (1 set)" in outcome.messages[0]
+
+    def test_cross_validation_tests_them_in_one_fold_and_shows_it(self, store: str, root: Path) -> None:
+        shutil.copy(root / "red" / "actor1.mp4", root / "red" / "copy.mp4")
+        shutil.copy(root / "red" / "actor2.mp4", root / "blue" / "copy.mp4")
+        outcome = activity(
+            *("crossval", store, *TINY, "trainer.max_epochs=1", "data.root=videos", "folds=2", "processes=1"),
+            "hydra.run.dir=run",
+        )
+        assert outcome.code == 1, outcome.err
+        assert "across labels (1 set)" in outcome.messages[0]
+        with Path("run/predictions.csv").open(newline="", encoding="utf-8") as file:
+            rows = {row["path"]: row for row in csv.DictReader(file)}
+        for one, other in (("red/actor1.mp4", "red/copy.mp4"), ("blue/copy.mp4", "red/actor2.mp4")):
+            assert [rows[one][key] for key in ("fold", "group")] == [rows[other][key] for key in ("fold", "group")]
+        assert json.loads(Path("run/crossval.json").read_text())["joined_groups"] == [
+            ["blue/copy.mp4", "red/actor2.mp4"],
+            ["red/actor1.mp4", "red/copy.mp4"],
+        ]
 
 
 class TestCsv:

@@ -122,6 +122,16 @@ def test_a_mistake_is_one_message(tmp_path: Path, colour_folder: Path, store: st
     assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize("verb", ["crossval", "extract"])
+def test_the_number_of_a_split_that_changes_nothing_is_refused(tmp_path: Path, verb: str) -> None:
+    given = ("data=ucf101", f"data.root={tmp_path}", "data.split=2", f"hydra.run.dir={tmp_path}/run")
+    result = activity(verb, *given)
+    assert result.code == 2
+    assert f"data.split plays no role in activity {verb}: each official split of UCF101" in result.messages[-1]
+    other = activity(verb, *(item.replace("ucf101", "hmdb51") for item in given))  # there it says which videos
+    assert "the official lists" in other.messages[-1]
+
+
 def test_a_folder_with_results_is_not_written_over(
     outcome: tuple[Path, Outcome], colour_folder: Path, store: str
 ) -> None:

@@ -222,6 +222,23 @@ def test_wrong_use(clean: Path, flag: tuple[str, str]) -> None:
     assert activity("doctor", clean, *flag).code == 2
 
 
+@pytest.mark.parametrize("flag", ["--root", "--split"])
+def test_flags_of_other_layouts_are_refused(clean: Path, flag: str) -> None:
+    outcome = activity("doctor", clean, flag, "2")
+    assert outcome.code == 2
+    (message,) = outcome.messages
+    assert f"{flag} plays no role here: {clean} is a folder, read with the layout 'folder'. Accepted with" in message
+
+
+def test_the_flags_of_a_layout_are_taken(clean: Path, tmp_path: Path) -> None:
+    rows = [f"{label}/actor{n}.mp4,{label},{n}" for label in ("run", "walk") for n in range(4)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,group", *rows]))
+    assert diagnose(tmp_path / "clips.csv", "--root", clean, code=0)["clips"] == 8
+    root = write_ucf101(tmp_path / "ucf", groups=(1, 8, 9), write=write_moving)
+    document = diagnose(root, "--split", "2", code=0)
+    assert [(item["train"], item["test"]) for item in document["classes"]] == [(1, 2)] * 5
+
+
 def test_nothing_there_and_an_output_over_the_data(root: Path) -> None:
     outcome = activity("doctor", root / "nowhere")
     assert (outcome.code, len(outcome.messages)) == (2, 1)

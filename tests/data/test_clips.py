@@ -50,12 +50,10 @@ def test_a_clip_that_cannot_be_is_refused_by_name(fields: dict[str, Any], messag
 def test_a_manifest_counts_and_numbers_its_classes() -> None:
     manifest = make_manifest(make_clip("a"), make_clip("b", label="walk"), make_clip("c"))
     assert manifest.clips_per_class == {"run": 2, "walk": 1}
-    assert manifest.label_index == {"run": 0, "walk": 1}
 
 
 def test_a_layout_may_order_the_classes() -> None:
     manifest = make_manifest(make_clip("a"), make_clip("b", label="walk"), class_names=("walk", "run"))
-    assert manifest.label_index == {"walk": 0, "run": 1}
     assert list(manifest.clips_per_class) == ["walk", "run"]
 
 

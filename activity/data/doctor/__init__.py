@@ -1,7 +1,8 @@
 """What is wrong with a data set, before training: every video read once, then one diagnosis of all of it.
 
 `read_for_diagnosis` takes what a layout's reader says, `survey_videos` reads the videos, `find_class_lists` looks for
-lists of classes beside them, and `diagnose` makes findings of all that.
+lists of classes beside them, and `diagnose` makes findings of all that. `read_findings` makes those that need no
+reading once features have been computed.
 """
 
 from activity.data.doctor.class_lists import ClassList, find_class_lists
@@ -14,6 +15,7 @@ from activity.data.doctor.diagnosis import (
     read_for_diagnosis,
 )
 from activity.data.doctor.findings import SEVERITIES, Finding, Settings, Severity, Subject
+from activity.data.doctor.read_clips import ReadClip, read_findings
 from activity.data.doctor.survey import SurveyProgress, VideoRecord, survey_videos
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Diagnosis",
     "Distribution",
     "Finding",
+    "ReadClip",
     "Reading",
     "Settings",
     "Severity",
@@ -31,6 +34,7 @@ __all__ = [
     "VideoRecord",
     "diagnose",
     "find_class_lists",
+    "read_findings",
     "read_for_diagnosis",
     "survey_videos",
 ]

@@ -1,7 +1,8 @@
 """Lists of class names that lie beside a data set, and whether their order is ours."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +24,26 @@ def find_class_lists(root: Path) -> list[ClassList]:
     UCF101, for one, keeps its list in `ucfTrainTestlist/classInd.txt`, beside the folder of the videos.
     """
     around = root.parent
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    folders += [around, *sorted(path for path in around.iterdir() if path.is_dir() and path != root)]
-    found = []
-    for folder in dict.fromkeys(folders):
-        try:
-            paths = sorted(path for path in folder.glob("*.txt") if _NAMES.fullmatch(path.name))
-        except PermissionError:  # a folder of somebody else's beside ours
-            continue
-        found += [entry for path in paths if (entry := _read(path))]
-    return found
+    folders = [root, *_folders_in(root), around, *_folders_in(around)]
+    lists = [path for folder in dict.fromkeys(folders) for path in _lists_in(folder)]
+    return [entry for path in lists if (entry := _read(path))]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return _entries(folder, lambda entry: entry.is_dir())
+
+
+def _lists_in(folder: Path) -> list[Path]:
+    return _entries(folder, lambda entry: _NAMES.fullmatch(entry.name) is not None)
+
+
+def _entries(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
+    """What is wanted of a folder, sorted; nothing of one of somebody else's that may not be looked into."""
+    try:
+        with os.scandir(folder) as entries:  # a folder may hold very many videos: no path is made of each
+            return sorted(Path(entry.path) for entry in entries if wanted(entry))
+    except OSError:
+        return []
 
 
 def difference(class_names: Sequence[str], class_list: ClassList) -> str | None:

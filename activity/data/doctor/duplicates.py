@@ -9,8 +9,7 @@ Not found are copies that are cropped, mirrored, rotated, played at another spee
 movement is lost.
 """
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +36,6 @@ _BLOCK = 256  # rows of the distance table at a time: 50 MB for 50,000 videos
 Floats = npt.NDArray[np.float32]
 
 
-def identical_sets(digests: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Names whose digests are the same, in sets of two and more, in the order given.
-
-    >>> identical_sets({"a.avi": "1f", "b.avi": "07", "c.avi": "1f"})
-    [('a.avi', 'c.avi')]
-    """
-    by_digest: dict[str, list[str]] = defaultdict(list)
-    for name, digest in digests.items():
-        by_digest[digest].append(name)
-    return [tuple(names) for names in by_digest.values() if len(names) > 1]
-
-
 def near_identical_pairs(videos: Sequence[Thumbnails]) -> list[tuple[int, int]]:
     """Return the positions of all pairs of videos that show the same, ascending.
 
@@ -70,21 +57,6 @@ def are_near_identical(one: Thumbnails, other: Thumbnails) -> bool:
     if not any(scene >= least_scene and change >= least_change for least_scene, least_change in AGREEMENTS):
         return False
     return _agreement(first, second[::-1], moving)[1] <= change
-
-
-def connected_sets(pairs: Iterable[tuple[Hashable, Hashable]]) -> list[tuple[Hashable, ...]]:
-    """Join pairs with a member in common.
-
-    >>> connected_sets([(1, 2), (3, 4), (2, 5)])
-    [(1, 2, 5), (3, 4)]
-    """
-    set_of: dict[Hashable, list[Hashable]] = {}
-    for one, other in pairs:
-        first, second = set_of.setdefault(one, [one]), set_of.setdefault(other, [other])
-        if first is not second:
-            first += second
-            set_of.update(dict.fromkeys(second, first))
-    return [tuple(members) for members in {id(members): members for members in set_of.values()}.values()]
 
 
 def _candidates(videos: Sequence[Thumbnails]) -> Iterator[tuple[int, int]]:

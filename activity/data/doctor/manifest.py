@@ -29,8 +29,8 @@ def manifest_findings(
     """
     findings = [*_overlapping(manifest.clips), *_groups(manifest, guess)]
     yield from findings
-    yield from _class_sizes(manifest)
-    yield from _class_order(manifest, class_lists)
+    yield from class_size_findings(manifest)
+    yield from class_order_findings(manifest, class_lists)
     if not any(finding.code in ("group-leak", "overlap") for finding in findings):  # it would say that again
         yield from _splitting(manifest, settings)
 
@@ -107,7 +107,8 @@ def _leaks(clips: Sequence[Clip], group_of: Mapping[str, str]) -> list[Subject]:
     ]
 
 
-def _class_sizes(manifest: Manifest) -> Iterator[Finding]:
+def class_size_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Classes of very unlike size."""
     counts = manifest.clips_per_class
     smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     least, most = counts[smallest], counts[largest]
@@ -126,7 +127,8 @@ def _class_sizes(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("imbalance", "warning", summary, advice, tuple(small))
 
 
-def _class_order(manifest: Manifest, class_lists: Sequence[ClassList]) -> Iterator[Finding]:
+def class_order_findings(manifest: Manifest, class_lists: Sequence[ClassList]) -> Iterator[Finding]:
+    """Lists of class names beside the data set whose order is another one."""
     differing = [
         Subject((str(item.path),), text) for item in class_lists if (text := difference(manifest.class_names, item))
     ]

@@ -1,6 +1,7 @@
 """Findings about single videos, and about clips as spans of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import Clip, count_text
@@ -12,6 +13,74 @@ from activity.video.sampling import grid_range
 
 # A span may end this much after the video: seconds in tables are rounded, and players count a last frame's time.
 _SPAN_TOLERANCE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Something that a video may be: which videos are, and what to say of them."""
+
+    code: str
+    severity: Severity
+    what: str
+    advice: str
+    applies: Callable[[VideoFacts], object]
+    detail: Callable[[VideoFacts], str] = lambda _: ""
+
+    def finding(self, subjects: Sequence[Subject]) -> Finding:
+        summary = f"{count_text(len(subjects), 'video')} {self.what}."
+        return Finding(self.code, self.severity, summary, self.advice, tuple(subjects))
+
+
+_SINGLE_FRAME = _Kind(
+    *("single-frame", "warning", "with one frame"),
+    "A picture shows no activity: take them out, or replace them by videos.",
+    lambda facts: facts.frames == 1,
+)
+_KINDS = (
+    _Kind(
+        *("cut-off", "warning", "shorter than declared"),
+        "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
+        lambda facts: facts.ends_early,
+        lambda facts: facts.damage or "",
+    ),
+    _Kind(
+        *("damaged", "warning", "with damaged places"),
+        "Copy or export them again; without that, the good frames are used.",
+        lambda facts: facts.damage and not facts.ends_early,
+        lambda facts: facts.damage or "",
+    ),
+    _SINGLE_FRAME,
+    _Kind(
+        *("black", "warning", "black throughout"),
+        "Export them again, or take them out: there is nothing to learn from.",
+        lambda facts: facts.black,
+    ),
+    _Kind(
+        *("frozen", "warning", "with the same picture throughout"),
+        "Look at them, and take them out where recording had stopped: nothing moves.",
+        lambda facts: facts.frozen and not facts.black,
+        lambda facts: count_text(facts.frames, "frame"),
+    ),
+    _Kind(
+        *("size-changes", "warning", "with a frame size that changes midway"),
+        "See whether two recordings were joined; if so, cut them apart.",
+        lambda facts: len(facts.sizes) > 1,
+        lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
+    ),
+    _Kind(
+        *("variable-rate", "note", "with a variable frame rate"),
+        "Nothing to do: frames are sampled by their time. Programs that count frames go wrong on them; a long gap "
+        "may mean that recording halted.",
+        lambda facts: facts.variable_rate,
+        lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
+    ),
+    _Kind(
+        *("rotated", "note", "to be shown rotated"),
+        "Nothing to do where they play upright: the rotation is applied. Where they play on their side, correct it.",
+        lambda facts: facts.rotation,
+        lambda facts: f"{facts.rotation} degrees clockwise",
+    ),
+)
 
 
 def video_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord], settings: Settings) -> Iterator[Finding]:
@@ -42,66 +111,14 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
 
 
 def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> Iterator[Finding]:
-    def find(
-        code: str,
-        severity: Severity,
-        what: str,
-        advice: str,
-        applies: Callable[[VideoFacts], object],
-        detail: Callable[[VideoFacts], str] = lambda _: "",
-    ) -> Iterator[Finding]:
-        subjects = tuple(Subject((name,), detail(facts)) for name, facts in videos if applies(facts))
+    for kind in (*_KINDS, _low_rate(sample_fps)):
+        subjects = [Subject((name,), kind.detail(facts)) for name, facts in videos if kind.applies(facts)]
         if subjects:
-            yield Finding(code, severity, f"{count_text(len(subjects), 'video')} {what}.", advice, subjects)
+            yield kind.finding(subjects)
 
-    yield from find(
-        *("cut-off", "warning", "shorter than declared"),
-        "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
-        lambda facts: facts.ends_early,
-        lambda facts: facts.damage or "",
-    )
-    yield from find(
-        *("damaged", "warning", "with damaged places"),
-        "Copy or export them again; without that, the good frames are used.",
-        lambda facts: facts.damage and not facts.ends_early,
-        lambda facts: facts.damage or "",
-    )
-    yield from find(
-        *("single-frame", "warning", "with one frame"),
-        "A picture shows no activity: take them out, or replace them by videos.",
-        lambda facts: facts.frames == 1,
-    )
-    yield from find(
-        *("black", "warning", "black throughout"),
-        "Export them again, or take them out: there is nothing to learn from.",
-        lambda facts: facts.black,
-    )
-    yield from find(
-        *("frozen", "warning", "with the same picture throughout"),
-        "Look at them, and take them out where recording had stopped: nothing moves.",
-        lambda facts: facts.frozen and not facts.black,
-        lambda facts: count_text(facts.frames, "frame"),
-    )
-    yield from find(
-        *("size-changes", "warning", "with a frame size that changes midway"),
-        "See whether two recordings were joined; if so, cut them apart.",
-        lambda facts: len(facts.sizes) > 1,
-        lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
-    )
-    yield from find(
-        *("variable-rate", "note", "with a variable frame rate"),
-        "Nothing to do: frames are sampled by their time. Programs that count frames go wrong on them; a long gap "
-        "may mean that recording halted.",
-        lambda facts: facts.variable_rate,
-        lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
-    )
-    yield from find(
-        *("rotated", "note", "to be shown rotated"),
-        "Nothing to do where they play upright: the rotation is applied. Where they play on their side, correct it.",
-        lambda facts: facts.rotation,
-        lambda facts: f"{facts.rotation} degrees clockwise",
-    )
-    yield from find(
+
+def _low_rate(sample_fps: float) -> _Kind:
+    return _Kind(
         *("low-rate", "note", f"with fewer than {sample_fps:g} frames/s, so that frames are sampled twice"),
         "Nothing to do for a few; where most do, use a lower sampling.sample_fps.",
         lambda facts: facts.fps is not None and facts.fps < sample_fps * 0.99,
@@ -132,10 +149,17 @@ def _of_spans(
         summary = f"{count_text(len(outside), 'clip')} with a span that reaches beyond the end of the video."
         yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(outside))
     if short:
-        yield _short_finding(short, lengths, sample_fps, window_frames)
+        yield short_finding(short, lengths, sample_fps, window_frames)
 
 
-def _short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
+def single_frame_finding(names: Iterable[str]) -> Iterator[Finding]:
+    """What to say of videos with one frame, given their names."""
+    if subjects := [Subject((name,)) for name in names]:
+        yield _SINGLE_FRAME.finding(subjects)
+
+
+def short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
+    """What to say of clips that fill no window: these, given the sampled frames of each clip of the data set."""
     summary = (
         f"{count_text(len(short), 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
         f"a second ({window_frames / sample_fps:.2f} s): padded."

@@ -45,11 +45,14 @@ def detect_layout(path: str | Path) -> Layout:
     return "kinetics" if tables else "folder"
 
 
-def read_any(path: str | Path, *, root: str | Path | None, split: int, group_pattern: str | None) -> Manifest:
-    """Read the data set at a path with the layout that `detect_layout` finds.
+def read_any(
+    path: str | Path, layout: Layout, *, root: str | Path | None, split: int, group_pattern: str | None
+) -> Manifest:
+    """Read the data set at a path.
 
     Args:
         path: a folder of videos or a CSV.
+        layout: what it is; `detect_layout` finds out.
         root: the folder of the videos that a CSV names, None: its own folder. Of no meaning for a folder.
         split: which official split, 1, 2 or 3, where the layout has several.
         group_pattern: as for `read_folder`.
@@ -57,7 +60,6 @@ def read_any(path: str | Path, *, root: str | Path | None, split: int, group_pat
     Raises:
         DataError: what the reader of the layout raises.
     """
-    layout = detect_layout(path)
     if layout == "ucf101":
         return read_ucf101(path, annotations=None, split=split, group_pattern=group_pattern)
     if layout == "hmdb51":

@@ -145,11 +145,21 @@ def _without_absent_parts(
     classes = dict.fromkeys(listed[index].label for index in wanted)
     present = {listed[index].label for index in wanted if index in found}
     if absent := [name for name in classes if name not in present]:
+        missing = [listed[index] for index in wanted if listed[index].label not in present]
         warn(
             f"{len(absent)} of {count_text(len(classes), 'class')} without videos in {str(root)!r}, left out: "
-            f"{first_few(absent)}.{_archives_hint(root)}"
+            f"{first_few(absent, limit=len(absent))}.{_archives_hint(root)} {_by_class(missing)}"
         )
     return [index for index in wanted if listed[index].label in present]
+
+
+def _by_class(missing: Sequence[ListedVideo]) -> str:
+    """All names of missing videos, a line a class."""
+    names: dict[str, list[str]] = {}
+    for video in missing:
+        names.setdefault(video.label, []).append(video.name)
+    lines = (f"{label}: {', '.join(own)}" for label, own in names.items())
+    return "\n  ".join([f"Missing are {count_text(len(missing), 'video')}:", *lines])
 
 
 def _expected(missing: Sequence[int], listed: Sequence[ListedVideo], found: Mapping[int, _Match]) -> dict[int, _Match]:

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,21 @@ def test_what_differs_is_said() -> None:
     assert difference(names, ClassList(Path("/l"), ("jump", "run"))) == "does not list 'walk'"
     text = "has 2 classes at other places: 'run' where 'jump' is here"
     assert difference(names, ClassList(Path("/l"), ("run", "jump", "walk"))) == text
+
+
+def test_a_parent_that_may_not_be_listed_and_one_class_folder_that_may_not_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "videos"
+    (root / "walk").mkdir(parents=True)
+    (root / "classes.txt").write_text("walk\nrun\n")
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> object:  # root, who may list everything, may run this
+        if Path(folder) in (tmp_path, root / "walk"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    (found,) = find_class_lists(root)
+    assert found.path == root / "classes.txt"

@@ -109,12 +109,31 @@ def test_missing_videos_are_counted_and_stay_where_they_would_be(tmp_path: Path)
 
 def test_classes_without_videos_are_left_out_and_the_order_stays(tmp_path: Path) -> None:
     root = write_ucf101(tmp_path)
+    jump_rope = {f"JumpRope/{path.name}" for path in (root / "UCF-101" / "JumpRope").iterdir()}
     for label in ("Hammering", "JumpRope"):
         for path in (root / "UCF-101" / label).iterdir():
             path.unlink()
-    with pytest.warns(DataWarning, match=r"2 of 5 classes without videos .* left out: 'Hammering', 'JumpRope'"):
+    with pytest.warns(DataWarning, match=r"2 of 5 classes without videos .* left out: 'Hammering', 'JumpRope'") as said:
         manifest = read(root)
+    head, *lines = str(said[0].message).split("\n  ")
+    assert head.endswith("Missing are 8 videos:")
+    assert [line.split(": ")[0] for line in lines] == ["Hammering", "JumpRope"]
+    assert {f"JumpRope/{name}" for name in lines[1].split(": ")[1].split(", ")} == jump_rope
     assert manifest.class_names == ("HammerThrow", "HandstandPushups", "JumpingJack")
+
+
+def test_of_many_classes_without_videos_each_is_named(tmp_path: Path) -> None:
+    root = write_ucf101(tmp_path)
+    lists = root / "ucfTrainTestlist"
+    gone = [f"Gone{number}" for number in range(9)]
+    with (lists / "classInd.txt").open("a") as file:
+        file.writelines(f"{number} {name}\n" for number, name in enumerate(gone, start=90))
+    with (lists / "trainlist01.txt").open("a") as file:
+        file.writelines(f"{name}/v_{name}_g08_c01.avi\n" for name in gone)
+    with pytest.warns(DataWarning, match=r"9 of 14 classes without videos") as said:
+        read(root)
+    message = str(said[0].message)
+    assert [name for name in gone if f"'{name}'" not in message or f"v_{name}_g08_c01.avi" not in message] == []
 
 
 def test_videos_in_neither_list_are_counted(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Where results go: standard output, or the file of an `--output` flag."""
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from activity.cli.arguments import UsageError
+
+
+def check_output(path: str | None, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is to be read.
+
+    Raises:
+        UsageError: `path` is one of the inputs.
+    """
+    if path is None or not os.path.exists(path):  # noqa: PTH110 - a name may be too long for pathlib
+        return
+    for name in inputs:
+        if os.path.exists(name) and Path(path).samefile(name):  # noqa: PTH110
+            raise UsageError(f"--output {path} is one of the files to be read; give the name of another file.")
+
+
+@contextmanager
+def open_output(path: str | None) -> Iterator[TextIO]:
+    """A file to write results to, made with its folder; None is standard output."""
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
+            sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # Results are written as they come: those of an interrupted run are not lost. No newline is translated: a CSV has
+    # its own.
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file
