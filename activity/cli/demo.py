@@ -13,6 +13,7 @@ from activity.cli import export, predict, train
 from activity.cli.arguments import UsageError, device_of, positive_number
 from activity.cli.configuration import CONFIG, quoted
 from activity.cli.main import EXIT_OK
+from activity.cli.training_run import SPLITS
 from activity.data.demo import ORDER_PAIRS, render_demo
 from activity.data.layouts import read_clips
 from activity.formats import load_recognizer
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     _print_order_pairs(json.loads((run / train.METRICS).read_text()))
     checkpoint, exported = run / "checkpoints" / "best.ckpt", run / "model.ts"
     _verb("export", str(checkpoint), str(exported))
-    held_out = _held_out_video(run / train.SPLITS, videos)
+    held_out = _held_out_video(run / SPLITS, videos)
     _verb("predict", str(checkpoint), str(held_out), "--top-k", "2")
     _verb("predict", str(exported), str(held_out), "--top-k", "2")
     _print_agreement(checkpoint, exported, held_out)
