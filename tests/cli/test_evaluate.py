@@ -105,7 +105,7 @@ def test_where_it_cannot_be_told_what_the_model_was_trained_on_that_is_said(
     checkpoint, data = moved(trained_run, tmp_path / "run")
     said = checkpoint.parents[1] / "data.json"
     given = (f"data.root={colour_folder}", "split=all", store)
-    for name, text in (("gone", json.dumps(data | {"root": str(tmp_path / "gone")})), ("unknown", "")):
+    for name, text in (("gone", json.dumps(data | {"root": str(tmp_path / "moved away")})), ("unknown", "")):
         said.write_text(text)
         outcome = evaluate(tmp_path / name, checkpoint, *given)
         assert outcome.code == 0, outcome.err
