@@ -230,7 +230,7 @@ def _of_long_ways(decoded: float, shown: float) -> str | None:
         return None
     return (
         f"fine-tuning decodes each window from the start of its video: about {_duration(decoded)} of video an epoch, "
-        f"of which the windows show {_duration(shown)}. Cut long videos into one file a clip first, and it takes far less"
+        f"of which the windows show {_duration(shown)}. Cut long videos into one file a clip first: that takes far less"
     )
 
 
