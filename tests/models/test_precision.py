@@ -1,13 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+from activity.data.demo import render_clip
 from activity.formats import load_recognizer
 from activity.formats.torchscript import export_torchscript
 from activity.models import precision
-from activity.models.encoder import EncoderError, FrameEncoder, create_encoder, rebuild_encoder
-from activity.models.precision import choose_precision
+from activity.models.encoder import EMBEDDED_ENCODER, NOISE, EncoderError, FrameEncoder, create_encoder, rebuild_encoder
+from activity.models.head import StackedLSTM
+from activity.models.precision import PRECISIONS, choose_precision
 from tests.recognizers import SMALL_ENCODER, checkpoint_of, lstm_head, random_frames, tiny_recognizer
 
 CPU = torch.device("cpu")
@@ -39,6 +43,44 @@ def test_bfloat16_differs_from_float32_by_its_rounding_only() -> None:
     assert rounded.dtype == torch.float32
     difference = (exact - rounded).abs().max() / exact.abs().max()
     assert 1e-5 < difference < 0.05
+
+
+@pytest.mark.slow
+def test_bfloat16_changes_what_the_pretrained_encoder_leads_to_less_than_a_cameras_noise_does() -> None:
+    activities, actors = ("jump", "pick_up", "wave"), (0, 1, 2)
+    films = [list(render_clip(name, actor=actor, take=0, seed=0)) for name in activities for actor in actors]
+    frames = torch.from_numpy(np.stack([np.stack(film[::8]) for film in films])).movedim(-1, 2)  # (9, 6, 3, 240, 320)
+    noise = 255 * NOISE * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    noisy = (frames + noise).round().clamp(0, 255).byte()
+    labels = torch.arange(len(activities)).repeat_interleave(len(actors))
+    exact, rounded = (
+        create_encoder(name=EMBEDDED_ENCODER, weights="default", modalities=["rgb", "motion"], precision=name)
+        for name in PRECISIONS
+    )
+    features, in_bfloat16, of_noisy = exact(frames), rounded(frames), exact(noisy)
+    seen = torch.arange(len(labels)) % len(actors) < 2  # the last actor is new to the head
+    head = trained_head(features[seen], labels[seen])
+    lengths = torch.full((len(labels),), features.shape[1])
+    with torch.inference_mode():
+        scores, other, with_noise = (head(given, lengths).softmax(dim=1) for given in (features, in_bfloat16, of_noisy))
+    assert (scores.argmax(dim=1) == labels)[seen].all()
+    assert torch.equal(scores.argmax(dim=1), other.argmax(dim=1))
+    assert 0 < (in_bfloat16 - features).norm() < (of_noisy - features).norm()
+    assert (other - scores).abs().max() < (with_noise - scores).abs().max()
+
+
+def trained_head(features: Tensor, labels: Tensor) -> StackedLSTM:
+    """An LSTM that knows the labels of features `(N, T, D)`."""
+    head = lstm_head(features.shape[2], modality_weights=[1.0, 1.0], projection_size=32, hidden_size=32).train()
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    lengths = torch.full((len(labels),), features.shape[1])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for _ in range(60):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(head(features, lengths), labels).backward()
+            optimizer.step()
+    return head.eval()
 
 
 def test_the_weights_of_a_checkpoint_are_float32_and_the_same_in_either_precision() -> None:
