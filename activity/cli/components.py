@@ -144,6 +144,7 @@ def stored_clips(
             decode_threads=config.features.decode_threads,
             device=device,
             on_progress=report,
+            on_check=progress.check,
             on_keys=lambda keys: record_use(feature_store(config), use, keys),
             views_of=lambda clip: views if clip.key in with_views else views[:1],
         )

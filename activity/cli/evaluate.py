@@ -180,6 +180,7 @@ def _scored(
                 sample_fps=fps,
                 device=device,
                 on_progress=progress,
+                on_check=progress.check,
                 on_keys=partial(record_use, store, use),
                 **decoding,
             )

@@ -18,7 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from activity.features.fill import FillProgress
+from activity.features.fill import CheckProgress, FillProgress
+
+_MOMENT_SECONDS = 1.0
 
 
 class TrainingProgress(Callback):
@@ -91,12 +93,15 @@ def steps_progress(what: str, total: int) -> "Iterator[Callable[[], None]]":
 
 @contextmanager
 def extraction_progress() -> "Iterator[ExtractionProgress]":
-    """A bar over the clips whose features are being computed; none appears where all are stored."""
+    """A bar over the clips whose features are being computed; none appears where all are stored.
+
+    Before it, one over what is read to know that, where this takes more than a moment.
+    """
     progress = Progress(
-        TextColumn("features"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("clips, {task.fields[speed]}"),
+        TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -113,6 +118,20 @@ class ExtractionProgress:
         self._task: TaskID | None = None
         self._begun = 0.0
         self._done_before = 0
+        self._check: TaskID | None = None
+        self._checking, self._check_begun = "", 0.0
+
+    def check(self, state: CheckProgress) -> None:
+        """Show how far reading is what is there."""
+        if state.what != self._checking:
+            self._checking, self._check_begun = state.what, time.monotonic()
+        if self._check is None and time.monotonic() - self._check_begun > _MOMENT_SECONDS:
+            self._check = self._progress.add_task(f"reading {state.what}", total=state.total, speed="")
+        if self._check is not None:
+            self._progress.update(self._check, completed=state.done)
+            if state.done == state.total:
+                self._progress.remove_task(self._check)
+                self._check = None
 
     def __call__(self, state: FillProgress) -> None:
         """Move the bar."""
@@ -125,4 +144,4 @@ class ExtractionProgress:
     def _speed(self, state: FillProgress) -> str:
         seconds = max(time.monotonic() - self._begun, 1e-3)
         clips, frames = (state.done - self._done_before) / seconds, state.frames / seconds
-        return f"{clips:.1f} clips/s, {frames:.0f} frames/s"
+        return f"clips, {clips:.1f} clips/s, {frames:.0f} frames/s"

@@ -1,25 +1,20 @@
 """The digests of videos, remembered: 50,000 files are not read again to know that they have not changed."""
 
-import json
-import os
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from activity.features.remembered import FileMemory, file_state
 from activity.features.store import video_digest
-from activity.files import write_atomically
-from activity.video.reader import VideoError
+from activity.video.reader import VideoError, unreadable
 
 FILE_NAME = "digests.json"
-# A file may change twice within the precision of its time: what changed just now is not remembered. So does git with
-# its index ("racy git").
-_TOO_NEW_SECONDS = 2.0
-
-_Known = dict[str, list[object]]
+_SAVE_SECONDS = 10.0  # what is lost at most where reading a large data set for the first time is stopped
 
 
-def video_digests(paths: Iterable[Path], folder: Path) -> dict[Path, str | VideoError]:
+def video_digests(
+    paths: Iterable[Path], folder: Path, *, on_read: Callable[[int, int], None] = lambda done, of: None
+) -> dict[Path, str | VideoError]:
     """The digest of each video's bytes, or why it cannot be read.
 
     A file whose size, times and inode are those of last time is not read again.
@@ -27,52 +22,31 @@ def video_digests(paths: Iterable[Path], folder: Path) -> dict[Path, str | Video
     Args:
         paths: the videos.
         folder: where digests are remembered; nothing is lost where it cannot be written.
+        on_read: called with the number of videos done and of all, in this thread.
     """
-    known = _load(folder / FILE_NAME)
-    with ThreadPoolExecutor() as pool:
-        found = dict(zip(wanted := list(paths), pool.map(lambda path: _digest(path, known), wanted), strict=True))
-    fresh = {str(path): record for path, (_, record) in found.items() if record and known.get(str(path)) != record}
-    if fresh:
-        _save(folder / FILE_NAME, fresh)
-    return {path: digest for path, (digest, _) in found.items()}
-
-
-def _digest(path: Path, known: _Known) -> tuple[str | VideoError, list[object] | None]:
-    """The digest, and what to remember of it."""
+    memory = FileMemory(folder / FILE_NAME, values=1, file_of=Path)
+    wanted = list(paths)
+    found: dict[Path, str | VideoError] = {}
+    pool = ThreadPoolExecutor()
     try:
-        before = _state(path)
-        record = known.get(str(path))
-        if record is not None and record[:-1] == before:
-            return str(record[-1]), record
+        for path, digest in zip(wanted, pool.map(lambda path: _digest(path, memory), wanted), strict=True):
+            found[path] = digest
+            on_read(len(found), len(wanted))
+            memory.save(at_most_every=_SAVE_SECONDS)
+    finally:  # Ctrl-C: what is not begun is not waited for, and what is done is not done again
+        pool.shutdown(cancel_futures=True)
+        memory.save()
+    return found
+
+
+def _digest(path: Path, memory: FileMemory) -> str | VideoError:
+    try:
+        state = file_state(path)
+        known = memory.recall(str(path), state)
+        if known is not None:
+            return str(known[0])
         digest = video_digest(path)
-        settled = _state(path) == before and time.time() - max(path.stat().st_mtime, path.stat().st_ctime) > (
-            _TOO_NEW_SECONDS
-        )
-        return digest, [*before, digest] if settled else None
+        memory.keep(str(path), state, [digest])
+        return digest
     except OSError as error:
-        return VideoError(str(path), f"it cannot be read ({error.strerror})", "check the path"), None
-
-
-def _state(path: Path) -> list[object]:
-    """What changes when a file does. The time of its inode (ctime) can be set back by nobody."""
-    status = os.stat(path)  # noqa: PTH116 - one call, not two
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-def _load(path: Path) -> _Known:
-    try:
-        known = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # none yet, or not a whole one: it only saves time
-        return {}
-    if not isinstance(known, dict):
-        return {}
-    return {name: record for name, record in known.items() if isinstance(record, list) and len(record) == 5}
-
-
-def _save(path: Path, fresh: _Known) -> None:
-    """Add to what other processes have written meanwhile; files that are gone are forgotten."""
-    known = {name: record for name, record in _load(path).items() if os.path.exists(name)}  # noqa: PTH110
-    try:
-        write_atomically(path, json.dumps({**known, **fresh}).encode())
-    except OSError:  # a store that is only read, or a full disk: whoever must write there will say so
-        return
+        return unreadable(path, error)

@@ -1,33 +1,27 @@
 """Fill the feature store for the clips of a data set: what is stored already is not decoded again."""
 
-import bisect
 import random
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
 from activity.features.digests import video_digests
-from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, VideoRequest, extract_features
+from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, extract_features
+from activity.features.spans import no_frames, warn_of_short_span
+from activity.features.spool import Spool
 from activity.features.store import Entry, FeatureKey, FeatureStore, StoreWarning
 from activity.features.views import PLAIN, View
+from activity.features.wanted import ClipKey, Filling, Wanted, fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
-from activity.video.reader import VideoError, VideoWarning
+from activity.video.reader import VideoWarning
 
-_SPOOLED_BYTES = 8 << 20  # of each video being read; beyond that its features wait on the disk
-_BLOCK_ROWS = 256
-
-
-class FillWarning(UserWarning):
-    """A clip whose features are not all that its span promised."""
+_SAVE_SECONDS = 10.0  # what is lost at most where checking a large store for the first time is stopped
 
 
 @dataclass(frozen=True)
@@ -78,75 +72,12 @@ class FillProgress:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """The features of one view of a clip: sampled frames `span` of the view's own grid."""
+class CheckProgress:
+    """How far looking is what is there: `done` of `total`, of videos or of stored features (`what`)."""
 
-    clip: Clip
-    view: View
-    key: FeatureKey
-    span: range
-
-
-@dataclass
-class _Filling:
-    """What is wanted of one video at one rate, and the features that have come so far, by view."""
-
-    path: Path
-    spans: tuple[range, ...]
-    sample_fps: float
-    wanted: list[_Wanted]
-    views: tuple[View, ...]
-    rows: list["_Spool"] = field(default_factory=list)
-
-    def request(self) -> VideoRequest:
-        return VideoRequest(self.path, self.spans, self.sample_fps, self.views)
-
-    def let_go(self) -> None:
-        """Give up the features that have come."""
-        for spool in self.rows:
-            spool.close()
-        self.rows = []
-
-
-class _Spool:
-    """Features of one view of a video, in order; on disk where there are many."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.indices: list[int] = []
-        self._row_bytes = 4 * size
-        self._file: Any = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES, dir=str(folder))  # noqa: SIM115 - closed in `close`
-
-    def add(self, chunk: FeatureChunk) -> None:
-        self.indices += chunk.indices
-        self._file.seek(0, 2)
-        self._file.write(chunk.features.contiguous().numpy().tobytes())
-
-    def between(self, span: range) -> "_Rows":
-        return _Rows(self, bisect.bisect_left(self.indices, span.start), bisect.bisect_left(self.indices, span.stop))
-
-    def read(self, start: int, stop: int) -> bytes:
-        self._file.seek(start * self._row_bytes)
-        data: bytes = self._file.read((stop - start) * self._row_bytes)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows start to stop of a spool, as blocks of bytes."""
-
-    spool: _Spool
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[bytes]:
-        for row in range(self.start, self.stop, _BLOCK_ROWS):
-            yield self.spool.read(row, min(row + _BLOCK_ROWS, self.stop))
+    what: str
+    done: int
+    total: int
 
 
 def plain_only(clip: Clip) -> Sequence[View]:
@@ -166,6 +97,7 @@ def fill_store(
     on_progress: Callable[[FillProgress], None],
     views_of: Callable[[Clip], Sequence[View]] = plain_only,
     on_keys: Callable[[list[FeatureKey]], None] = lambda _: None,
+    on_check: Callable[[CheckProgress], None] = lambda _: None,
 ) -> tuple[list[StoredClip], list[FailedClip]]:
     """Compute and store the features of all clips that are not stored yet.
 
@@ -185,6 +117,8 @@ def fill_store(
         on_progress: called as work goes on, in this thread.
         views_of: the views of a clip, the plain one first.
         on_keys: called once, before any work, with all keys that will be read.
+        on_check: called in this thread as videos are read to know them again, and then stored features to know that
+            they are sound; what has not changed since it was read last is not read again.
 
     Returns:
         The clips with features and those without, each in the order of `clips`; every clip is in one of the two. A
@@ -193,11 +127,16 @@ def fill_store(
     Raises:
         StoreError: the store cannot be written.
     """
-    state = _State(store, clips, sample_fps, on_progress)
-    wanted = _wanted(clips, encoder, sample_fps, views_of, store, state.failed)
+    digests = video_digests(
+        sorted({clip.path for clip in clips}),
+        store.root,
+        on_read=lambda done, of: on_check(CheckProgress("videos", done, of)),
+    )
+    wanted, failed = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=views_of)
+    state = _State(store, clips, failed, sample_fps, on_progress)
     on_keys([item.key for item in wanted])
-    missing = state.take_stored(wanted)
-    fillings = _fillings(missing)
+    missing = state.take_stored(wanted, on_check)
+    fillings = fillings_of(missing)
     random.Random().shuffle(fillings)
     if fillings:
         _prepare(store)
@@ -210,18 +149,25 @@ def fill_store(
         device=device,
         still_wanted=lambda number: state.still_wanted(fillings[number]),
     )
+    _store(results, fillings, state, encoder.feature_size)
+    return state.outcome(wanted)
+
+
+def _store(
+    results: Generator[FeatureChunk | VideoEnd, None, None], fillings: Sequence[Filling], state: "_State", size: int
+) -> None:
+    """Store features of size D as they come."""
     try:
         for result in results:
             filling = fillings[result.video]
             if isinstance(result, FeatureChunk):
-                state.add(filling, result, encoder.feature_size)
+                state.add(filling, result, size)
             else:
-                state.finish(filling, result, encoder.feature_size)
+                state.finish(filling, result, size)
     finally:  # a full disk, Ctrl-C: what is half done is let go
         results.close()
         for filling in fillings:
             filling.let_go()
-    return state.outcome(wanted)
 
 
 class _State:
@@ -231,25 +177,24 @@ class _State:
         self,
         store: FeatureStore,
         clips: Sequence[Clip],
+        failed: Mapping[ClipKey, str],
         sample_fps: float,
         on_progress: Callable[[FillProgress], None],
     ) -> None:
-        self.failed: dict[tuple[str, float, float], FailedClip] = {}
+        self.failed = {clip.key: FailedClip(clip, failed[clip.key]) for clip in clips if clip.key in failed}
         self._store = store
         self._clips = clips
         self._sample_fps = sample_fps
         self._on_progress = on_progress
         self._entries: dict[str, Entry] = {}
         self._damaged: set[str] = set()
-        self._left: Counter[tuple[str, float, float]] = Counter()  # views of a clip that are still to be computed
+        self._left: Counter[ClipKey] = Counter()  # views of a clip that are still to be computed
         self._stored = self._frames = self._open = 0
 
-    def take_stored(self, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+    def take_stored(self, wanted: Sequence[Wanted], on_check: Callable[[CheckProgress], None]) -> list[Wanted]:
         """Look up what is stored; returns what is not. Said of the stored: what was said when they were computed."""
-        with ThreadPoolExecutor() as pool:
-            found = list(pool.map(lambda item: self._store.find(item.key), wanted))
-        missing: list[_Wanted] = []
-        for item, entry in zip(wanted, found, strict=True):
+        missing: list[Wanted] = []
+        for item, entry in zip(wanted, _stored(self._store, wanted, on_check), strict=True):
             name = item.key.name()
             if entry is not None:
                 self._entries[name] = entry
@@ -265,21 +210,21 @@ class _State:
         self._report()
         return missing
 
-    def still_wanted(self, filling: _Filling) -> bool:
+    def still_wanted(self, filling: Filling) -> bool:
         """Whether another process has not stored all of it meanwhile."""
         names = [(item.key.name(), self._store.path(item.key)) for item in filling.wanted]
         return any(name in self._damaged or not path.exists() for name, path in names)
 
-    def add(self, filling: _Filling, chunk: FeatureChunk, size: int) -> None:
+    def add(self, filling: Filling, chunk: FeatureChunk, size: int) -> None:
         """Features have come."""
         with self._store.writing():
             if not filling.rows:
-                filling.rows = [_Spool(self._store.root, size) for _ in filling.views]
+                filling.rows = [Spool(self._store.root, size) for _ in filling.views]
             filling.rows[chunk.view].add(chunk)
         self._frames += len(chunk.indices)
         self._report()
 
-    def finish(self, filling: _Filling, end: VideoEnd, size: int) -> None:
+    def finish(self, filling: Filling, end: VideoEnd, size: int) -> None:
         """A video is done: store what came of it."""
         for item in filling.wanted:
             if end.skipped:
@@ -293,12 +238,12 @@ class _State:
         filling.let_go()
         self._report()
 
-    def outcome(self, wanted: Sequence[_Wanted]) -> tuple[list[StoredClip], list[FailedClip]]:
+    def outcome(self, wanted: Sequence[Wanted]) -> tuple[list[StoredClip], list[FailedClip]]:
         """The clips with features and those without, in the order given."""
-        by_clip: dict[tuple[str, float, float], list[StoredView]] = {}
+        by_clip: dict[ClipKey, list[StoredView]] = {}
         for item in wanted:
             entry = self._entries.get(item.key.name())
-            if entry is not None:
+            if entry is not None and entry.length:
                 by_clip.setdefault(item.clip.key, []).append(StoredView(item.key, entry.length))
         good = []
         for clip in self._clips:
@@ -310,21 +255,21 @@ class _State:
                 good.append(StoredClip(clip, plain.key, plain.length, tuple(others), single_frame, entry.damage))
         return good, [self.failed[clip.key] for clip in self._clips if clip.key in self.failed]
 
-    def _keep(self, item: _Wanted, filling: _Filling, end: VideoEnd, size: int) -> None:
+    def _keep(self, item: Wanted, filling: Filling, end: VideoEnd, size: int) -> None:
         rows = filling.rows[filling.views.index(item.view)].between(item.span) if filling.rows else ()
-        if len(rows):
+        if len(rows) or item.view != PLAIN:  # that a view shows nothing is stored: its video need not be read again
             entry = Entry(len(rows), end.duration_seconds, end.damage)
             self._store.write_blocks(item.key, entry, size, rows)
             self._entries[item.key.name()] = entry
         if item.view != PLAIN:
             return
         if len(rows):
-            _warn_of_short_span(item.clip, end.duration_seconds, self._sample_fps)
+            warn_of_short_span(item.clip, end.duration_seconds, self._sample_fps)
         else:
-            error = _no_frames(item.clip, end.duration_seconds, self._sample_fps)
+            error = no_frames(item.clip, end.duration_seconds, self._sample_fps)
             self.failed[item.clip.key] = FailedClip(item.clip, error)
 
-    def _take_others(self, item: _Wanted) -> None:
+    def _take_others(self, item: Wanted) -> None:
         """What another process has stored meanwhile."""
         entry = self._store.find(item.key)
         if entry is not None:
@@ -338,6 +283,23 @@ class _State:
 
     def _report(self) -> None:
         self._on_progress(FillProgress(len(self._clips), len(self._clips) - self._open, self._stored, self._frames))
+
+
+def _stored(
+    store: FeatureStore, wanted: Sequence[Wanted], on_check: Callable[[CheckProgress], None]
+) -> list[Entry | None]:
+    """What is stored of it, and sound."""
+    checked, found = store.checked_entries(), list[Entry | None]()
+    pool = ThreadPoolExecutor()
+    try:
+        for entry in pool.map(lambda item: store.find(item.key, checked=checked), wanted):
+            found.append(entry)
+            on_check(CheckProgress("stored features", len(found), len(wanted)))
+            checked.save(at_most_every=_SAVE_SECONDS)
+    finally:  # Ctrl-C: what is not begun is not waited for, and what is done is not done again
+        pool.shutdown(cancel_futures=True)
+        checked.save()
+    return found
 
 
 def _prepare(store: FeatureStore) -> None:
@@ -367,78 +329,8 @@ def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
     return encode
 
 
-def _wanted(
-    clips: Sequence[Clip],
-    encoder: FrameEncoder,
-    sample_fps: float,
-    views_of: Callable[[Clip], Sequence[View]],
-    store: FeatureStore,
-    failed: dict[tuple[str, float, float], FailedClip],
-) -> list[_Wanted]:
-    """Each view of each clip with its key; a clip whose file cannot be read goes to `failed`."""
-    digests = video_digests(sorted({clip.path for clip in clips}), store.root)
-    description, weights = encoder.describe(), encoder.weights_hash()
-    described: dict[View, dict[str, Any]] = {}  # one object for all keys
-    wanted = []
-    for clip in clips:
-        digest = digests[clip.path]
-        if isinstance(digest, VideoError):
-            failed[clip.key] = FailedClip(clip, str(digest))
-            continue
-        for view in views_of(clip):
-            span = clip.sampled_indices(view.sampled(sample_fps))
-            key = FeatureKey(
-                content=digest,
-                span=(span.start, -1 if clip.end_seconds is None else span.stop),
-                sample_fps=float(sample_fps),
-                encoder=description,
-                weights=weights,
-                view=described.setdefault(view, view.describe()),
-            )
-            wanted.append(_Wanted(clip, view, key, span))
-    return wanted
-
-
-def _fillings(missing: Sequence[_Wanted]) -> list[_Filling]:
-    """One for each video and rate, or several where its views are wanted of different spans."""
-    by_view: dict[tuple[Path, View], list[_Wanted]] = {}
-    for item in missing:
-        by_view.setdefault((item.clip.path, item.view), []).append(item)
-    groups: dict[tuple[Path, float, tuple[range, ...]], list[_Wanted]] = {}
-    for (path, view), own in by_view.items():
-        groups.setdefault((path, view.rate, tuple(item.span for item in own)), []).extend(own)
-    return [
-        _Filling(path, spans, own[0].key.sample_fps / rate, own, tuple(dict.fromkeys(item.view for item in own)))
-        for (path, rate, spans), own in groups.items()
-    ]
-
-
-def _no_frames(clip: Clip, duration_seconds: float, sample_fps: float) -> str:
-    end = "its end" if clip.end_seconds is None else f"{clip.end_seconds:g} s"
-    if clip.start_seconds >= duration_seconds:
-        return (
-            f"{clip.name}: the span {clip.start_seconds:g} s to {end} begins after the video ends "
-            f"({duration_seconds:.2f} s). Correct the span."
-        )
-    return (
-        f"{clip.name}: the span {clip.start_seconds:g} s to {end} holds no sampled frame at {sample_fps:g} frames/s; "
-        "give a longer span or a higher sampling.sample_fps."
-    )
-
-
 def _warn_of_what_is_known(clip: Clip, entry: Entry, sample_fps: float) -> None:
     """Say of stored features what was said when they were computed."""
     if entry.damage is not None:
         warnings.warn(f"{clip.path}: {entry.damage}.", VideoWarning, stacklevel=2)
-    _warn_of_short_span(clip, entry.duration_seconds, sample_fps)
-
-
-def _warn_of_short_span(clip: Clip, duration_seconds: float, sample_fps: float) -> None:
-    # One sampled frame's time is the precision that anything here has.
-    if clip.end_seconds is not None and clip.end_seconds > duration_seconds + 1.0 / sample_fps:
-        warnings.warn(
-            f"{clip.name}: the span ends at {clip.end_seconds:g} s but the video at {duration_seconds:.2f} s; "
-            "what there is was used. Correct the span.",
-            FillWarning,
-            stacklevel=2,
-        )
+    warn_of_short_span(clip, entry.duration_seconds, sample_fps)

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import torch
 from torch import Tensor
 
 from activity.features import contents
+from activity.features.remembered import FileMemory, file_state
 from activity.features.views import PLAIN
 from activity.files import write_atomically
 
@@ -23,6 +24,7 @@ from activity.files import write_atomically
 # rule, say.
 STORE_VERSION = 3
 _BLOCK_BYTES = 1 << 20
+_CHECKED = "checked.json"
 
 
 class StoreWarning(UserWarning):
@@ -93,8 +95,8 @@ class FeatureStore:
     >>> key in store
     False
     >>> store.write(key, torch.ones(4, 3))
-    >>> tuple(store.read(key, 1, 3).shape)
-    (2, 3)
+    >>> store.shape(key), tuple(store.read(key, 1, 3).shape)
+    ((4, 3), (2, 3))
     """
 
     def __init__(self, root: Path) -> None:
@@ -104,16 +106,40 @@ class FeatureStore:
         """Whether a whole and sound entry is there; see `find`."""
         return self.find(key) is not None
 
-    def find(self, key: FeatureKey) -> Entry | None:
-        """What is there under a key. Reads all of it; a damaged entry is named in a `StoreWarning` and is not there."""
-        path = self.path(key)
-        if not path.exists():
+    def find(self, key: FeatureKey, *, checked: FileMemory | None = None) -> Entry | None:
+        """What is there under a key; a damaged entry is named in a `StoreWarning` and is not there.
+
+        Args:
+            key: what the features depend on.
+            checked: the entries that were found sound before, of `checked_entries`: one that has not changed since is
+                not read again, and what is found sound now is noted there. None: read all of it.
+        """
+        path, name = self.path(key), key.name()
+        try:
+            state = file_state(path)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        known = None if checked is None else checked.recall(name, state)
+        if known is not None:
+            length, duration_seconds, damage = known
+            return Entry(cast(int, length), cast(float, duration_seconds), cast(str | None, damage))
         found = read_entry(path, key.text())
         if found is None:
             message = f"{path}: stored features are damaged; computing them again."
             warnings.warn(message, StoreWarning, stacklevel=2)
+        elif checked is not None:
+            checked.keep(name, state, [found.length, found.duration_seconds, found.damage])
         return found
+
+    def checked_entries(self) -> FileMemory:
+        """The entries that were read and found sound; `FileMemory` says what is trusted."""
+        return FileMemory(self.root / _CHECKED, values=3, file_of=self._entry_path)
+
+    def shape(self, key: FeatureKey) -> tuple[int, int]:
+        """The number of features T of an entry, and their size D; reads none of them."""
+        with safetensors.safe_open(self.path(key), framework="pt") as entry:
+            length, size = entry.get_slice("features").get_shape()
+        return int(length), int(size)
 
     def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> Tensor:
         """Features `float32 (stop - start, D)` of an entry; reads only that part of the file."""
@@ -172,7 +198,9 @@ class FeatureStore:
 
     def path(self, key: FeatureKey) -> Path:
         """Where the entry of `key` is or would be."""
-        name = key.name()
+        return self._entry_path(key.name())
+
+    def _entry_path(self, name: str) -> Path:
         return self.entries / name[:2] / f"{name}{contents.ENTRY_SUFFIX}"
 
     @property

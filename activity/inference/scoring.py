@@ -1,19 +1,21 @@
 """Scores of labelled clips: from stored features, or from the videos themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.extract import FeatureChunk, VideoRequest, encode_by, extract_features
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
 from activity.features.fill import FailedClip, FillProgress, StoredClip
+from activity.features.spans import no_frames, warn_of_short_span
 from activity.features.store import FeatureStore
 from activity.inference.predictor import WindowScorer
 from activity.models.recognizer import LoadedRecognizer
 
 _FEATURES_AT_ONCE = 1024
+_Key = tuple[str, float, float]  # of a clip
 
 
 def score_stored(
@@ -42,39 +44,63 @@ def score_videos(
     by_path: dict[Path, list[Clip]] = {}
     for clip in clips:
         by_path.setdefault(clip.path, []).append(clip)
-    spans = {clip.key: clip.sampled_indices(recognizer.sample_fps) for clip in clips}
-    videos = list(by_path.values())
-    scorers = {clip.key: WindowScorer(recognizer, device) for clip in clips}
-    scores: dict[tuple[str, float, float], Tensor] = {}
-    failed: dict[tuple[str, float, float], FailedClip] = {}
+    videos = [_Video(own, recognizer, device) for own in by_path.values()]
+    scores: dict[_Key, Tensor] = {}
+    failed: dict[_Key, FailedClip] = {}
     frames = 0
     on_progress(FillProgress(len(clips), 0, 0, 0))
     for result in extract_features(
         encode_by(recognizer.encode),
-        [VideoRequest(own[0].path, tuple(spans[clip.key] for clip in own), recognizer.sample_fps) for own in videos],
+        [video.request() for video in videos],
         motion="motion" in recognizer.modalities,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,
     ):
-        for clip in videos[result.video]:
-            scorer = scorers[clip.key]
-            if isinstance(result, FeatureChunk):
-                rows = [row for row, index in enumerate(result.indices) if index in spans[clip.key]]
-                if rows:
-                    scorer.push(result.features[rows])
-            elif result.error is None and scorer.features:
-                scores[clip.key] = scorer.finish()
-            else:
-                failed[clip.key] = FailedClip(clip, str(result.error or _no_frames(clip, recognizer.sample_fps)))
-        frames += len(result.indices) if isinstance(result, FeatureChunk) else 0
+        if isinstance(result, FeatureChunk):
+            videos[result.video].push(result)
+            frames += len(result.indices)
+        else:
+            for clip, outcome in videos[result.video].finish(result):
+                if isinstance(outcome, FailedClip):
+                    failed[clip.key] = outcome
+                else:
+                    scores[clip.key] = outcome
         on_progress(FillProgress(len(clips), len(scores) + len(failed), 0, frames))
     good = [clip for clip in clips if clip.key in scores]
     return good, [scores[clip.key] for clip in good], [failed[clip.key] for clip in clips if clip.key in failed]
 
 
-def _no_frames(clip: Clip, sample_fps: float) -> str:
-    return (
-        f"{clip.name}: the span from {clip.start_seconds:g} s holds no sampled frame at {sample_fps:g} frames/s, or "
-        "begins after the video ends. Correct the span."
-    )
+class _Video:
+    """The clips of one video; what is remembered of them is let go when the video ends."""
+
+    def __init__(self, clips: Sequence[Clip], recognizer: LoadedRecognizer, device: torch.device) -> None:
+        self._clips = clips
+        self._recognizer = recognizer
+        self._device = device
+        self._scorers: dict[_Key, WindowScorer] = {}
+
+    def request(self) -> VideoRequest:
+        spans = tuple(clip.sampled_indices(self._recognizer.sample_fps) for clip in self._clips)
+        return VideoRequest(self._clips[0].path, spans, self._recognizer.sample_fps)
+
+    def push(self, chunk: FeatureChunk) -> None:
+        """The next features of the video go to the clips that they are of."""
+        for clip in self._clips:
+            span = clip.sampled_indices(self._recognizer.sample_fps)
+            rows = [row for row, index in enumerate(chunk.indices) if index in span]
+            if rows:
+                if clip.key not in self._scorers:
+                    self._scorers[clip.key] = WindowScorer(self._recognizer, self._device)
+                self._scorers[clip.key].push(chunk.features[rows])
+
+    def finish(self, end: VideoEnd) -> Iterator[tuple[Clip, Tensor | FailedClip]]:
+        """The scores of each clip, or why it has none."""
+        for clip in self._clips:
+            scorer = self._scorers.pop(clip.key, None)
+            fps = self._recognizer.sample_fps
+            if end.error is not None or scorer is None:
+                yield clip, FailedClip(clip, str(end.error or no_frames(clip, end.duration_seconds, fps)))
+            else:
+                warn_of_short_span(clip, end.duration_seconds, fps)
+                yield clip, scorer.finish()

@@ -13,6 +13,8 @@ from activity.features.store import FeatureStore
 from activity.training.datasets import ClipWindows, FeatureMemory, WindowDataset
 
 BALANCES = ("none", "loss", "sampler")
+# Of whole clips. A window takes a sixth of a megabyte, and a two-hour clip has thousands: it is a batch by itself.
+_CLIPS_A_BATCH, _WINDOWS_A_BATCH = 8, 256
 
 
 class FeatureDataModule(LightningDataModule):
@@ -23,7 +25,7 @@ class FeatureDataModule(LightningDataModule):
         clips: the clips of each split: "train", "val", "test"; "val" may be empty.
         class_names: the order of the classes.
         window_frames: features a window.
-        batch_size: clips a batch.
+        batch_size: clips a batch; fewer where all of their windows are wanted and these are many.
         balance: "none"; "loss": each class weighs the same in the loss (`class_weights`); "sampler": each class is
             drawn as often as any other.
         steps_per_epoch: batches an epoch has at least: a small set is gone through several times, with other
@@ -90,10 +92,24 @@ class FeatureDataModule(LightningDataModule):
 
     def _loader(self, split: str, sampler: Sampler[int] | None = None) -> DataLoader[ClipWindows]:
         # Reading a window is a tenth of a millisecond: worker processes would cost more than they bring.
-        return DataLoader(
-            self._datasets[split],
-            # All windows of a clip stand in one batch, and clips may be long.
-            batch_size=self._batch_size if split == "train" else min(self._batch_size, 8),
-            sampler=sampler,
-            collate_fn=self._datasets[split].collate,
-        )
+        dataset = self._datasets[split]
+        if sampler is None:
+            return DataLoader(dataset, batch_sampler=self._whole_clips(dataset), collate_fn=dataset.collate)
+        return DataLoader(dataset, batch_size=self._batch_size, sampler=sampler, collate_fn=dataset.collate)
+
+    def _whole_clips(self, dataset: WindowDataset) -> list[list[int]]:
+        """Batches of clips in their order, all windows of each: few clips a batch where they are long."""
+        batches: list[list[int]] = []
+        windows = 0
+        for position in range(len(dataset)):
+            own = dataset.number_of_windows(position)
+            if (
+                not batches
+                or len(batches[-1]) == min(self._batch_size, _CLIPS_A_BATCH)
+                or windows + own > _WINDOWS_A_BATCH
+            ):
+                batches.append([])
+                windows = 0
+            batches[-1].append(position)
+            windows += own
+        return batches

@@ -54,20 +54,23 @@ class FeatureMemory:
     def __init__(self, store: FeatureStore, most_bytes: int) -> None:
         self._store = store
         self._room = most_bytes
-        self._kept: dict[int, Tensor] = {}  # by the identity of the key, which is kept too: its text takes time
-        self._keys: list[FeatureKey] = []
+        # By the identity of the key, which is kept too: its text takes time. None for what does not fit.
+        self._known: dict[int, tuple[FeatureKey, Tensor | None]] = {}
 
     def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> Tensor:
         """As `FeatureStore.read`."""
-        kept = self._kept.get(id(key))
-        if kept is None and self._room > 0:
-            whole = self._store.read(key)
-            size = whole.numel() * whole.element_size()
-            if size <= self._room:
-                self._room -= size
-                self._keys.append(key)
-                kept = self._kept[id(key)] = whole
+        if id(key) not in self._known:
+            self._known[id(key)] = (key, self._read_if_there_is_room(key))
+        _, kept = self._known[id(key)]
         return self._store.read(key, start, stop) if kept is None else kept[start:stop]
+
+    def _read_if_there_is_room(self, key: FeatureKey) -> Tensor | None:
+        length, size = self._store.shape(key)
+        size_bytes = 4 * length * size
+        if size_bytes > self._room:
+            return None
+        self._room -= size_bytes
+        return self._store.read(key)
 
 
 class WindowDataset(Dataset[ClipWindows]):
@@ -103,6 +106,10 @@ class WindowDataset(Dataset[ClipWindows]):
     def __getitem__(self, position: int) -> ClipWindows:
         clip = self.clips[position]
         return ClipWindows(self._random(clip) if self._random_window else self._all(clip), self.labels[position])
+
+    def number_of_windows(self, position: int) -> int:
+        """How many windows there are of a clip; nothing is read."""
+        return 1 if self._random_window else len(window_starts(self.clips[position].length, self._window_frames))
 
     def collate(self, clips: Sequence[ClipWindows]) -> WindowBatch:
         """The windows of several clips as one padded batch."""

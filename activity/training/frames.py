@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from activity.features.fill import FailedClip, StoredClip, constant_batches
 from activity.features.views import View
 from activity.models.encoder import FrameEncoder
 from activity.training.datasets import WindowBatch
-from activity.video.reader import VideoError, VideoReader
+from activity.video.reader import VideoError, VideoReader, unreadable
 from activity.video.sampling import window_starts
 
 _Decoded = TypeVar("_Decoded")
@@ -257,7 +256,7 @@ def _read(drawn: _Drawn) -> tuple[Tensor, Tensor] | str:
     except VideoError as error:
         return str(error)
     except OSError as error:
-        return str(_cannot_be_read(drawn.clip.path, error))
+        return str(unreadable(drawn.clip.path, error))
     if not shown:
         return f"{drawn.clip.name}: it has become shorter: there is no sampled frame {first} at {drawn.sample_fps:g}/s"
     if len({pixels.shape for pixels in shown}) > 1:
@@ -284,7 +283,3 @@ def _unreadable(clip: Clip, error: VideoError | None) -> DataError:
         f"{reason}. It is a validation clip that could be read when its features were computed, and without it losses "
         "cannot be compared. Put the file back as it was, and start again."
     )
-
-
-def _cannot_be_read(path: Path, error: OSError) -> VideoError:
-    return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")

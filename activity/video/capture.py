@@ -52,6 +52,11 @@ class VideoError(ValueError):
         return f"{self.source}: {self.reason}; {self.advice}."
 
 
+def unreadable(path: Path, error: OSError) -> VideoError:
+    """What to say of a video that the system does not let us read: removed meanwhile, or on a drive that is gone."""
+    return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
+
+
 class VideoWarning(UserWarning):
     """A video that is damaged or cut off: its good frames were delivered."""
 

@@ -11,10 +11,19 @@ from typing import Self
 
 import cv2
 
-from activity.video.capture import VIDEO_SUFFIXES, Capture, Pixels, VideoError, VideoWarning, check_file
+from activity.video.capture import VIDEO_SUFFIXES, Capture, Pixels, VideoError, VideoWarning, check_file, unreadable
 from activity.video.sampling import first_index_at_or_after
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "SampledFrame", "VideoError", "VideoReader", "VideoWarning", "find_videos"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "SampledFrame",
+    "VideoError",
+    "VideoReader",
+    "VideoWarning",
+    "find_videos",
+    "unreadable",
+]
 
 
 @dataclass(frozen=True, eq=False)

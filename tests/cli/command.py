@@ -11,7 +11,7 @@ from pathlib import Path
 
 from activity.cli.main import main
 from activity.data.clips import DataWarning
-from activity.features.fill import FillWarning
+from activity.features.spans import FillWarning
 from activity.features.store import StoreWarning
 from activity.video.reader import VideoWarning
 

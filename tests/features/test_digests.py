@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from activity.features import digests
+from activity.features import digests, remembered
 from activity.features.digests import FILE_NAME, video_digests
 from activity.features.store import video_digest
 from activity.video.reader import VideoError
@@ -15,7 +15,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that was written long ago, as far as the digests know."""
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"one")
-    monkeypatch.setattr(digests, "_TOO_NEW_SECONDS", -1.0)
+    monkeypatch.setattr(remembered, "_TOO_NEW_SECONDS", -1.0)
     return path
 
 
@@ -67,3 +67,40 @@ def test_files_that_are_gone_are_forgotten_and_named(old: Path) -> None:
     found = video_digests([old, other], old.parent)
     assert isinstance(found[other], VideoError)
     assert list(json.loads((old.parent / FILE_NAME).read_bytes())) == [str(old)]
+
+
+def test_how_far_it_is_is_said_and_what_was_read_is_not_lost_when_it_is_stopped(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [old.with_name(f"{number}.mp4") for number in range(4)]
+    for path in paths:
+        path.write_text(path.name)
+    seen: list[tuple[int, int]] = []
+
+    def stopped(done: int, of: int) -> None:
+        seen.append((done, of))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        video_digests(paths, old.parent, on_read=stopped)
+    assert seen == [(1, 4), (2, 4), (3, 4)]
+    read_nothing(monkeypatch)
+    assert len(video_digests(paths[:3], old.parent)) == 3
+
+
+def test_what_was_read_is_saved_on_the_way(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed loses a few seconds' work."""
+    monkeypatch.setattr(digests, "_SAVE_SECONDS", 0.0)
+    paths = [old.with_name(f"{number}.mp4") for number in range(3)]
+    for path in paths:
+        path.write_text(path.name)
+    saved: list[int] = []
+
+    def look(done: int, of: int) -> None:
+        memory = old.parent / FILE_NAME
+        saved.append(len(json.loads(memory.read_bytes())) if memory.exists() else 0)
+
+    video_digests(paths, old.parent, on_read=look)
+    assert saved[1] >= 1
+    assert saved[2] >= 2

@@ -1,5 +1,6 @@
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -251,6 +252,46 @@ def test_decoding_runs_ahead_but_not_away(reader: type[FakeReader], decode_threa
     # A batch in the queue, one being collected or given out, and one frame in each thread's hand.
     assert 6 <= ahead <= 2 * 6 + decode_threads
     results.close()
+
+
+@pytest.mark.parametrize("decode_threads", [1, 3])
+@pytest.mark.parametrize("held", [1, 3, 20])
+def test_large_frames_are_held_in_smaller_number(
+    monkeypatch: pytest.MonkeyPatch, decode_threads: int, held: int
+) -> None:
+    """Whatever the batch and the number of videos, so many frames are in memory at once, and all of them come."""
+    alive, most = 0, 0
+    lock = threading.Lock()
+
+    def born(pixels: np.ndarray) -> np.ndarray:
+        nonlocal alive, most
+        with lock:
+            alive += 1
+            most = max(most, alive)
+        weakref.finalize(pixels, died)
+        return pixels
+
+    def died() -> None:
+        nonlocal alive
+        with lock:
+            alive -= 1
+
+    class Reader(FakeReader):
+        def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
+            for index in range(indices.start, 30):
+                yield SampledFrame(index, born(np.full((8, 8, 3), index, np.uint8)), index / sample_fps)
+
+    monkeypatch.setattr(extract, "VideoReader", Reader)
+    monkeypatch.setattr(extract, "_MOST_BYTES", held * 8 * 8 * 3)
+    requests = [request(Path(f"{i}.mp4"), WHOLE) for i in range(5)]
+    done = by_video(run(brightness, requests, batch_frames=8, decode_threads=decode_threads))
+    for video in range(5):
+        indices, features, _ = done[video]
+        assert indices == list(range(30))
+        assert features[:, 0].tolist() == indices
+    # Beside those held: in each thread the one that waits for room, the one before it, and the frame that the reader
+    # holds; and those that are looked back at in batches of other videos.
+    assert most <= held + 3 * decode_threads + 2
 
 
 def test_closing_the_iterator_stops_the_threads(reader: type[FakeReader]) -> None:

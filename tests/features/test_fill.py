@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features import extract
-from activity.features.fill import FailedClip, FillProgress, FillWarning, StoredClip, fill_store
-from activity.features.store import FeatureStore
+from activity.features import extract, remembered
+from activity.features import store as store_module
+from activity.features.fill import CheckProgress, FailedClip, FillProgress, StoredClip, fill_store
+from activity.features.spans import FillWarning
+from activity.features.store import Entry, FeatureStore
+from activity.features.views import PLAIN, View
 from activity.models.encoder import FrameEncoder
 from activity.video.reader import VideoReader
 from tests.recognizers import tiny_encoder
@@ -149,6 +152,89 @@ def test_a_damaged_entry_is_computed_again(store: FeatureStore, video: Path) -> 
         [again], _, progress = fill(store, [clip_of(video)])
     assert progress[-1].frames == 15
     assert_stored(store, again, features_of(video, tiny_encoder()))
+
+
+@pytest.fixture
+def read_entries(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The entries that are read to know that they are sound, by a program for which no file is too new."""
+    read: list[Path] = []
+    whole = store_module.read_entry
+
+    def noted(path: Path, key_text: str | None = None) -> Entry | None:
+        read.append(path)
+        return whole(path, key_text)
+
+    monkeypatch.setattr(store_module, "read_entry", noted)
+    monkeypatch.setattr(remembered, "_TOO_NEW_SECONDS", -1.0)
+    return read
+
+
+def test_what_was_found_sound_is_not_read_at_each_start(
+    store: FeatureStore, video: Path, read_entries: list[Path]
+) -> None:
+    clips = [clip_of(video, 0, 1), clip_of(video, 1)]
+    first, _, _ = fill(store, clips)
+    read_entries.clear()
+    fill(FeatureStore(store.root), clips)
+    assert len(read_entries) == 2
+    again, _, progress = fill(FeatureStore(store.root), clips)
+    assert len(read_entries) == 2
+    assert again == first
+    assert progress[-1].stored == 2
+
+
+def test_a_flipped_byte_in_what_was_found_sound_is_found(
+    store: FeatureStore, video: Path, read_entries: list[Path]
+) -> None:
+    [stored], _, _ = fill(store, [clip_of(video)])
+    fill(store, [clip_of(video)])
+    path = store.path(stored.key)
+    before = data = path.read_bytes()
+    data = data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
+    path.write_bytes(data)
+    with pytest.warns(match="damaged; computing them again"):
+        _, _, progress = fill(store, [clip_of(video)])
+    assert progress[-1].frames == 15
+    assert path.read_bytes() == before
+
+
+def test_what_is_read_before_any_work_is_counted(store: FeatureStore, video: Path) -> None:
+    seen: list[CheckProgress] = []
+    fill(store, [clip_of(video, 0, 1), clip_of(video, 1)], on_check=seen.append)
+    assert seen == [
+        CheckProgress("videos", 1, 1),
+        CheckProgress("stored features", 1, 2),
+        CheckProgress("stored features", 2, 2),
+    ]
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.55, 0.65), (2.78, None)])
+def test_a_view_that_shows_no_frame_is_not_looked_for_again(
+    store: FeatureStore, video: Path, monkeypatch: pytest.MonkeyPatch, start: float, end: float | None
+) -> None:
+    """Its sampled frames lie elsewhere: beside a very short span, or after the video's end."""
+    clip = clip_of(video, start, end)
+    views = (PLAIN, View(flip=True), View(rate=1.25))
+    [first], failed, _ = fill(store, [clip], views_of=lambda _: views)
+    assert failed == []
+    assert [view.length for view in first.views] == [1]
+    forbid_decoding(monkeypatch)
+    [again], failed, progress = fill(store, [clip], views_of=lambda _: views)
+    assert failed == []
+    assert again == first
+    assert progress[-1].stored == 1
+
+
+@pytest.mark.parametrize("held", [1, 3])
+def test_large_frames_get_the_very_same_features(
+    store: FeatureStore, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """Where few frames may be held at once, batches go before they are full."""
+    encoder = tiny_encoder("rgb", "motion")
+    [usual], _, _ = fill(store, [clip_of(video)], encoder)
+    monkeypatch.setattr(extract, "_MOST_BYTES", held * 96 * 64 * 3)
+    [large], _, _ = fill(FeatureStore(tmp_path / "other"), [clip_of(video)], encoder)
+    assert torch.equal(FeatureStore(tmp_path / "other").read(large.key), store.read(usual.key))
 
 
 # Failures

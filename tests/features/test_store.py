@@ -34,6 +34,7 @@ def test_what_is_written_is_read(store: FeatureStore) -> None:
     assert KEY not in store
     store.write(KEY, FEATURES)
     assert KEY in store
+    assert store.shape(KEY) == (7, 3)
     assert torch.equal(store.read(KEY), FEATURES)
     assert files_in(store) == [store.path(KEY)]
 

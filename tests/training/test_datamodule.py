@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from activity.features.store import FeatureStore
+from activity.training import datamodule
 from activity.training.datamodule import FeatureDataModule
 from tests.training.stored import counting_features, stored_clip
 
@@ -67,3 +68,25 @@ def test_test_clips_come_once_each_in_order_and_validation_may_be_empty(tmp_path
 def test_another_balance_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'foo'.*none, loss, sampler"):
         data_module(tmp_path, "foo")
+
+
+def test_long_clips_are_scored_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All windows of a clip stand in one batch, and no batch has more than a few clips of many windows."""
+    monkeypatch.setattr(datamodule, "_WINDOWS_A_BATCH", 20)
+    store, lengths = FeatureStore(tmp_path), [6, 6, 100, 6, 30, 30, 6, 6, 6, 6, 6]
+    clips = [stored_clip(store, f"{n}.mp4", NAMES[n % 2], counting_features(t)) for n, t in enumerate(lengths)]
+    data = FeatureDataModule(
+        store,
+        {"train": clips, "val": clips, "test": clips},
+        NAMES,
+        window_frames=4,
+        batch_size=4,
+        balance="none",
+        memory_mb=1.0,
+        steps_per_epoch=1,
+    )
+    batches = list(data.val_dataloader())  # type: ignore[arg-type]
+    assert [len(batch.labels) for batch in batches] == [2, 1, 2, 4, 2]
+    assert [label for batch in batches for label in batch.labels.tolist()] == [n % 2 for n in range(len(lengths))]
+    assert max(len(batch.features) for batch in batches if len(batch.labels) > 1) <= 20
+    assert len(data.test_dataloader()) == len(batches)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from activity.features.store import FeatureStore
-from activity.training.datasets import WindowDataset
+from activity.features.store import FeatureKey, FeatureStore
+from activity.training.datasets import FeatureMemory, WindowDataset
 from activity.video.sampling import window_starts
 from tests.training.stored import counting_features, stored_clip
 
@@ -61,3 +61,29 @@ def test_a_batch_says_which_window_is_of_which_clip_and_class(store: FeatureStor
     assert batch.features.dtype == torch.float32
     moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.features, batch.features)
+
+
+class CountingStore(FeatureStore):
+    """Notes how many features are read of which entry."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.reads: list[tuple[str, int]] = []
+
+    def read(self, key: FeatureKey, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        features = super().read(key, start, stop)
+        self.reads.append((key.content, len(features)))
+        return features
+
+
+def test_what_does_not_fit_into_memory_is_read_in_parts_only(tmp_path: Path) -> None:
+    """Also once the memory is nearly, but never quite, used up."""
+    store = CountingStore(tmp_path)
+    keys = [stored_clip(store, name, "run", counting_features(10)).key for name in ("first", "second", "third")]
+    small = stored_clip(store, "small", "run", counting_features(2)).key
+    memory = FeatureMemory(store, int(1.5 * 10 * 3 * 4))
+    for _ in range(2):
+        for key in (*keys, small):
+            assert memory.read(key, 1, 3)[:, 0].tolist() == [2.0, 3.0][: store.shape(key)[0] - 1]
+    parts = [("second", 2), ("third", 2)]
+    assert store.reads == [("first", 10), *parts, ("small", 2), *parts]  # kept: not read again

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.video.probe import VideoFacts, probe_video
-from activity.video.reader import VideoError
+from activity.video.reader import VideoError, unreadable
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +127,10 @@ def _read(path: Path, needs_digest: bool, check: Callable[[], None]) -> VideoRec
         facts = probe_video(path, on_frame=check)
         if needs_digest:
             digest = _digest(path)
-    except VideoError as unreadable:
-        error = unreadable
+    except VideoError as failed:
+        error = failed
     except OSError as failed:  # removed meanwhile, or a network drive that is gone
-        error = VideoError(str(path), f"it cannot be read ({failed.strerror or failed})", "check the path")
+        error = unreadable(path, failed)
     return VideoRecord(path, facts, error, digest)
 
 

@@ -1,0 +1,289 @@
+"""Decoded frames to features: in batches that cross the borders of clips, encoded in threads."""
+
+import contextlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity.features.ahead import ByteBudget
+from activity.video.reader import VideoError
+
+_MOST_ENCODERS = 4  # threads that encode: the memory of a batch's activations is needed for each
+
+
+class EncodeRows(Protocol):
+    """Frames `uint8 (M, 3, H, W)` to features `(N, D)` of those at `rows`; `previous_rows` is the frame before each.
+
+    Rows are `int64 (N,)` and on the frames' device. `previous_rows` is None where no motion was asked for.
+    """
+
+    def __call__(self, frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """Encode."""
+        ...
+
+
+def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
+    """The rows of a recognizer that knows windows only: `encode(frames (B, T, 3, H, W), previous)`."""
+
+    def encode_rows(frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        previous = None if previous_rows is None else frames[previous_rows]
+        return encode(frames[rows].unsqueeze(1), previous)[:, 0]
+
+    return encode_rows
+
+
+@dataclass(frozen=True)
+class FeatureChunk:
+    """Features of consecutive wanted sampled frames of one view of a video.
+
+    Attributes:
+        video: position of the video among the requests.
+        indices: the sampled frames' indices, ascending.
+        features: `float32 (len(indices), D)`, on the CPU.
+        view: position of the view among the request's.
+    """
+
+    video: int
+    indices: list[int]
+    features: Tensor
+    view: int = 0
+
+
+@dataclass(frozen=True)
+class VideoEnd:
+    """A video is done: comes after its last chunk, once for each request.
+
+    Attributes:
+        video: position of the video among the requests.
+        duration_seconds: as far as it was read.
+        error: why it could not be read, or None.
+        damage: what is missing of a video that could be read in part, or None.
+        skipped: nobody wanted it any more when its turn came.
+    """
+
+    video: int
+    duration_seconds: float
+    error: VideoError | None = None
+    damage: str | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A sampled frame on its way to the encoder; `previous` is the sampled frame before it, or itself at the start."""
+
+    video: int
+    view: int
+    index: int
+    pixels: np.ndarray
+    previous: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames of one size on their way through the encoder.
+
+    Attributes:
+        places: video, view and index of each sampled frame.
+        frames: distinct pixels; emptied as they are stacked.
+        rows, previous_rows: which of them is each sampled frame, and the one before it where there is motion.
+        size_bytes: what its frames take.
+    """
+
+    places: list[tuple[int, int, int]]
+    frames: list[np.ndarray]
+    rows: list[int]
+    previous_rows: list[int] | None
+    size_bytes: int
+
+
+class Batches:
+    """The batches that are being encoded, oldest first, and what is collected for the next ones."""
+
+    def __init__(
+        self,
+        encode: EncodeRows,
+        *,
+        motion: bool,
+        batch_frames: int,
+        device: torch.device,
+        budget: ByteBudget,
+        pool: ThreadPoolExecutor,
+        workers: int,
+    ) -> None:
+        self._encode_batch = partial(_encode_batch, encode, device=device)
+        self._motion = motion
+        self._budget = budget
+        self._pool = pool
+        self._workers = workers
+        self._collected = _Collected(batch_frames)
+        self._batches: deque[tuple[_Batch, Future[Tensor]]] = deque()
+
+    def take(self, item: DecodedFrame | VideoEnd) -> Iterator[FeatureChunk | VideoEnd]:
+        """Take what comes from the decoder; gives what is done."""
+        self._start(self._collected.add(item))
+        while len(self._batches) > self._workers:  # one in each thread's hand, and the next one here
+            yield from self._oldest()
+        yield from self._collected.ended()
+
+    def make_room(self) -> Iterator[FeatureChunk | VideoEnd]:
+        """Wait for what holds the budget; a batch that does not become full within it goes as it is."""
+        while self._budget.is_short():
+            if not self._batches:
+                self._start(self._collected.largest())
+            if not self._batches:  # what is held has been decoded and comes next
+                return
+            yield from self._oldest()
+        yield from self._collected.ended()
+
+    def rest(self) -> Iterator[FeatureChunk | VideoEnd]:
+        """All that is left, once nothing more comes."""
+        self._start(self._collected.rest())
+        while self._batches:
+            yield from self._oldest()
+        yield from self._collected.ended()
+
+    def _start(self, batches: Iterable[list[DecodedFrame]]) -> None:
+        for items in batches:
+            batch = _batch_of(items, motion=self._motion)
+            self._batches.append((batch, self._pool.submit(self._encode_batch, batch)))
+
+    def _oldest(self) -> Iterator[FeatureChunk]:
+        batch, features = self._batches.popleft()
+        chunks = self._collected.done(batch, features.result())
+        self._budget.give_back(batch.size_bytes)
+        yield from chunks
+
+
+@contextlib.contextmanager
+def encoding_threads(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """Threads that encode, and how many: on a CPU they share the threads that torch would use for one operation."""
+    threads = torch.get_num_threads()
+    workers = min(threads, _MOST_ENCODERS) if device.type == "cpu" else 1
+    own = max(1, threads // workers)
+    pool = ThreadPoolExecutor(workers, "encode", initializer=torch.set_num_threads, initargs=(own,))
+    try:
+        yield pool, workers
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a thread's choice becomes that of threads to come
+
+
+@dataclass
+class _Collected:
+    """Decoded frames by size, until there is a batch of them, and the ends of videos until their frames are done."""
+
+    batch_frames: int
+    waiting: dict[tuple[int, ...], list[DecodedFrame]] = field(default_factory=dict)
+    open_frames: Counter[int] = field(default_factory=Counter)  # by video: decoded, not yet given out
+    sizes: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)  # of each view's latest frame
+    ends: list[VideoEnd] = field(default_factory=list)
+
+    def add(self, item: DecodedFrame | VideoEnd) -> list[list[DecodedFrame]]:
+        """Take what comes from the decoder; returns the batches to be encoded now."""
+        if isinstance(item, VideoEnd):
+            self.ends.append(item)
+            self.sizes = {place: size for place, size in self.sizes.items() if place[0] != item.video}
+            return []
+        self.open_frames[item.video] += 1
+        batches = []
+        size = item.pixels.shape
+        before = self.sizes.get((item.video, item.view), size)
+        if before != size and before in self.waiting:  # a video may change its size: its frames stay in order
+            batches.append(self.waiting.pop(before))
+        self.sizes[item.video, item.view] = size
+        own = self.waiting.setdefault(size, [])
+        own.append(item)
+        if len(own) == self.batch_frames:
+            batches.append(self.waiting.pop(size))
+        elif sum(map(len, self.waiting.values())) >= 2 * self.batch_frames:  # many sizes
+            batches += self.largest()
+        return batches
+
+    def largest(self) -> list[list[DecodedFrame]]:
+        """The batch that is nearest to being full, where there is any."""
+        sizes = sorted(self.waiting, key=lambda size: len(self.waiting[size]))
+        return [self.waiting.pop(size) for size in sizes[-1:]]
+
+    def rest(self) -> list[list[DecodedFrame]]:
+        """The batches that did not become full."""
+        batches = list(self.waiting.values())
+        self.waiting = {}
+        return batches
+
+    def done(self, batch: _Batch, features: Tensor) -> list[FeatureChunk]:
+        """The features of a batch as one chunk a view of a video."""
+        rows: dict[tuple[int, int], list[int]] = {}
+        for row, (video, view, _) in enumerate(batch.places):
+            rows.setdefault((video, view), []).append(row)
+            self.open_frames[video] -= 1
+        return [
+            FeatureChunk(video, [batch.places[row][2] for row in own], features[own], view)
+            for (video, view), own in rows.items()
+        ]
+
+    def ended(self) -> list[VideoEnd]:
+        """The ends of the videos of which no frame is on its way any more."""
+        over = [end for end in self.ends if not self.open_frames[end.video]]
+        self.ends = [end for end in self.ends if self.open_frames[end.video]]
+        for end in over:
+            del self.open_frames[end.video]
+        return over
+
+
+def _batch_of(items: Sequence[DecodedFrame], *, motion: bool) -> _Batch:
+    """A batch of frames of one size; each picture is in it once, however often it is shown or looked back at."""
+    distinct: dict[int, int] = {}  # by identity: the frame before is mostly in the batch already
+    frames: list[np.ndarray] = []
+
+    def row_of(pixels: np.ndarray) -> int:
+        if id(pixels) not in distinct:
+            distinct[id(pixels)] = len(frames)
+            frames.append(pixels)
+        return distinct[id(pixels)]
+
+    return _Batch(
+        places=[(item.video, item.view, item.index) for item in items],
+        rows=[row_of(item.pixels) for item in items],
+        previous_rows=[row_of(_same_size(item)) for item in items] if motion else None,
+        frames=frames,
+        size_bytes=sum(map(size_of, items)),
+    )
+
+
+def _same_size(item: DecodedFrame) -> np.ndarray:
+    """The previous frame; a video may change its size midway, and what moved between two sizes cannot be said."""
+    return item.previous if item.previous.shape == item.pixels.shape else item.pixels
+
+
+@torch.inference_mode()
+def _encode_batch(encode: EncodeRows, batch: _Batch, *, device: torch.device) -> Tensor:
+    """Features `(len(batch.places), D)`, on the CPU."""
+    # A GPU would round to TF32 by default, and the features differ from those that a CPU gives in deployment.
+    torch.backends.cudnn.allow_tf32 = False
+    rows = torch.tensor(batch.rows, device=device)
+    previous_rows = None if batch.previous_rows is None else torch.tensor(batch.previous_rows, device=device)
+    return encode(_stack(batch.frames, device), rows, previous_rows).float().cpu()
+
+
+def _stack(frames: list[np.ndarray], device: torch.device) -> Tensor:
+    """Frames `(H, W, 3)` to one `(N, 3, H, W)` in the decoder's own memory order, in which resizing is fastest.
+
+    The list is emptied on the way: a batch of large frames is not held twice.
+    """
+    stacked = np.empty((len(frames), *frames[0].shape), np.uint8)
+    for row in reversed(range(len(frames))):
+        stacked[row] = frames.pop()
+    return torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2)
+
+
+def size_of(item: DecodedFrame | VideoEnd) -> int:
+    """Bytes of the decoded picture."""
+    return item.pixels.nbytes if isinstance(item, DecodedFrame) else 0
