@@ -58,6 +58,7 @@ def mean_pool_head(feature_size: int, *, num_classes: int = 3, modality_weights:
         return MeanPool(
             feature_size=feature_size,
             modality_weights=modality_weights,
+            mean_penalty=0.0,
             num_classes=num_classes,
             dropout=0.1,
             modality_dropout=0.5,
@@ -116,6 +117,7 @@ class Pickled:
 
 _LSTM = {
     "modality_weights": [1.0],
+    "mean_penalty": 0.0,
     "num_classes": 3,
     "projection_size": 5,
     "hidden_size": 6,

@@ -85,7 +85,9 @@ def test_encoders(choice: str) -> None:
 
 @pytest.mark.parametrize("choice", [choice for group, choice in CHOICES if group == "head"])
 def test_heads(choice: str) -> None:
-    head = instantiate(composed(f"head={choice}").head, feature_size=6, modality_weights=[1.0], num_classes=3)
+    head = instantiate(
+        composed(f"head={choice}").head, feature_size=6, modality_weights=[1.0], mean_penalty=0.1, num_classes=3
+    )
     assert head(torch.zeros(2, 4, 6), torch.tensor([4, 2])).shape == (2, 3)
 
 

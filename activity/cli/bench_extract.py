@@ -243,7 +243,7 @@ def _bare_epoch(module: RecognizerModule, batches: Sequence[WindowBatch]) -> flo
     begun = time.perf_counter()
     for batch in batches:
         module.zero_grad()
-        module.cross_entropy(batch.features, batch.lengths, batch.labels).backward()
+        module.window_loss(batch.features, batch.lengths, batch.labels).backward()
     return time.perf_counter() - begun
 
 

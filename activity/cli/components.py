@@ -1,8 +1,9 @@
 """What a configuration names, made: features, heads, trainer. Shared by the verbs that take overrides."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -213,11 +214,11 @@ def fresh_recognizer(
     encoder: FrameEncoder,
     manifest: Manifest,
     *,
-    modality_weights: Sequence[float] | None = None,
+    chosen: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recognizer:
     """A recognizer with an untrained head: that of the configuration's `part`, "head" or "baseline".
 
-    Modalities weigh the same where `modality_weights` does not say otherwise.
+    What `choose_head_settings` chose is left out where nothing is to be trained: modalities then weigh the same.
     """
     classes = list(manifest.class_names)
     return Recognizer(
@@ -225,8 +226,8 @@ def fresh_recognizer(
         head=instantiate(
             config[part],
             feature_size=encoder.feature_size,
-            modality_weights=list(modality_weights or [1.0] * len(encoder.modalities)),
             num_classes=len(classes),
+            **{"modality_weights": [1.0] * len(encoder.modalities), "mean_penalty": 0.0, **chosen},
         ),
         class_names=classes,
         sample_fps=config.sampling.sample_fps,

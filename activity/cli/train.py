@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -72,7 +73,8 @@ from activity.formats.checkpoint import DESCRIPTION_KEY, load_checkpoint, read_c
 from activity.models.encoder import FrameEncoder
 from activity.training.fit import LAST, FittedHead, fit_head
 from activity.training.log import read_learning_curves
-from activity.training.modalities import choose_modality_weights
+from activity.training.modalities import choose_head_settings
+from activity.training.projection import prepare_head
 
 METRICS, PREDICTIONS = "test_metrics.json", "test_predictions.csv"
 
@@ -176,12 +178,13 @@ def _fit_heads(
     """The head asked for, then the baseline in a folder of its own; by kind of head."""
     data = feature_loaders(config, feature_store(config), manifest.class_names, clips)
     settings = training_settings(config)
-    weights = _modality_weights(config, encoder, manifest, clips, folder)
+    chosen = _head_settings(config, encoder, manifest, clips, folder)
     fitted: dict[str, FittedHead] = {}
     for part, own_folder in (("head", folder), ("baseline", folder / "baseline")):
         # Before each head: the baseline must not depend on the head that was trained before it.
         seed_everything(config.seed, verbose=False)
-        recognizer = fresh_recognizer(config, part, encoder, manifest, modality_weights=weights)
+        recognizer = fresh_recognizer(config, part, encoder, manifest, chosen=chosen)
+        prepare_head(recognizer.head, feature_store(config), clips["train"], seed=config.seed)
         kind = recognizer.head.describe()["kind"]
         if kind not in fitted:  # the head asked for may be the baseline itself
             fitted[kind] = fit_head(
@@ -195,34 +198,34 @@ def _fit_heads(
     return fitted
 
 
-def _modality_weights(
+def _head_settings(
     config: DictConfig, encoder: FrameEncoder, manifest: Manifest, clips: StoredSplits, folder: Path
-) -> list[float]:
-    """How much each modality counts; a run that goes on keeps what it began with, whatever clips there are now."""
+) -> dict[str, Any]:
+    """What the training clips say of the heads; a run that goes on keeps what it began with, whatever its clips."""
     if config.modality_weights == "equal":
-        return [1.0] * len(encoder.modalities)
+        return {}
     if config.resume is not None:
-        weights, source = _weights_so_far(folder), "as in the run so far"
-        if len(weights) != len(encoder.modalities):  # other settings: they are refused where the run goes on
-            return [1.0] * len(encoder.modalities)
+        chosen, source = _settings_so_far(folder), "as in the run so far"
+        if len(chosen["modality_weights"]) != len(encoder.modalities):  # refused where the run goes on
+            return {}
     else:
         source = "found on the training clips"
-        weights = choose_modality_weights(
+        chosen = choose_head_settings(
             feature_store(config),
             clips["train"],
             manifest.class_names,
             num_modalities=len(encoder.modalities),
             seed=config.seed,
         )
-    if len(weights) > 1:
-        said = ", ".join(f"{name} {weight:.2g}" for name, weight in zip(encoder.modalities, weights, strict=True))
-        note(f"modalities count (1 the most, {source}): {said}")
-    return weights
+    if len(encoder.modalities) > 1:
+        named = zip(encoder.modalities, chosen["modality_weights"], strict=True)
+        note(f"modalities count (1 the most, {source}): {', '.join(f'{name} {weight:.2g}' for name, weight in named)}")
+    return chosen
 
 
-def _weights_so_far(folder: Path) -> list[float]:
-    description = read_checkpoint(folder / "checkpoints" / LAST)[DESCRIPTION_KEY]
-    return list(description["head"]["modality_weights"])
+def _settings_so_far(folder: Path) -> dict[str, Any]:
+    head = read_checkpoint(folder / "checkpoints" / LAST)[DESCRIPTION_KEY]["head"]
+    return {name: head[name] for name in ("modality_weights", "mean_penalty")}
 
 
 def _keep_log(folder: Path) -> None:

@@ -26,7 +26,9 @@ class StackedLSTM(nn.Module):
         modality_weights: one for each modality that stands side by side in a feature, all of the same length; the
             normalised features are multiplied by them.
         num_classes: C.
-        projection_size: length to which a linear layer brings features before the LSTM: a tenth of the arithmetic.
+        mean_penalty: see `penalties`.
+        projection_size: P, length to which features are brought before the LSTM by a linear layer that is not trained
+            but set (`set_projection`): a trained one has so many weights that it learns a small data set by heart.
         hidden_size: length of the LSTM's state, a direction.
         num_layers: LSTM layers on top of each other.
         dropout: probability that a number in the features that the LSTM reads, in a further layer's input or in the
@@ -40,9 +42,9 @@ class StackedLSTM(nn.Module):
         pooled_vote: let a mean-pooling classifier vote beside it.
 
     >>> head = StackedLSTM(
-    ...     feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, projection_size=6, hidden_size=4, num_layers=2,
-    ...     dropout=0.1, modality_dropout=0.5, bidirectional=False, readout="mean", centered=True, shortcut=True,
-    ...     pooled_vote=True,
+    ...     feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, mean_penalty=0.0, projection_size=6,
+    ...     hidden_size=4, num_layers=2, dropout=0.1, modality_dropout=0.5, bidirectional=False, readout="mean",
+    ...     centered=True, shortcut=True, pooled_vote=True,
     ... )
     >>> head(torch.randn(5, 16, 8), torch.tensor([16, 16, 3, 16, 1])).shape
     torch.Size([5, 3])
@@ -54,6 +56,7 @@ class StackedLSTM(nn.Module):
         feature_size: int,
         modality_weights: Sequence[float],
         num_classes: int,
+        mean_penalty: float,
         projection_size: int,
         hidden_size: int,
         num_layers: int,
@@ -70,6 +73,7 @@ class StackedLSTM(nn.Module):
             raise ValueError(f"readout is {readout!r}; accepted: {', '.join(READOUTS)}.")
         self.feature_size = feature_size
         self.modality_weights = [float(weight) for weight in modality_weights]
+        self.mean_penalty = float(mean_penalty)
         self.modality_dropout = modality_dropout
         self.readout = readout
         self.centered = centered
@@ -77,7 +81,12 @@ class StackedLSTM(nn.Module):
         self.pooled_vote = pooled_vote
         self.bidirectional = bidirectional
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(feature_size, projection_size)
+        self.directions = shared_out(projection_size, len(self.modality_weights))
+        self.projection = nn.Linear(feature_size, projection_size, bias=False)
+        self.projection.requires_grad_(False)
+        blocks = self.projection.weight.detach().chunk(len(self.modality_weights), dim=1)
+        rows = torch.arange(projection_size).split(self.directions)
+        self.set_projection(torch.block_diag(*[block[own] for block, own in zip(blocks, rows, strict=True)]))
         self.lstm = nn.LSTM(
             projection_size,
             hidden_size,
@@ -99,26 +108,39 @@ class StackedLSTM(nn.Module):
     def votes(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
         """Logits `(B, C)` of the LSTM's classifier and, with `pooled_vote`, of the one beside it."""
         unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
-        dropped = self.modality_dropout if self.training else 0.0
-        emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
         mean = masked_mean(unit, lengths)  # (B, D)
+        emphasis = self._emphasis(mean)  # (B, M)
+        read = self.projection(unit)  # (B, T, P)
+        if self.centered:
+            read = read - self.projection(mean).unsqueeze(1)
         # One mask a window; a new one at each step would let the LSTM average it out.
-        factor = emphasis * self.dropout(torch.ones_like(emphasis))
-        centre = -mean * factor if self.centered else torch.zeros_like(mean)
-        change = torch.addcmul(centre.unsqueeze(1), unit, factor.unsqueeze(1))  # (B, T, D), in one pass over it
-        states = self._read(self.projection(change), lengths)  # (B, T, H)
+        factor = self.dropout(spread(emphasis, self.directions))  # (B, P)
+        states = self._read(read * factor.unsqueeze(1), lengths)  # (B, T, H)
         summary = self._summarise(states, lengths)  # (B, H)
+        sizes = shared_out(self.feature_size, len(self.modality_weights))
         if self.shortcut:
-            summary = torch.cat([summary, mean * emphasis], dim=1)  # (B, H + D)
+            summary = torch.cat([summary, mean * spread(emphasis, sizes)], dim=1)  # (B, H + D)
         found = [self.classifier(self.dropout(summary))]  # (B, C)
         if self.pooled_vote:
-            own = modality_emphasis(self.modality_weights, unit, dropped)  # drawn anew: members that differ
+            own = spread(self._emphasis(mean), sizes)  # drawn anew: members that differ
             found.append(self.pooled_classifier(self.dropout(mean * own)))
         return found
 
+    def penalties(self) -> list[Tensor]:
+        """What is added to the loss of each vote: `mean_penalty` for each square of a weight of the mean feature."""
+        first = self.classifier.weight
+        own = first[:, first.shape[1] - self.feature_size :] if self.shortcut else first[:, :0]
+        pooled = [part.weight for part in [self.pooled_classifier] if isinstance(part, nn.Linear)]
+        return [self.mean_penalty * weights.square().sum() for weights in (own, *pooled)]
+
+    def set_projection(self, directions: Tensor) -> None:
+        """Set what features are projected on before the LSTM: rows `(P, D)`, as many of a modality as `directions`."""
+        with torch.no_grad():
+            self.projection.weight.copy_(directions)
+
     def reading_parameters(self) -> list[nn.Parameter]:
         """Those of what reads the window in order, up to the classifier."""
-        return [*self.projection.parameters(), *self.lstm.parameters(), *self.attention.parameters()]
+        return [*self.lstm.parameters(), *self.attention.parameters()]
 
     def describe(self) -> dict[str, Any]:
         """What it was built with, as plain Python, for `build_head`."""
@@ -127,6 +149,7 @@ class StackedLSTM(nn.Module):
             "feature_size": self.feature_size,
             "modality_weights": list(self.modality_weights),
             "num_classes": self.classifier.out_features,
+            "mean_penalty": self.mean_penalty,
             "projection_size": self.projection.out_features,
             "hidden_size": self.lstm.hidden_size,
             "num_layers": self.lstm.num_layers,
@@ -138,6 +161,9 @@ class StackedLSTM(nn.Module):
             "shortcut": self.shortcut,
             "pooled_vote": self.pooled_vote,
         }
+
+    def _emphasis(self, mean: Tensor) -> Tensor:
+        return modality_emphasis(self.modality_weights, mean, self.modality_dropout if self.training else 0.0)
 
     def _read(self, features: Tensor, lengths: Tensor) -> Tensor:
         if not self.bidirectional:  # padding comes last, so no valid output has seen it
@@ -170,7 +196,10 @@ class StackedLSTM(nn.Module):
 class MeanPool(nn.Module):
     """The baseline: the mean of a window's normalised features, then a linear classifier. Blind to order in time.
 
-    >>> head = MeanPool(feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, dropout=0.1, modality_dropout=0.5)
+    >>> head = MeanPool(
+    ...     feature_size=8, modality_weights=[1.0, 0.5], num_classes=3, mean_penalty=0.0, dropout=0.1,
+    ...     modality_dropout=0.5,
+    ... )
     >>> head(torch.randn(5, 16, 8), torch.full((5,), 16)).shape
     torch.Size([5, 3])
     """
@@ -181,12 +210,14 @@ class MeanPool(nn.Module):
         feature_size: int,
         modality_weights: Sequence[float],
         num_classes: int,
+        mean_penalty: float,
         dropout: float,
         modality_dropout: float,
     ) -> None:
         super().__init__()
         self.feature_size = feature_size
         self.modality_weights = [float(weight) for weight in modality_weights]
+        self.mean_penalty = float(mean_penalty)
         self.modality_dropout = modality_dropout
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(feature_size, num_classes)
@@ -199,9 +230,14 @@ class MeanPool(nn.Module):
     def votes(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
         """Logits `(B, C)` of its one classifier; arguments as above."""
         unit = normalised(without_padding(features, lengths), len(self.modality_weights))  # (B, T, D)
-        dropped = self.modality_dropout if self.training else 0.0
-        emphasis = modality_emphasis(self.modality_weights, unit, dropped)  # (B, D)
-        return [self.classifier(self.dropout(masked_mean(unit, lengths) * emphasis))]
+        mean = masked_mean(unit, lengths)  # (B, D)
+        emphasis = modality_emphasis(self.modality_weights, mean, self.modality_dropout if self.training else 0.0)
+        sizes = shared_out(self.feature_size, len(self.modality_weights))
+        return [self.classifier(self.dropout(mean * spread(emphasis, sizes)))]
+
+    def penalties(self) -> list[Tensor]:
+        """What is added to the loss of its vote, as in `StackedLSTM`."""
+        return [self.mean_penalty * self.classifier.weight.square().sum()]
 
     def reading_parameters(self) -> list[nn.Parameter]:
         """None: nothing reads the window in order."""
@@ -214,6 +250,7 @@ class MeanPool(nn.Module):
             "feature_size": self.feature_size,
             "modality_weights": list(self.modality_weights),
             "num_classes": self.classifier.out_features,
+            "mean_penalty": self.mean_penalty,
             "dropout": self.dropout.p,
             "modality_dropout": self.modality_dropout,
         }
@@ -252,23 +289,37 @@ def normalised(features: Tensor, num_modalities: int) -> Tensor:
     return nn.functional.layer_norm(parts, [size]).view(features.shape)
 
 
-def modality_emphasis(modality_weights: list[float], features: Tensor, dropout: float) -> Tensor:
-    """Factors `(B, D)` for windows of features `(B, T, D)`: each modality's weight, or 0 where it is dropped.
+def shared_out(total: int, parts: int) -> list[int]:
+    """A number of things shared out over parts: the first ones have one more where they do not come out even.
+
+    >>> shared_out(128, 2), shared_out(5, 2)
+    ([64, 64], [3, 2])
+    """
+    return [total // parts + int(part < total % parts) for part in range(parts)]
+
+
+def spread(factors: Tensor, sizes: list[int]) -> Tensor:
+    """Factors `(B, M)`, the first repeated `sizes[0]` times and so on: `(B, D)`."""
+    return torch.cat([factors[:, part : part + 1].expand(-1, size) for part, size in enumerate(sizes)], dim=1)
+
+
+def modality_emphasis(modality_weights: list[float], like: Tensor, dropout: float) -> Tensor:
+    """Factors `(B, M)` for windows, of which `like` has B: each modality's weight, or 0 where it is dropped.
 
     With probability `dropout` a window keeps one modality, drawn at random. So a head learns to tell the classes from
     each modality alone, as the two streams of Simonyan & Zisserman (2014) do, and cannot lean on the scene where the
     motion would tell (ModDrop: Neverova et al. 2016). A modality is drawn as often as it counts: in proportion to the
     square of its weight.
     """
-    batch, modalities = features.shape[0], len(modality_weights)
-    weights = torch.tensor(modality_weights, dtype=features.dtype, device=features.device)
+    batch, modalities = like.shape[0], len(modality_weights)
+    weights = torch.tensor(modality_weights, dtype=like.dtype, device=like.device)
     factors = weights.unsqueeze(0).expand(batch, modalities)  # (B, M)
     if modalities > 1 and dropout > 0.0:
         kept = torch.multinomial(weights.square(), batch, replacement=True).unsqueeze(1)  # (B, 1)
-        alone = torch.arange(modalities, device=features.device).unsqueeze(0) == kept  # (B, M)
-        all_of_them = torch.rand(batch, 1, device=features.device) >= dropout
+        alone = torch.arange(modalities, device=like.device).unsqueeze(0) == kept  # (B, M)
+        all_of_them = torch.rand(batch, 1, device=like.device) >= dropout
         factors = factors * (alone | all_of_them)
-    return factors.repeat_interleave(features.shape[2] // modalities, dim=1)
+    return factors
 
 
 def valid_mask(sequence: Tensor, lengths: Tensor) -> Tensor:

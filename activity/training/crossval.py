@@ -17,9 +17,10 @@ from activity.models.head import build_head
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.lightning import quiet_lightning
-from activity.training.modalities import choose_modality_weights
+from activity.training.modalities import choose_head_settings
 from activity.training.module import RecognizerModule, TrainingSettings
 from activity.training.processes import usable_cores, worker_processes
+from activity.training.projection import prepare_head
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,12 @@ def cross_validate(
 
 
 def choose_settings(train: Sequence[StoredClip], encoder: FrameEncoder, settings: CrossvalSettings) -> dict[str, Any]:
-    """What a fold's training clips say of how all its heads are to be built, as a part of a head's `describe()`.
-
-    That is `modality_weights` (see `choose_modality_weights`), or nothing where no modality is to be weighed.
-    """
+    """What a fold's training clips say of how all its heads are to be built: see `choose_head_settings`."""
     if not settings.weigh_modalities:
         return {}
-    weights = choose_modality_weights(
+    return choose_head_settings(
         settings.store, train, settings.class_names, num_modalities=len(encoder.modalities), seed=settings.seed
     )
-    return {"modality_weights": weights}
 
 
 def _tasks(fold: FoldClips, heads: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[_Task]:
@@ -186,6 +183,7 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
         steps_per_epoch=settings.steps_per_epoch,
         memory_mb=settings.memory_mb,
     )
+    prepare_head(recognizer.head, settings.store, task.fold.train, seed=settings.seed)
     module = RecognizerModule(recognizer, settings.training, class_weights=data.class_weights())
     trainer = settings.make_trainer(
         callbacks=[], logger=False, enable_checkpointing=False, limit_val_batches=0, enable_progress_bar=False

@@ -145,7 +145,7 @@ class FinetuneModule(RecognizerModule):
             piece_frames=self._finetuning.batch_frames if self._finetuning.gradient_checkpointing else None,
         )
         # The weighted mean of torch divides by the weights that a batch happens to hold: of one clip, none would count.
-        return self.cross_entropy(features, lengths, batch.labels, reduction="none").mean()
+        return self.window_loss(features, lengths, batch.labels, reduction="none").mean()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         """After the first step: how long all of them may take."""

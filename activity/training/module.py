@@ -67,24 +67,24 @@ class RecognizerModule(LightningModule):
         self.test_scores = self.unscaled_test_scores = torch.empty(0, 0)
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
-        """Cross-entropy of one random window a clip."""
-        loss = self.cross_entropy(batch.features, batch.lengths, batch.labels)
+        """The loss of one random window a clip."""
+        loss = self.window_loss(batch.features, batch.lengths, batch.labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
         return loss
 
-    def cross_entropy(self, features: Tensor, lengths: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
-        """The training loss of windows, the mean over the head's votes: each learns from its own mistakes.
+    def window_loss(self, features: Tensor, lengths: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Cross-entropy and penalty of windows, the mean over the head's votes: each learns from its own mistakes.
 
         Args:
             features: `float32 (B, T, D)`.
             lengths: `int64 (B,)`, how many features of each window count.
             labels: `int64 (B,)`.
-            reduction: as of `torch.nn.functional.cross_entropy`; "none" gives `(B,)`.
+            reduction: of the cross-entropy, as torch has it; "none" gives `(B,)`.
         """
-        weight, smoothing = self.class_weights, self._settings.label_smoothing
+        head, weight, smoothing = self.recognizer.head, self.class_weights, self._settings.label_smoothing
         losses = [
-            F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction=reduction)
-            for logits in self.recognizer.head.votes(features, lengths)
+            F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction=reduction) + penalty
+            for logits, penalty in zip(head.votes(features, lengths), head.penalties(), strict=True)
         ]
         return torch.stack(losses).mean(dim=0)
 
@@ -128,7 +128,7 @@ class RecognizerModule(LightningModule):
         head = self.recognizer.head
         reading = head.reading_parameters()
         ours = {id(parameter) for parameter in reading}
-        others = [parameter for parameter in head.parameters() if id(parameter) not in ours]
+        others = [item for item in head.parameters() if item.requires_grad and id(item) not in ours]
         return [{"params": others}, *([{"params": reading, "reads": True}] if reading else [])]
 
     def _scheduled(self, optimizer: Optimizer) -> OptimizerLRSchedulerConfig:

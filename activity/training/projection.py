@@ -12,6 +12,7 @@ from activity.models.head import MeanPool, StackedLSTM, normalised
 _MOST_CLIPS = 500  # more say nothing new of a hundred directions
 _MOST_FEATURES = 5000
 _POWER_ITERATIONS = 2
+_LEAST_VARIANCE = 1e-6  # of features with a variance of 1: below it nothing changes but the last digits
 
 
 def prepare_head(head: StackedLSTM | MeanPool, store: FeatureStore, clips: Sequence[StoredClip], *, seed: int) -> None:
@@ -29,14 +30,12 @@ def prepare_head(head: StackedLSTM | MeanPool, store: FeatureStore, clips: Seque
     """
     if isinstance(head, MeanPool):
         return
-    modalities, size = len(head.modality_weights), head.projection.out_features
-    changes = _changes(store, clips, modalities, seed)  # (N, D)
-    parts = changes.chunk(modalities, dim=1)
-    sizes = [size // modalities + (number < size % modalities) for number in range(modalities)]
+    modalities = len(head.modality_weights)
+    parts = _changes(store, clips, modalities, seed).chunk(modalities, dim=1)  # (N, D / M) each
     # svd_lowrank draws at random: the same directions for the same clips, and nothing taken from the caller's dice.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = [_principal_directions(part, count) for part, count in zip(parts, sizes, strict=True)]
+        found = [_principal_directions(part, count) for part, count in zip(parts, head.directions, strict=True)]
     head.set_projection(torch.block_diag(*found))
 
 
@@ -58,5 +57,5 @@ def _principal_directions(changes: Tensor, count: int) -> Tensor:
     _, deviations, directions = torch.svd_lowrank(changes, q=rank, niter=_POWER_ITERATIONS)
     variance = deviations.square().sum() / (len(changes) * rank)
     rows = changes.new_zeros(count, changes.shape[1])
-    rows[:rank] = directions.T / variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
+    rows[:rank] = directions.T / variance.clamp_min(_LEAST_VARIANCE).sqrt()
     return rows

@@ -60,7 +60,9 @@ def test_the_weights_of_each_fold_are_in_the_result_and_their_range_in_the_repor
     tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([[1.0, 0.5], [0.75, 1.0], [1.0, 1.0]])
-    monkeypatch.setattr("activity.training.crossval.choose_modality_weights", lambda *_, **__: next(found))
+    monkeypatch.setattr(
+        "activity.training.crossval.choose_head_settings", lambda *_, **__: {"modality_weights": next(found)}
+    )
     run, both = tmp_path / "run", [override for override in TINY if not override.startswith("modalities")]
     settings = (f"data.root={colour_folder}", GROUP_PATTERN, "folds=3", "processes=1", "trainer.max_epochs=1")
     result = activity("crossval", store, f"hydra.run.dir={run}", *both, *settings)

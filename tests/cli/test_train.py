@@ -265,8 +265,8 @@ class TestResume:
     def test_keeps_the_weights_of_the_modalities_that_it_began_with(
         self, tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        choose = "activity.cli.train.choose_modality_weights"
-        monkeypatch.setattr(choose, lambda *_, **__: [0.5, 1.0])
+        choose = "activity.cli.train.choose_head_settings"
+        monkeypatch.setattr(choose, lambda *_, **__: {"modality_weights": [0.5, 1.0], "mean_penalty": 0.1})
         run, both = tmp_path / "run", [override for override in TINY if not override.startswith("modalities")]
         begun = activity(
             *("train", store, f"hydra.run.dir={run}", *both, f"data.root={colour_folder}", GROUP_PATTERN),
@@ -275,13 +275,13 @@ class TestResume:
         assert begun.code == 0, begun.err
         assert "found on the training clips): rgb 0.5, motion 1" in begun.err
         # A video that was broken is whole again: other clips to train on would ask for other weights.
-        monkeypatch.setattr(choose, lambda *_, **__: [1.0, 0.25])
+        monkeypatch.setattr(choose, lambda *_, **__: {"modality_weights": [1.0, 0.25], "mean_penalty": 0.2})
         outcome = activity("train", f"resume={run}", "trainer.max_epochs=2")
         assert outcome.code == 0, outcome.err
         assert "as in the run so far): rgb 0.5, motion 1" in outcome.err
         for kind in (run, run / "baseline"):
             head = torch.load(kind / "checkpoints" / "last.ckpt", weights_only=True)["recognizer"]["head"]
-            assert head["modality_weights"] == [0.5, 1.0]
+            assert (head["modality_weights"], head["mean_penalty"]) == ([0.5, 1.0], 0.1)
         refused = activity("train", f"resume={run}", "trainer.max_epochs=3", "modality_weights=equal")
         assert refused.code == 2
         assert "was trained with other settings (head)" in refused.err

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, modality_emphasis, normalised
+from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, modality_emphasis, normalised, spread
 from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
@@ -114,7 +114,7 @@ def test_logits_are_the_readout_of_the_textbook_lstm(variant: dict[str, Any]) ->
     x = window[0].numpy()
     unit = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
     states = unit - unit.mean(axis=0) if variant["centered"] else unit
-    states = states @ head.projection.weight.detach().numpy().T + head.projection.bias.detach().numpy()
+    states = states @ head.projection.weight.detach().numpy().T
     for layer in range(head.lstm.num_layers):
         states, _ = lstm_layer(states, head.lstm, layer)
     if variant["readout"] == "mean":
@@ -141,7 +141,7 @@ def test_order_in_time_counts_for_the_lstm_and_not_for_the_baseline() -> None:
     turned = window.flip(1)
     baseline, head = mean_pool_head(FEATURES), lstm_head(FEATURES)
     torch.testing.assert_close(baseline(window, lengths), baseline(turned, lengths), rtol=0, atol=1e-6)
-    assert (head(window, lengths) - head(turned, lengths)).abs().max() > 1e-3
+    assert (head(window, lengths) - head(turned, lengths)).abs().max() > 1e-4
 
 
 GARBAGE = {"numbers": 1e4, "infinity": float("inf"), "nan": float("nan")}
@@ -223,10 +223,7 @@ def test_each_modality_is_normalised_by_itself() -> None:
 
 def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_asked() -> None:
     torch.manual_seed(0)
-    ones = torch.ones(4000, 2, 6)
-    kept = modality_emphasis([1.0, 1.0, 1.0], ones, 0.6).view(4000, 3, 2)
-    assert torch.equal(kept[..., 0], kept[..., 1])  # all of a modality
-    shown = kept[..., 0]
+    shown = modality_emphasis([1.0, 1.0, 1.0], torch.ones(4000, 6), 0.6)
     assert set(shown.sum(dim=1).tolist()) == {1.0, 3.0}  # one, or all
     alone = shown[shown.sum(dim=1) == 1]
     assert len(alone) / 4000 == pytest.approx(0.6, abs=0.03)
@@ -249,9 +246,9 @@ def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) ->
 
 def test_modality_dropout_shows_a_modality_as_often_as_it_counts() -> None:
     torch.manual_seed(0)
-    shown = modality_emphasis([0.5, 1.0], torch.ones(4000, 1, 2), 1.0)
+    shown = modality_emphasis([0.5, 1.0], torch.ones(4000, 2), 1.0)
     assert shown.mean(dim=0).tolist() == pytest.approx([0.5 * 0.2, 0.8], abs=0.03)
-    assert modality_emphasis([0.0, 1.0], torch.ones(50, 1, 2), 1.0).mean(dim=0).tolist() == [0.0, 1.0]
+    assert modality_emphasis([0.0, 1.0], torch.ones(50, 2), 1.0).mean(dim=0).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("make", [lstm_head, mean_pool_head])
@@ -261,7 +258,7 @@ def test_a_modality_counts_by_its_weight(make: Callable[..., StackedLSTM | MeanP
     blind, seeing = make(6, modality_weights=[0.0, 1.0]), make(6, modality_weights=[0.5, 1.0])
     assert torch.equal(blind(window, lengths), blind(other, lengths))
     assert (seeing(window, lengths) - seeing(other, lengths)).abs().max() > 1e-3
-    assert modality_emphasis([0.5, 1.0], window, 0.0)[0].tolist() == [0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
+    assert spread(modality_emphasis([0.5, 1.0], window, 0.0), [1, 3])[0].tolist() == [0.5, 1.0, 1.0, 1.0]
 
 
 def test_one_modality_alone_is_never_dropped() -> None:
@@ -271,13 +268,50 @@ def test_one_modality_alone_is_never_dropped() -> None:
 def test_what_training_zeroes_of_a_window_is_the_same_at_each_step() -> None:
     head = lstm_head(FEATURES, dropout=0.5).train()
     seen: list[Tensor] = []
-    head.projection.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    head.lstm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     torch.manual_seed(0)
     head(features(16, 6), torch.full((16,), 6))
-    zeroed = seen[0] == 0  # (16, 6, D)
+    zeroed = seen[0] == 0  # (16, 6, P)
     assert torch.equal(zeroed, zeroed[:, :1].expand_as(zeroed))
     assert 0.3 < zeroed.float().mean() < 0.7
     assert not torch.equal(zeroed[0], zeroed[1])
+
+
+def test_each_vote_learns_from_its_own_mistakes() -> None:
+    head = lstm_head(FEATURES, dropout=0.0)
+    alone, beside = head.votes(features(2, 6), torch.tensor([6, 6]))
+    alone.square().sum().backward()
+    assert head.classifier.weight.grad is not None
+    assert head.pooled_classifier.weight.grad is None
+    head.zero_grad()
+    beside.square().sum().backward()
+    assert head.classifier.weight.grad is None
+    assert all(parameter.grad is None for parameter in head.lstm.parameters())
+    assert head.pooled_classifier.weight.grad is not None
+
+
+def test_the_penalty_is_of_the_weights_for_the_mean_feature() -> None:
+    head, baseline = lstm_head(FEATURES, mean_penalty=0.5), mean_pool_head(FEATURES)
+    shortcut = head.classifier.weight[:, head.lstm.hidden_size :]
+    own, pooled = head.penalties()
+    assert shortcut.shape[1] == FEATURES
+    assert own == 0.5 * shortcut.square().sum()
+    assert pooled == 0.5 * head.pooled_classifier.weight.square().sum()  # type: ignore[operator, union-attr]
+    (none,) = lstm_head(FEATURES, mean_penalty=0.5, shortcut=False, pooled_vote=False).penalties()
+    assert none == 0
+    baseline.mean_penalty = 2.0
+    assert baseline.penalties() == [2.0 * baseline.classifier.weight.square().sum()]
+
+
+def test_the_lstm_reads_each_modality_by_directions_of_its_own() -> None:
+    head = lstm_head(6, modality_weights=[1.0, 1.0], projection_size=5)
+    assert head.directions == [3, 2]
+    weights = head.projection.weight
+    assert not weights[:3, 3:].any()
+    assert not weights[3:, :3].any()
+    assert bool(weights[:3, :3].all())
+    assert bool(weights[3:, 3:].all())
+    assert not weights.requires_grad
 
 
 def test_an_unknown_readout_is_refused() -> None:

@@ -189,11 +189,11 @@ class TestModalityWeights:
     ) -> tuple[list[FoldScores], list[set[str]]]:
         asked: list[set[str]] = []
 
-        def choose(store: FeatureStore, clips: Sequence[StoredClip], *_: object, **__: object) -> list[float]:
+        def choose(store: FeatureStore, clips: Sequence[StoredClip], *_: object, **__: object) -> dict[str, Any]:
             asked.append({item.clip.name.partition("-")[0] for item in clips})
-            return [1.0, len(asked) / 4]
+            return {"modality_weights": [1.0, len(asked) / 4], "mean_penalty": 0.0}
 
-        monkeypatch.setattr("activity.training.crossval.choose_modality_weights", choose)
+        monkeypatch.setattr("activity.training.crossval.choose_head_settings", choose)
         store = FeatureStore(tmp_path / "features")
         size = self.ENCODER.feature_size
         heads = {
@@ -217,7 +217,9 @@ class TestModalityWeights:
         results, asked = self.validated(tmp_path, monkeypatch)
         assert asked == [{f"fold{n}" for n in range(3) if n != left} for left in range(3)]
         expected = [[1.0, number / 4] for number in (1, 1, 2, 2, 3, 3)]
-        assert [result.chosen for result in results] == [{"modality_weights": weights} for weights in expected]
+        assert [result.chosen for result in results] == [
+            {"modality_weights": weights, "mean_penalty": 0.0} for weights in expected
+        ]
         assert built == expected
 
     def test_that_are_not_asked_for_are_not_chosen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from torch.nn import functional as F
 
 from activity.features.store import FeatureStore
 from activity.formats import load_recognizer
@@ -42,6 +43,7 @@ def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
     head = StackedLSTM(
         feature_size=encoder.feature_size,
         modality_weights=[1.0],
+        mean_penalty=0.0,
         num_classes=2,
         projection_size=8,
         hidden_size=8,
@@ -211,10 +213,24 @@ def test_what_reads_the_window_learns_at_a_share_of_the_rate(tmp_path: Path, enc
     trainer.callbacks.append(Watch())
     trainer.fit(module, data(tmp_path, encoder.feature_size))
     head = module.recognizer.head
-    assert len(rates) == len(list(head.parameters()))
-    slow = {rates[id(parameter)] for parameter in (*head.lstm.parameters(), *head.projection.parameters())}
+    assert len(rates) == sum(parameter.requires_grad for parameter in head.parameters())
+    slow = {rates[id(parameter)] for parameter in head.lstm.parameters()}
     fast = {rates[id(parameter)] for parameter in head.classifier.parameters()}
     assert {round(rate / fast_rate, 6) for rate in slow for fast_rate in fast} == {0.1}
+
+
+def test_the_loss_is_the_mean_over_the_votes_each_with_its_penalty(encoder: FrameEncoder) -> None:
+    model = recognizer(encoder)
+    model.head.mean_penalty = 0.3
+    module = RecognizerModule(model, settings(0.02), class_weights=torch.tensor([1.0, 3.0])).eval()
+    features, lengths = torch.randn(5, 4, encoder.feature_size), torch.tensor([4, 4, 2, 4, 1])
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    votes, penalties = model.head.votes(features, lengths), model.head.penalties()
+    assert len(votes) == 2
+    cross = [F.cross_entropy(logits, labels, weight=torch.tensor([1.0, 3.0])) for logits in votes]
+    expected = (cross[0] + penalties[0] + cross[1] + penalties[1]) / 2
+    torch.testing.assert_close(module.window_loss(features, lengths, labels), expected)
+    assert expected > (cross[0] + cross[1]) / 2 + 0.01
 
 
 def test_schedule_by_hand() -> None:

@@ -1,14 +1,17 @@
 """Which modality counts is found on groups left out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from activity.data.clips import Clip
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
-from activity.training.modalities import choose_modality_weights
+from activity.training.modalities import choose_head_settings
 from tests.training.stored import stored_clip
 
 SIZE = 24  # of each modality
@@ -41,9 +44,16 @@ def clips_in(folder: Path, *, told_by: str, groups: int = 8) -> tuple[FeatureSto
     return store, clips
 
 
+def found_weights(
+    store: FeatureStore, clips: list[StoredClip], modalities: int = 2, names: Sequence[str] = NAMES
+) -> list[float]:
+    found = choose_head_settings(store, clips, names, num_modalities=modalities, seed=0)
+    return list(found["modality_weights"])
+
+
 def weights(folder: Path, **changes: object) -> list[float]:
     store, clips = clips_in(folder, **changes)  # type: ignore[arg-type]
-    return choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    return found_weights(store, clips)
 
 
 def test_what_says_nothing_of_other_groups_does_not_count(tmp_path: Path) -> None:
@@ -57,25 +67,57 @@ def test_it_may_be_the_other_one(tmp_path: Path) -> None:
     for item in clips:  # the two modalities exchanged
         features = store.read(item.key)
         store.write(item.key, torch.cat([features[:, SIZE:], features[:, :SIZE]], dim=1))
-    movement, rooms = choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    movement, rooms = found_weights(store, clips)
     assert movement == 1.0
     assert rooms < 0.6
 
 
-def test_where_both_say_all_they_count_the_same(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
+def test_where_both_say_all_one_is_enough(tmp_path: Path) -> None:
     store, clips = clips_in(tmp_path, told_by="both")
-    look = torch.randn(2, 2 * SIZE, generator=generator)
+    show(store, clips, torch.randn(2, 2 * SIZE, generator=torch.Generator().manual_seed(0)))
+    assert sorted(found_weights(store, clips)) == [0.0, 1.0]
+
+
+def test_where_each_says_what_the_other_does_not_both_count(tmp_path: Path) -> None:
+    store, clips = clips_in(tmp_path, told_by="both", groups=12)
+    names = ["run left", "run right", "walk left", "walk right"]
+    clips = [replace(item, clip=replace(item.clip, label=names[number % 4])) for number, item in enumerate(clips)]
+    gait, way = torch.randn(2, 2, SIZE, generator=torch.Generator().manual_seed(0))
+    show(store, clips, torch.stack([torch.cat([gait[label // 2], way[label % 2]]) for label in range(4)]), names)
+    assert min(found_weights(store, clips, names=names)) > 0.5
+
+
+def show(store: FeatureStore, clips: list[StoredClip], looks: Tensor, names: Sequence[str] = NAMES) -> None:
+    """Make each clip's features the look of its class, with a little noise."""
+    generator = torch.Generator().manual_seed(0)
     for item in clips:
         noise = 0.1 * torch.randn(5, 2 * SIZE, generator=generator)
-        store.write(item.key, look[NAMES.index(item.clip.label)] + noise)
-    assert choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0) == [1.0, 1.0]
+        store.write(item.key, looks[names.index(item.clip.label)] + noise)
+
+
+def test_noisy_features_ask_for_smaller_weights(tmp_path: Path) -> None:
+    penalties = []
+    for noise in (0.0, 3.0):
+        store, clips = clips_in(tmp_path / str(noise), told_by="both")
+        generator = torch.Generator().manual_seed(0)
+        for item in clips:
+            features = store.read(item.key)
+            store.write(item.key, features + noise * torch.randn(2 * SIZE, generator=generator))
+        found = choose_head_settings(store, clips, NAMES, num_modalities=2, seed=0)
+        penalties.append(found["mean_penalty"])
+    assert 0 < penalties[0] < penalties[1]
+
+
+def test_one_group_leaves_nothing_out_and_no_penalty_to_find(tmp_path: Path) -> None:
+    store, clips = clips_in(tmp_path, told_by="second", groups=1)
+    found = choose_head_settings(store, clips, NAMES, num_modalities=2, seed=0)
+    assert found == {"modality_weights": [1.0, 1.0], "mean_penalty": 0.0}
 
 
 @pytest.mark.parametrize(("modalities", "groups"), [(1, 8), (2, 1)])
 def test_one_modality_or_one_group_leaves_nothing_to_find(tmp_path: Path, modalities: int, groups: int) -> None:
     store, clips = clips_in(tmp_path, told_by="second", groups=groups)
-    found = choose_modality_weights(store, clips, NAMES, num_modalities=modalities, seed=0)
+    found = found_weights(store, clips, modalities)
     assert found == [1.0] * modalities
 
 
@@ -85,6 +127,6 @@ def test_many_clips_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     read: list[str] = []
     original = store.read
     monkeypatch.setattr(store, "read", lambda key: read.append(key.content) or original(key))
-    first = choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    first = found_weights(store, clips)
     assert len(set(read)) == 20
-    assert first == choose_modality_weights(store, clips, NAMES, num_modalities=2, seed=0)
+    assert first == found_weights(store, clips)
