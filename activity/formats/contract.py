@@ -16,5 +16,5 @@ def check_format_version(path: Path, version: object) -> None:
     if version != FORMAT_VERSION:
         raise ModelFileError(
             f"{path} has format version {version!r}; this program reads version {FORMAT_VERSION}. "
-            "Update activity, or export the model again with this version."
+            "Update activity where the file is newer; where it is older, train the model again."
         )

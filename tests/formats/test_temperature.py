@@ -42,13 +42,6 @@ def test_an_exported_file_obeys_it(path: Path, tmp_path: Path) -> None:
     assert float(exported.temperature) == pytest.approx(0.4)  # type: ignore[attr-defined]
 
 
-def test_a_checkpoint_from_before_there_was_one_has_1(path: Path) -> None:
-    content = torch.load(path, weights_only=True)
-    del content["state_dict"]["recognizer.temperature"]
-    torch.save(content, path)
-    assert float(load_recognizer(path).temperature) == 1.0  # type: ignore[attr-defined]
-
-
 def test_a_file_that_is_no_checkpoint_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").write_bytes(b"something else")
     with pytest.raises(ModelFileError):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from activity.formats import ModelFileError, load_recognizer, torchscript
 from activity.formats.torchscript import export_torchscript
-from activity.models.recognizer import Recognizer
+from activity.models.recognizer import FORMAT_VERSION, Recognizer
 from tests.recognizers import CLASS_NAMES, lstm_head, random_frames, script, tiny_encoder, tiny_recognizer
 from tests.videos import index_frames, write_video
 
@@ -257,7 +257,7 @@ def test_torchscript_of_another_program_is_refused(tmp_path: Path) -> None:
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
     recognizer = tiny_recognizer()
-    recognizer.format_version = 2
+    recognizer.format_version = FORMAT_VERSION + 1
     message = refusal(save_script(recognizer, tmp_path / "newer.ts"))
-    assert "has format version 2; this program reads version 1" in message
+    assert f"has format version {FORMAT_VERSION + 1}; this program reads version {FORMAT_VERSION}" in message
     assert "Update activity" in message
