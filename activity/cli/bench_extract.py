@@ -3,11 +3,10 @@
 import os
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,8 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from activity.cli import train
+from activity.cli.arguments import UsageError
+from activity.cli.bench_memory import Figure, memory_figures
 from activity.cli.components import (
     encoding_device,
     feature_loaders,
@@ -31,38 +32,19 @@ from activity.cli.components import (
 from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.data.clips import Clip, Manifest
-from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo, write_film
-from activity.features.extract import VideoRequest
-from activity.features.fill import constant_batches, fill_store
+from activity.data.demo import render_demo
+from activity.features.fill import constant_batches, fill_store, plain_only
 from activity.features.store import FeatureStore
+from activity.features.wanted import fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
 from activity.training.module import RecognizerModule
-from activity.video.reader import VideoReader
+from activity.video.reader import VideoError, VideoReader
 
-_UNIT_OF_MEMORY = 1 if platform.system() == "Darwin" else 1024  # bytes, of what the system says of a process
 _EPOCHS = 6
-_ENCODED_ALONE = 12  # batches, each of them twice: enough for a rate
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number, and the bound that it is to keep, "at least" or "at most"."""
-
-    name: str
-    value: float
-    unit: str = ""
-    at: str = ""
-    bound: float | None = None
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether it keeps its bound; None without one."""
-        if self.bound is None:
-            return None
-        return self.value >= self.bound if self.at == "at least" else self.value <= self.bound
+_ENCODED_ALONE = 12  # batches, each of another clip: enough for a rate
 
 
 @dataclass(frozen=True)
@@ -96,6 +78,7 @@ def bench_extract(
         quick: small amounts, to see that it runs.
         say: is told what comes next.
     """
+    _check(overrides)
     quiet_libraries()
     if data is None:
         say("rendering films ...")
@@ -113,7 +96,7 @@ def bench_extract(
     run_with_configuration("train", [*given, *overrides], measure)
     ((clips, frames, figures),) = found
     figures.append(_second_train([*given, *overrides], say))
-    figures += _memory(folder / "memory", overrides, quick, say)
+    figures += memory_figures(folder / "memory", overrides, quick=quick, say=say)
     return ExtractBench(_machine(), clips, frames, figures)
 
 
@@ -140,6 +123,14 @@ class _EpochClock(Callback):
         self.seconds.append(time.perf_counter() - self._begun)
 
 
+def _check(overrides: Sequence[str]) -> None:
+    """Refuse before hours of work what a command that is measured would refuse in the midst of it."""
+    for override in overrides:
+        if override.lstrip("+~").startswith("data"):
+            raise UsageError(f"{override!r}: give the data set as PATH, and its groups by --group-pattern.")
+    run_with_configuration("extract", ["data.root=.", *overrides], lambda _: EXIT_OK)
+
+
 def _measured(
     config: DictConfig, store: FeatureStore, limit: int | None, say: Callable[[str], None]
 ) -> tuple[int, int, list[Figure]]:
@@ -150,7 +141,7 @@ def _measured(
     encoder, device = make_encoder(config), encoding_device(config)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     say(f"decoding {len(clips)} clips alone ...")
-    frames, decoding = _decoding_alone(clips, config.sampling.sample_fps)
+    decoding = _decoding_alone(clips, encoder, config.sampling.sample_fps)
     say("encoding alone ...")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads that wait for each other would count as work
@@ -169,6 +160,7 @@ def _measured(
         on_progress=lambda _: None,
     )
     wall, used = time.perf_counter() - begun, time.process_time() - used
+    frames = sum(item.length for item in stored)
     bound = (decoding + rate * frames) / cores
     figures = [
         Figure("decoding alone", decoding, "CPU s"),
@@ -184,35 +176,44 @@ def _measured(
     return len(clips), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
 
 
-def _decoding_alone(clips: Sequence[Clip], sample_fps: float) -> tuple[int, float]:
-    """Sampled frames, and the CPU seconds that it takes to have them."""
-    begun, frames = time.process_time(), 0
-    for clip in clips:
-        frames += sum(1 for _ in _sampled(clip, sample_fps))
-    return frames, time.process_time() - begun
-
-
-def _sampled(clip: Clip, sample_fps: float) -> Iterator[np.ndarray]:
-    request = VideoRequest(clip.path, (clip.sampled_indices(sample_fps),), sample_fps)
-    with VideoReader(clip.path) as reader:
-        yield from (frame.pixels for frame in reader.sampled_frames(sample_fps, indices=request.reading_range()))
+def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> float:
+    """The CPU seconds that it takes to decode what extraction decodes: each video once, all its clips in one pass."""
+    digests = dict.fromkeys((clip.path for clip in clips), "")  # no content is asked for here
+    wanted, _ = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=plain_only)
+    requests = [filling.request() for filling in fillings_of(wanted)]
+    begun = time.process_time()
+    for request in requests:
+        with suppress(VideoError), VideoReader(request.path) as reader:  # extraction names those that cannot be read
+            for _ in reader.sampled_frames(sample_fps, indices=request.reading_range()):
+                pass
+    return time.process_time() - begun
 
 
 def _encoding_seconds(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int) -> float:
     """CPU seconds a frame, in full batches of frames of one size, in one thread."""
-    encode, begun, encoded = constant_batches(encoder, batch_frames), 0.0, 0
+    encode, seconds, encoded = constant_batches(encoder, batch_frames), 0.0, 0
     rows = torch.arange(1, batch_frames + 1)
     step = max(1, len(clips) // _ENCODED_ALONE)
-    for number, clip in enumerate(clips[::step][: _ENCODED_ALONE + 1]):
-        own = list(islice(_sampled(clip, sample_fps), batch_frames + 1))
+    for clip in clips[::step][:_ENCODED_ALONE]:
+        own = _first_frames(clip, sample_fps, batch_frames + 1)
+        if not own:
+            continue
         own = (own * (batch_frames + 1))[: batch_frames + 1]
         frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
-        before = time.process_time()
         with torch.inference_mode():
+            if not encoded:  # what is compiled and allocated once
+                encode(frames, rows, rows - 1)
+            before = time.process_time()
             encode(frames, rows, rows - 1)
-        if number:  # the first one warms up
-            begun, encoded = begun + time.process_time() - before, encoded + batch_frames
-    return begun / max(1, encoded)
+        seconds, encoded = seconds + time.process_time() - before, encoded + batch_frames
+    return seconds / max(1, encoded)
+
+
+def _first_frames(clip: Clip, sample_fps: float, count: int) -> list[np.ndarray]:
+    with suppress(VideoError), VideoReader(clip.path) as reader:
+        frames = reader.sampled_frames(sample_fps, indices=clip.sampled_indices(sample_fps))
+        return [frame.pixels for frame in islice(frames, count)]
+    return []
 
 
 def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:
@@ -260,56 +261,6 @@ def _second_train(overrides: Sequence[str], say: Callable[[str], None]) -> Figur
     second = f"{folder[:-1]}-second{folder[-1]}"
     run_with_configuration("train", [*own, second, f"+callbacks.clock._target_={clock}"], train.train)
     return Figure("a second train, to its first epoch", FirstEpochClock.begun[0] - begun, "s", "at most", 5.0)
-
-
-def _memory(folder: Path, overrides: Sequence[str], quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    """Peak memory of `activity extract`, in processes of their own."""
-    minutes, clips = (1, 100) if quick else (20, 10_000)
-    figures = []
-    for name, make in (
-        (f"{minutes} minutes of video", partial(_write_long, minutes=minutes)),
-        (f"{clips} short clips", partial(_write_many, clips=clips)),
-    ):
-        say(f"memory: {name} ...")
-        own = folder / name.split()[-1]
-        make(own / "videos")
-        peak = _peak_gigabytes(own, overrides)
-        figures.append(Figure(f"peak memory of extract, {name}", peak, "GB", "at most", 2.0))
-    return figures
-
-
-def _write_long(root: Path, minutes: int) -> None:
-    frames = list(render_clip("wave", actor=0, take=0, seed=0))
-    for label, count in (("long", minutes * 60 * FRAMES_PER_SECOND), ("short", 2)):
-        (root / label).mkdir(parents=True)
-        write_film(root / label / "film.avi", (frames[number % len(frames)] for number in range(count)))
-
-
-def _write_many(root: Path, clips: int) -> None:
-    frames = list(islice(render_clip("wave", actor=0, take=0, seed=0), 2))
-    for label in ("one", "other"):
-        (root / label).mkdir(parents=True)
-    write_film(root / "film.avi", frames)
-    film = (root / "film.avi").read_bytes()
-    (root / "film.avi").unlink()
-    for number in range(clips):
-        # Another content, and so features of its own; bytes behind the end of the container mean nothing to a reader.
-        (root / ("one", "other")[number % 2] / f"{number}.avi").write_bytes(film + number.to_bytes(8, "little"))
-
-
-def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:
-    program = "import sys; from activity.cli.main import main; sys.exit(main())"
-    paths = {"data.root": folder / "videos", "features.store": folder / "store"}
-    given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
-    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    command = [sys.executable, "-c", program, "extract", *given, *overrides]
-    # Its standard output goes to ours for errors, as the notes do.
-    child = os.posix_spawn(sys.executable, command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
-    _, status, usage = os.wait4(child, 0)
-    if os.waitstatus_to_exitcode(status) != EXIT_OK:
-        raise RuntimeError(f"activity extract ended with status {status} on {folder}")
-    return usage.ru_maxrss * _UNIT_OF_MEMORY / 1e9
 
 
 def _machine() -> dict[str, str | int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from activity.cli.bench_extract import Figure
+from activity.cli.bench_memory import Figure
 from tests.cli.command import activity
 from tests.datasets import TINY, write_colour_folder
 
@@ -53,7 +53,7 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     assert value["a second train, to its first epoch"] > 0
     # A process with torch in it takes more than a tenth of a gigabyte: kilobytes were not taken for bytes.
     peaks = [value[name] for name in value if name.startswith("peak memory")]
-    assert len(peaks) == 2
+    assert len(peaks) == 3
     assert all(0.1 < peak < 10 for peak in peaks)
     assert {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]} == {
         "efficiency: bound by extraction": ("at least", 0.85),
@@ -61,8 +61,17 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
         "a second train, to its first epoch": ("at most", 5.0),
         "peak memory of extract, 1 minutes of video": ("at most", 2.0),
         "peak memory of extract, 100 short clips": ("at most", 2.0),
+        "peak memory of extract, large frames (2880 x 2160)": ("at most", 2.0),
     }
     assert sorted(path.name for path in Path().iterdir()) == ["videos"]
+
+
+@pytest.mark.parametrize(("override", "said"), [("data=csv", "as PATH"), ("optim.batch_size=8", "optim")])
+def test_what_a_measured_command_would_refuse_is_refused_at_once(override: str, said: str) -> None:
+    outcome = activity("bench", "extract", "--override", override)
+    assert outcome.code == 2
+    assert len(outcome.messages) == 1, outcome.err
+    assert said in outcome.messages[0]
 
 
 def test_a_data_set_that_is_not_there_is_said(tmp_path: Path) -> None:

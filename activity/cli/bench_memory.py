@@ -1,0 +1,104 @@
+"""The peak memory that `activity bench extract` measures, and what all figures of a benchmark are."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from activity.cli.arguments import UsageError
+from activity.cli.configuration import quoted
+from activity.cli.main import EXIT_OK
+from activity.data.demo import FRAMES_PER_SECOND, render_clip, write_film
+
+_UNIT_OF_MEMORY = 1 if platform.system() == "Darwin" else 1024  # bytes, of what the system says of a process
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number, and the bound that it is to keep, "at least" or "at most"."""
+
+    name: str
+    value: float
+    unit: str = ""
+    at: str = ""
+    bound: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether it keeps its bound; None without one."""
+        if self.bound is None:
+            return None
+        return self.value >= self.bound if self.at == "at least" else self.value <= self.bound
+
+
+def memory_figures(folder: Path, overrides: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """Peak memory of `activity extract` on videos written for it, each in a process of its own.
+
+    Args:
+        folder: a fresh one, for videos and features.
+        overrides: settings, as for `activity extract`.
+        quick: a short video, and few clips.
+        say: is told what comes next.
+    """
+    minutes, clips = (1, 100) if quick else (20, 10_000)
+    made: list[tuple[str, Callable[[Path], None]]] = [
+        (f"{minutes} minutes of video", partial(_write_long, minutes=minutes)),
+        (f"{clips} short clips", partial(_write_many, clips=clips)),
+        ("large frames (2880 x 2160)", _write_large),
+    ]
+    figures = []
+    for number, (name, make) in enumerate(made):
+        say(f"memory: {name} ...")
+        own = folder / str(number)
+        make(own / "videos")
+        peak = _peak_gigabytes(own, overrides)
+        figures.append(Figure(f"peak memory of extract, {name}", peak, "GB", "at most", 2.0))
+    return figures
+
+
+def _write_long(root: Path, minutes: int) -> None:
+    frames = list(render_clip("wave", actor=0, take=0, seed=0))
+    for label, count in (("long", minutes * 60 * FRAMES_PER_SECOND), ("short", 2)):
+        (root / label).mkdir(parents=True)
+        write_film(root / label / "film.avi", (frames[number % len(frames)] for number in range(count)))
+
+
+def _write_many(root: Path, clips: int) -> None:
+    frames = list(islice(render_clip("wave", actor=0, take=0, seed=0), 2))
+    for label in ("one", "other"):
+        (root / label).mkdir(parents=True)
+    write_film(root / "film.avi", frames)
+    film = (root / "film.avi").read_bytes()
+    (root / "film.avi").unlink()
+    for number in range(clips):
+        # Another content, and so features of its own; bytes behind the end of the container mean nothing to a reader.
+        (root / ("one", "other")[number % 2] / f"{number}.avi").write_bytes(film + number.to_bytes(8, "little"))
+
+
+def _write_large(root: Path) -> None:
+    large = [frame.repeat(9, axis=0).repeat(9, axis=1) for frame in render_clip("wave", actor=0, take=0, seed=0)]
+    for label in ("one", "other"):
+        (root / label).mkdir(parents=True)
+        write_film(root / label / "film.avi", large)
+
+
+def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:
+    program = "import sys; from activity.cli.main import main; sys.exit(main())"
+    paths = {"data.root": folder / "videos", "features.store": folder / "store"}
+    given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
+    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    command = [sys.executable, "-c", program, "extract", *given, *overrides]
+    # Its standard output goes to ours for errors, as the notes do.
+    child = os.posix_spawn(sys.executable, command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+    _, status, usage = os.wait4(child, 0)
+    if os.waitstatus_to_exitcode(status) != EXIT_OK:
+        raise UsageError(
+            "activity extract could not be measured: it ended with "
+            f"{os.waitstatus_to_exitcode(status)} on videos written for it. What it said stands above."
+        )
+    return usage.ru_maxrss * _UNIT_OF_MEMORY / 1e9
