@@ -80,10 +80,10 @@ def _write_many(root: Path, clips: int) -> None:
 
 
 def _write_large(root: Path) -> None:
-    large = [frame.repeat(9, axis=0).repeat(9, axis=1) for frame in render_clip("wave", actor=0, take=0, seed=0)]
-    for label in ("one", "other"):
+    for actor, label in enumerate(("one", "other")):
         (root / label).mkdir(parents=True)
-        write_film(root / label / "film.avi", large)
+        frames = render_clip("wave", actor=actor, take=0, seed=0)
+        write_film(root / label / "film.avi", (frame.repeat(9, axis=0).repeat(9, axis=1) for frame in frames))
 
 
 def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:

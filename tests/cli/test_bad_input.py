@@ -293,10 +293,10 @@ class TestCsv:
         lines = ["path,label,start,end,split"]
         for number, split in enumerate(("train", "val", "test")):
             for label in ("blue", "red"):
-                write_colour_video(tmp_path / f"{label}{number}.mp4", label, frames=25)
+                write_colour_video(tmp_path / f"{label}{number}.mp4", label, frames=25, seed=number)
                 lines.append(f"{label}{number}.mp4,{label},0,1,{split}")
-        write_colour_video(tmp_path / "partly.mp4", "red", frames=25)
-        write_colour_video(tmp_path / "wholly.mp4", "red", frames=25, seed=1)
+        write_colour_video(tmp_path / "partly.mp4", "red", frames=25, seed=7)
+        write_colour_video(tmp_path / "wholly.mp4", "red", frames=25, seed=8)
         csv_file(*lines, "partly.mp4,red,0.5,9,train", "wholly.mp4,red,5,9,train")
         outcome = train("data=csv", "data.csv=clips.csv")
         assert outcome.code == 1, outcome.err

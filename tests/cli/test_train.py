@@ -341,7 +341,7 @@ def test_class_names_are_printed_as_they_are(tmp_path: Path, store: str) -> None
     table = ["path,label"]
     for label, colour in (("[red]", "red"), ("x[/y]", "blue")):
         for number in range(5):
-            write_colour_video(tmp_path / f"{colour}{number}.mp4", colour)
+            write_colour_video(tmp_path / f"{colour}{number}.mp4", colour, seed=number)
             table.append(f"{colour}{number}.mp4,{label}")
     (tmp_path / "clips.csv").write_text("\n".join(table))
     outcome = train(tmp_path / "run", store, "data=csv", f"data.csv={tmp_path / 'clips.csv'}")
