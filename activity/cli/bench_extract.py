@@ -202,9 +202,9 @@ def _encoding_seconds(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: 
         frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
         with torch.inference_mode():
             if not encoded:  # what is compiled and allocated once
-                encode(frames, rows, rows - 1)
+                encode([frames], rows, rows - 1)
             before = time.process_time()
-            encode(frames, rows, rows - 1)
+            encode([frames], rows, rows - 1)
         seconds, encoded = seconds + time.process_time() - before, encoded + batch_frames
     return seconds / max(1, encoded)
 

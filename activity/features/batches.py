@@ -1,6 +1,7 @@
 """Decoded frames to features: in batches that cross the borders of clips, encoded in threads."""
 
 import contextlib
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,22 +20,30 @@ _MOST_ENCODERS = 4  # threads that encode: the memory of a batch's activations i
 
 
 class EncodeRows(Protocol):
-    """Frames `uint8 (M, 3, H, W)` to features `(N, D)` of those at `rows`; `previous_rows` is the frame before each.
+    """Frames to features `(N, D)` of those at `rows`; `previous_rows` is the frame before each, of the same size.
 
-    Rows are `int64 (N,)` and on the frames' device. `previous_rows` is None where no motion was asked for.
+    Frames stand by size, each tensor `uint8 (M, 3, H, W)`; rows, `int64 (N,)` and on the frames' device, count through
+    all of them. `previous_rows` is None where no motion was asked for.
     """
 
-    def __call__(self, frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+    def __call__(self, frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Encode."""
         ...
 
 
 def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
-    """The rows of a recognizer that knows windows only: `encode(frames (B, T, 3, H, W), previous)`."""
+    """The rows of a recognizer that knows windows only: `encode(frames (B, T, 3, H, W), previous)`, for each size."""
 
-    def encode_rows(frames: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
-        previous = None if previous_rows is None else frames[previous_rows]
-        return encode(frames[rows].unsqueeze(1), previous)[:, 0]
+    def encode_rows(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        places, features, start = [], [], 0
+        for alike in frames:
+            place = torch.nonzero((rows >= start) & (rows < start + len(alike)))[:, 0]
+            if len(place):
+                previous = None if previous_rows is None else alike[previous_rows[place] - start]
+                features.append(encode(alike[rows[place] - start].unsqueeze(1), previous)[:, 0])
+                places.append(place)
+            start += len(alike)
+        return torch.cat(features)[torch.argsort(torch.cat(places))]
 
     return encode_rows
 
@@ -88,17 +97,17 @@ class DecodedFrame:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Frames of one size on their way through the encoder.
+    """Frames on their way through the encoder.
 
     Attributes:
         places: video, view and index of each sampled frame.
-        frames: distinct pixels; emptied as they are stacked.
+        frames: distinct pixels, by size; emptied as they are stacked.
         rows, previous_rows: which of them is each sampled frame, and the one before it where there is motion.
         size_bytes: what its frames take.
     """
 
     places: list[tuple[int, int, int]]
-    frames: list[np.ndarray]
+    frames: list[list[np.ndarray]]
     rows: list[int]
     previous_rows: list[int] | None
     size_bytes: int
@@ -137,7 +146,7 @@ class Batches:
         """Wait for what holds the budget; a batch that does not become full within it goes as it is."""
         while self._budget.is_short():
             if not self._batches:
-                self._start(self._collected.largest())
+                self._start(self._collected.rest())
             if not self._batches:  # what is held has been decoded and comes next
                 return
             yield from self._oldest()
@@ -178,45 +187,26 @@ def encoding_threads(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor,
 
 @dataclass
 class _Collected:
-    """Decoded frames by size, until there is a batch of them, and the ends of videos until their frames are done."""
+    """Decoded frames until there is a batch of them, and the ends of videos until their frames are done."""
 
     batch_frames: int
-    waiting: dict[tuple[int, ...], list[DecodedFrame]] = field(default_factory=dict)
+    waiting: list[DecodedFrame] = field(default_factory=list)
     open_frames: Counter[int] = field(default_factory=Counter)  # by video: decoded, not yet given out
-    sizes: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)  # of each view's latest frame
     ends: list[VideoEnd] = field(default_factory=list)
 
     def add(self, item: DecodedFrame | VideoEnd) -> list[list[DecodedFrame]]:
         """Take what comes from the decoder; returns the batches to be encoded now."""
         if isinstance(item, VideoEnd):
             self.ends.append(item)
-            self.sizes = {place: size for place, size in self.sizes.items() if place[0] != item.video}
             return []
         self.open_frames[item.video] += 1
-        batches = []
-        size = item.pixels.shape
-        before = self.sizes.get((item.video, item.view), size)
-        if before != size and before in self.waiting:  # a video may change its size: its frames stay in order
-            batches.append(self.waiting.pop(before))
-        self.sizes[item.video, item.view] = size
-        own = self.waiting.setdefault(size, [])
-        own.append(item)
-        if len(own) == self.batch_frames:
-            batches.append(self.waiting.pop(size))
-        elif sum(map(len, self.waiting.values())) >= 2 * self.batch_frames:  # many sizes
-            batches += self.largest()
-        return batches
-
-    def largest(self) -> list[list[DecodedFrame]]:
-        """The batch that is nearest to being full, where there is any."""
-        sizes = sorted(self.waiting, key=lambda size: len(self.waiting[size]))
-        return [self.waiting.pop(size) for size in sizes[-1:]]
+        self.waiting.append(item)
+        return self.rest() if len(self.waiting) == self.batch_frames else []
 
     def rest(self) -> list[list[DecodedFrame]]:
-        """The batches that did not become full."""
-        batches = list(self.waiting.values())
-        self.waiting = {}
-        return batches
+        """What there is, as a batch."""
+        batch, self.waiting = self.waiting, []
+        return [batch] if batch else []
 
     def done(self, batch: _Batch, features: Tensor) -> list[FeatureChunk]:
         """The features of a batch as one chunk a view of a video."""
@@ -239,26 +229,25 @@ class _Collected:
 
 
 def _batch_of(items: Sequence[DecodedFrame], *, motion: bool) -> _Batch:
-    """A batch of frames of one size; each picture is in it once, however often it is shown or looked back at."""
-    distinct: dict[int, int] = {}  # by identity: the frame before is mostly in the batch already
-    frames: list[np.ndarray] = []
-
-    def row_of(pixels: np.ndarray) -> int:
-        if id(pixels) not in distinct:
-            distinct[id(pixels)] = len(frames)
-            frames.append(pixels)
-        return distinct[id(pixels)]
-
+    """A batch in which each picture is once, however often it is shown or looked back at."""
+    shown = [item.pixels for item in items]
+    looked_back_at = [_before(item) for item in items] if motion else []
+    distinct = {id(pixels): pixels for pixels in (*shown, *looked_back_at)}  # the frame before is mostly shown too
+    by_size: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for pixels in distinct.values():
+        by_size.setdefault(pixels.shape, []).append(pixels)
+    frames = list(by_size.values())
+    row_of = {id(pixels): row for row, pixels in enumerate(itertools.chain(*frames))}
     return _Batch(
         places=[(item.video, item.view, item.index) for item in items],
-        rows=[row_of(item.pixels) for item in items],
-        previous_rows=[row_of(_same_size(item)) for item in items] if motion else None,
+        rows=[row_of[id(pixels)] for pixels in shown],
+        previous_rows=[row_of[id(pixels)] for pixels in looked_back_at] if motion else None,
         frames=frames,
         size_bytes=sum(map(size_of, items)),
     )
 
 
-def _same_size(item: DecodedFrame) -> np.ndarray:
+def _before(item: DecodedFrame) -> np.ndarray:
     """The previous frame; a video may change its size midway, and what moved between two sizes cannot be said."""
     return item.previous if item.previous.shape == item.pixels.shape else item.pixels
 
@@ -270,7 +259,8 @@ def _encode_batch(encode: EncodeRows, batch: _Batch, *, device: torch.device) ->
     torch.backends.cudnn.allow_tf32 = False
     rows = torch.tensor(batch.rows, device=device)
     previous_rows = None if batch.previous_rows is None else torch.tensor(batch.previous_rows, device=device)
-    return encode(_stack(batch.frames, device), rows, previous_rows).float().cpu()
+    frames = [_stack(alike, device) for alike in batch.frames]
+    return encode(frames, rows, previous_rows).float().cpu()
 
 
 def _stack(frames: list[np.ndarray], device: torch.device) -> Tensor:

@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,15 +97,15 @@ class FrameEncoder(nn.Module):
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
 
-    def encode_rows(self, frames: Tensor, rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
+    def encode_rows(self, frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
         """Features `float32 (N, D)` of single frames, each of which is preprocessed once however often it is looked at.
 
         Args:
-            frames: `uint8 (M, 3, H, W)`, RGB, in any order.
-            rows: `int64 (N,)`, which of them to encode.
+            frames: RGB, in any order, those of one size in a tensor `uint8 (M, 3, H, W)`.
+            rows: `int64 (N,)`, which to encode, counted through all of them.
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
-        pixels = self.preprocess(frames)
+        pixels = torch.cat([self.preprocess(alike) for alike in frames])  # (M, 3, S, S), now all of one size
         features = []
         for modality in self.modalities:
             seen = pixels.index_select(0, rows)

@@ -118,6 +118,20 @@ def test_the_encoder_gets_what_it_asks_for(videos: list[Path]) -> None:
     assert len(seen) <= 7 + 6  # full batches; two sizes in one batch are two calls
 
 
+def test_frames_of_all_sizes_fill_a_batch(videos: list[Path]) -> None:
+    seen: list[tuple[int, int]] = []  # rows, sizes
+
+    def encode(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        seen.append((len(rows), len(frames)))
+        return torch.zeros(len(rows), 2)
+
+    requests = [request(path, WHOLE) for path in videos]
+    settings = {"motion": True, "decode_threads": 1, "device": CPU}
+    list(extract_features(encode, requests, batch_frames=5, **settings))  # type: ignore[arg-type]
+    assert [rows for rows, _ in seen] == [5] * 6 + [3]
+    assert max(sizes for _, sizes in seen) > 1
+
+
 # Spans
 
 

@@ -260,7 +260,7 @@ def test_motion_is_the_signed_difference_of_what_the_network_sees() -> None:
 def test_single_rows_are_encoded_as_windows_are(modalities: list[str]) -> None:
     encoder, frames = tiny_encoder(*modalities), random_frames(1, 5)
     rows = torch.tensor([4, 0, 2])
-    by_rows = encoder.encode_rows(frames[0], rows, (rows - 1).clamp_min(0))
+    by_rows = encoder.encode_rows([frames[0]], rows, (rows - 1).clamp_min(0))
     torch.testing.assert_close(by_rows, encoder(frames)[0, rows], rtol=0, atol=1e-6)
 
 

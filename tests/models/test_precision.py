@@ -112,7 +112,7 @@ def test_every_path_computes_as_training_did(tmp_path: Path) -> None:
 def test_single_rows_are_the_features_of_windows() -> None:
     encoder, frames = encoder_in("float32"), random_frames(1, 4, 60, 80)
     rows = torch.arange(4)
-    by_rows = encoder.encode_rows(frames[0], rows, (rows - 1).clamp_min(0))
+    by_rows = encoder.encode_rows([frames[0]], rows, (rows - 1).clamp_min(0))
     torch.testing.assert_close(by_rows, encoder(frames)[0], rtol=0, atol=1e-6)
 
 
