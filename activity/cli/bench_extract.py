@@ -96,6 +96,8 @@ def bench_extract(
     run_with_configuration("train", [*given, *overrides], measure)
     ((clips, frames, figures),) = found
     figures.append(_second_train([*given, *overrides], say))
+    for figure in figures:  # what comes takes long: who stops it has these
+        say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += memory_figures(folder / "memory", overrides, quick=quick, say=say)
     return ExtractBench(_machine(), clips, frames, figures)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from activity.data.clips import class_indices
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.head import normalised
@@ -49,7 +50,7 @@ def choose_head_settings(
         return {"modality_weights": [1.0] * num_modalities, "mean_penalty": 0.0}
     chosen = _drawn(clips, seed)
     kernels, size = _kernels(store, chosen, num_modalities)
-    labels = torch.tensor([list(class_names).index(item.clip.label) for item in chosen])
+    labels = torch.tensor(class_indices([item.clip for item in chosen], class_names))
     targets = torch.nn.functional.one_hot(labels, len(class_names)).to(kernels.dtype)
     folds = _folds([item.clip.group for item in chosen])
     errors = {

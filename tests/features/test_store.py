@@ -217,12 +217,13 @@ def test_a_writer_beside_does_not_disturb_who_looks_what_is_there(
 
 
 def test_what_is_there_can_be_looked_at_while_others_write(store: FeatureStore) -> None:
-    stop = threading.Event()
+    stop, written = threading.Event(), list[FeatureKey]()
 
     def write() -> None:
-        number = 0
         while not stop.is_set():
-            store.write(replace(KEY, content=str(number := number + 1)), FEATURES)
+            key = replace(KEY, content=str(len(written)))
+            store.write(key, FEATURES)
+            written.append(key)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -234,6 +235,10 @@ def test_what_is_there_can_be_looked_at_while_others_write(store: FeatureStore) 
     finally:
         stop.set()
         writer.join()
+    # Neither looked away from the other: all that was written is there, and nothing is left half-written.
+    assert written
+    assert all(store.find(key) is not None for key in written)
+    assert sorted(files_in(store)) == sorted(store.path(key) for key in written)
 
 
 # The video in the key
