@@ -1,5 +1,6 @@
 """What `activity bench extract` measures: extraction against its bound, training from the store, memory."""
 
+import csv
 import os
 import platform
 import statistics
@@ -33,6 +34,7 @@ from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.data.clips import Clip, Manifest
 from activity.data.demo import render_demo
+from activity.data.layouts.folder import read_folder
 from activity.features.fill import constant_batches, fill_store, plain_only
 from activity.features.store import FeatureStore
 from activity.features.wanted import fillings_of, wanted_features
@@ -43,7 +45,7 @@ from activity.training.datasets import WindowBatch
 from activity.training.module import RecognizerModule
 from activity.video.reader import VideoError, VideoReader
 
-_EPOCHS = 6
+_EPOCHS = 25
 _ENCODED_ALONE = 12  # batches, each of another clip: enough for a rate
 
 
@@ -86,11 +88,15 @@ def bench_extract(
         render_demo(Path(data), actors=4 if quick else 12, takes=1, seed=1)
     paths = {"data.root": Path(data), "features.store": folder / "store", "hydra.run.dir": folder / "run"}
     given = [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()]
-    given += [] if group_pattern is None else [f"data.group_pattern={quoted(group_pattern)}"]
+    if limit is not None:
+        table = _write_table(folder / "clips.csv", Path(data), group_pattern, limit)
+        given += ["data=csv", f"data.csv={quoted(str(table.absolute()))}"]
+    elif group_pattern is not None:
+        given += [f"data.group_pattern={quoted(group_pattern)}"]
     found: list[tuple[int, int, list[Figure]]] = []
 
     def measure(config: DictConfig) -> int:
-        found.append(_measured(config, FeatureStore(folder / "alone"), limit, say))
+        found.append(_measured(config, say))
         return EXIT_OK
 
     run_with_configuration("train", [*given, *overrides], measure)
@@ -133,12 +139,23 @@ def _check(overrides: Sequence[str]) -> None:
     run_with_configuration("extract", ["data.root=.", *overrides], lambda _: EXIT_OK)
 
 
-def _measured(
-    config: DictConfig, store: FeatureStore, limit: int | None, say: Callable[[str], None]
-) -> tuple[int, int, list[Figure]]:
-    """Clips, frames, and the figures of extraction and of an epoch."""
+def _write_table(path: Path, root: Path, group_pattern: str | None, limit: int) -> Path:
+    """So many clips of a data set, from its first to its last, as a table that every command reads."""
+    clips = read_folder(root, group_pattern=group_pattern).clips
+    limit = min(limit, len(clips))
+    chosen = [clips[position * len(clips) // limit] for position in range(limit)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "group", "split"])
+        rows.writerows([clip.relative_path, clip.label, clip.group, clip.split or ""] for clip in chosen)
+    return path
+
+
+def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int, list[Figure]]:
+    """Clips, frames, and the figures of extraction and of an epoch. The features stay, for the trainings."""
+    store = FeatureStore(Path(config.features.store))
     manifest: Manifest = instantiate(config.data.layout)
-    clips = manifest.clips[:limit]
+    clips = manifest.clips
     seed_everything(config.seed, verbose=False)
     encoder, device = make_encoder(config), encoding_device(config)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -114,12 +113,14 @@ class WindowDataset(Dataset[ClipWindows]):
     def collate(self, clips: Sequence[ClipWindows]) -> WindowBatch:
         """The windows of several clips as one padded batch."""
         windows = [window for clip in clips for window in clip.windows]
-        # numpy: torch splits even such small copies over threads, which wait for each other on a busy machine.
-        features = np.zeros((len(windows), self._window_frames, windows[0].shape[1]), dtype=np.float32)
-        for row, window in zip(features, windows, strict=True):
-            row[: len(window)] = window.numpy()
+        if all(len(window) == self._window_frames for window in windows):
+            features = torch.stack(windows)
+        else:
+            features = windows[0].new_zeros(len(windows), self._window_frames, windows[0].shape[1])
+            for row, window in zip(features, windows, strict=True):
+                row[: len(window)] = window
         return WindowBatch(
-            features=torch.from_numpy(features),
+            features=features,
             lengths=torch.tensor([len(window) for window in windows]),
             clips=torch.tensor([position for position, clip in enumerate(clips) for _ in clip.windows]),
             labels=torch.tensor([clip.label for clip in clips]),

@@ -133,7 +133,7 @@ class FinetuneModule(RecognizerModule):
         if not batch.windows:
             return None
         loss = self.loss(batch)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
+        self.note_loss(loss, len(batch.labels))
         return loss
 
     def loss(self, batch: FrameBatch) -> Tensor:

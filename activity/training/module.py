@@ -63,14 +63,28 @@ class RecognizerModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: list[tuple[Tensor, Tensor]] = []
         self._unscaled: list[Tensor] = []
+        self._losses: list[tuple[Tensor, int]] = []
         self.test_metrics: ClipMetrics | None = None
         self.test_scores = self.unscaled_test_scores = torch.empty(0, 0)
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """The loss of one random window a clip."""
         loss = self.window_loss(batch.features, batch.lengths, batch.labels)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels))
+        self.note_loss(loss, len(batch.labels))
         return loss
+
+    def note_loss(self, loss: Tensor, windows: int) -> None:
+        """Keep a step's loss for the epoch's: to log it at each step takes as long as the optimizer does."""
+        self._losses.append((loss.detach(), windows))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss over the epoch's windows; none where no step had any."""
+        if not self._losses:
+            return
+        losses, counts = zip(*self._losses, strict=True)
+        weights = torch.tensor(counts, dtype=torch.float32, device=self.device)
+        self.log("train/loss", (torch.stack(losses) * weights).sum() / weights.sum())
+        self._losses.clear()
 
     def window_loss(self, features: Tensor, lengths: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
         """Cross-entropy and penalty of windows, the mean over the head's votes: each learns from its own mistakes.

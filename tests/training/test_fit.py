@@ -59,7 +59,9 @@ def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:
     return Recognizer(encoder=encoder, head=head, class_names=NAMES, sample_fps=10.0, window_frames=WINDOW)
 
 
-def data(folder: Path, size: int, *, swap_val_labels: bool = False) -> FeatureDataModule:
+def data(
+    folder: Path, size: int, *, swap_val_labels: bool = False, batch_size: int = 8, steps_per_epoch: int = 4
+) -> FeatureDataModule:
     """Features that turn from one direction to another or back: one mean for both, their order tells the class."""
     store = FeatureStore(folder / "features")
     generator = torch.Generator().manual_seed(0)
@@ -75,7 +77,14 @@ def data(folder: Path, size: int, *, swap_val_labels: bool = False) -> FeatureDa
                 label = NAMES[1 - number % 2]
             clips[split].append(stored_clip(store, f"{split}{number}.mp4", label, features))
     return FeatureDataModule(
-        store, clips, NAMES, window_frames=WINDOW, batch_size=8, balance="none", steps_per_epoch=4, memory_mb=16.0
+        store,
+        clips,
+        NAMES,
+        window_frames=WINDOW,
+        batch_size=batch_size,
+        balance="none",
+        steps_per_epoch=steps_per_epoch,
+        memory_mb=16.0,
     )
 
 
@@ -141,6 +150,32 @@ def test_learns_what_only_the_order_in_time_tells(tmp_path: Path, encoder: Frame
     assert fitted.metrics.clips == 6
     losses = logged(tmp_path, "train/loss")
     assert losses[-1] < 0.75 * losses[0]  # half of it is of the vote that reads the mean alone, which tells nothing
+
+
+def test_an_epochs_loss_is_the_mean_over_its_windows_whatever_the_batches(
+    tmp_path: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[float, int]] = []
+    note = RecognizerModule.note_loss
+
+    def noting(self: RecognizerModule, loss: torch.Tensor, windows: int) -> None:
+        steps.append((loss.item(), windows))
+        note(self, loss, windows)
+
+    monkeypatch.setattr(RecognizerModule, "note_loss", noting)
+    loaders = data(tmp_path, encoder.feature_size, batch_size=3, steps_per_epoch=1)
+    fit_head(
+        recognizer(encoder),
+        loaders,
+        settings(0.02),
+        make_trainer=lambda own: make_trainer(own, epochs=2),
+        folder=tmp_path,
+        resume=False,
+    )
+    assert len({windows for _, windows in steps}) > 1  # the last batch of an epoch is a smaller one
+    epochs = [steps[: len(steps) // 2], steps[len(steps) // 2 :]]
+    means = [sum(loss * windows for loss, windows in own) / sum(windows for _, windows in own) for own in epochs]
+    assert logged(tmp_path, "train/loss") == pytest.approx(means, rel=1e-5)
 
 
 def test_best_is_the_epoch_with_the_lowest_validation_loss_and_last_the_last(
