@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
+from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
@@ -49,7 +50,13 @@ from activity.evaluation.report import Report, calibration_of, worst_mistakes, w
 from activity.features.fill import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
-from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+from activity.training.crossval import (
+    CrossvalSettings,
+    FoldClips,
+    FoldScores,
+    cross_validate,
+    held_out_temperatures,
+)
 from activity.training.processes import available_memory_mb, usable_cores
 
 RESULT, PREDICTIONS = "crossval.json", "predictions.csv"
@@ -182,8 +189,14 @@ def _result(
     scored: Sequence[FoldScores],
 ) -> CrossvalResult:
     """All folds' scores in the order of the folds, whatever order they were done in."""
+    names = [fold.name for fold in folds]
+    scored = sorted(scored, key=lambda item: names.index(item.fold))
     clips = [item.clip for fold in folds for item in fold.test]
-    by_task = {(item.head, item.fold): item.scores for item in scored}
+    temperatures: dict[str, dict[str, float]] = {name: {} for name in names}
+    by_task: dict[tuple[str, str], Tensor] = {}
+    for item, temperature in zip(scored, held_out_temperatures(scored, manifest.class_names), strict=True):
+        temperatures[item.fold][item.head] = temperature
+        by_task[item.head, item.fold] = item.scores(temperature)
     return CrossvalResult(
         scored={
             name: scored_clips(clips, torch.cat([by_task[name, fold.name] for fold in folds]), manifest.class_names)
@@ -191,6 +204,7 @@ def _result(
         },
         fold_of=tuple(fold.name for fold in folds for _ in fold.test),
         chosen={item.fold: by_modality(item.chosen, encoder.modalities) for item in scored},
+        temperatures=temperatures,
     )
 
 
@@ -213,7 +227,9 @@ def _report(
         tested_on="(each tested by a model that had seen nothing of its group)",
         heads=result.heads,
         paired=result.comparison,
-        calibration=calibration_of(main),
+        calibration=calibration_of(
+            main, fold_temperatures=[by_head[result.main] for by_head in result.temperatures.values()]
+        ),
         mistakes=worst_mistakes(main),
         folds=result.folds,
         facts=data_facts(config)

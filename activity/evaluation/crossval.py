@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from activity.evaluation.calibration import expected_calibration_error
 from activity.evaluation.predictions import ScoredClips
 from activity.evaluation.report.content import Fold, HeadReport, head_report
 from activity.evaluation.statistics import PairedTest, interval_fields, paired_test
@@ -19,11 +20,13 @@ class CrossvalResult:
     Attributes:
         scored: by head, the one asked for first; the same clips in the same order.
         fold_of: the name of the fold that left each clip out.
+        temperatures: by fold, then by head, what the scores were made with.
         chosen: by fold, the settings of its heads that its training clips chose, as plain Python; empty where none.
     """
 
     scored: Mapping[str, ScoredClips]
     fold_of: tuple[str, ...]
+    temperatures: Mapping[str, Mapping[str, float]]
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -66,13 +69,14 @@ def crossval_document(result: CrossvalResult) -> dict[str, Any]:
     """
     scored = result.scored[result.main]
     document: dict[str, Any] = {
-        "heads": {head.name: head.metrics.document() | interval_fields(head.intervals) for head in result.heads},
+        "heads": {head.name: _head_document(head, result.scored[head.name]) for head in result.heads},
         "clips": len(scored.clips),
         "folds": len(result.folds),
         "class_names": list(scored.class_names),
         "confusion": result.heads[0].metrics.document()["confusion"],
         "by_fold": [
             {"fold": fold.held_out, "clips": fold.clips, "accuracy": fold.accuracy}
+            | {"temperature": dict(result.temperatures[fold.held_out])}
             | dict(result.chosen.get(fold.held_out, {}))
             for fold in result.folds
         ],
@@ -97,3 +101,8 @@ def crossval_csv(result: CrossvalResult) -> str:
         span = (clip.start_seconds, "" if clip.end_seconds is None else clip.end_seconds)
         writer.writerow([clip.name, *span, clip.group, result.fold_of[row], clip.label, *said])
     return text.getvalue()
+
+
+def _head_document(head: HeadReport, scored: ScoredClips) -> dict[str, Any]:
+    error = expected_calibration_error(scored.scores, scored.labels)
+    return head.metrics.document() | interval_fields(head.intervals) | {"expected_calibration_error": error}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from pytorch_lightning import Trainer, seed_everything
 from torch import Tensor
 
 from activity.allocator import keep_freed_memory
+from activity.data.clips import class_indices
+from activity.evaluation.calibration import clip_scores, fit_temperature
 from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
@@ -73,15 +76,21 @@ class FoldScores:
         fold: its name.
         head: the head's name.
         clips: the clips, in the order of `FoldClips.test`.
-        scores: `float32 (N, C)`, each row sums to 1.
+        logits: `float32 (W, C)` of all their windows.
+        windows: `int64 (W,)`, which clip each window is of.
         chosen: the settings that `choose_settings` found for the heads of this fold.
     """
 
     fold: str
     head: str
     clips: tuple[StoredClip, ...]
-    scores: Tensor
+    logits: Tensor
+    windows: Tensor
     chosen: Mapping[str, Any]
+
+    def scores(self, temperature: float = 1.0) -> Tensor:
+        """Scores of the clips, `float32 (N, C)`; each row sums to 1."""
+        return clip_scores(self.logits, self.windows, len(self.clips), temperature)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,27 @@ def choose_settings(train: Sequence[StoredClip], encoder: FrameEncoder, settings
     )
 
 
+def held_out_temperatures(results: Sequence[FoldScores], class_names: Sequence[str]) -> list[float]:
+    """For each result, the temperature that the results of the same head in the other folds ask for.
+
+    Training fits a temperature on validation clips. A fold has none, but the other folds' clips were each scored by a
+    head that had not seen them. Its own clips have no part in it, so that the scores stay an honest guess.
+    """
+    return [
+        _temperature([other for other in results if other.head == own.head and other.fold != own.fold], class_names)
+        for own in results
+    ]
+
+
+def _temperature(results: Sequence[FoldScores], class_names: Sequence[str]) -> float:
+    if not results:
+        return 1.0
+    labels = class_indices((item.clip for result in results for item in result.clips), class_names)
+    before = accumulate((len(result.clips) for result in results), initial=0)
+    windows = [result.windows + offset for result, offset in zip(results, before, strict=False)]
+    return fit_temperature(torch.cat([result.logits for result in results]), torch.tensor(labels), torch.cat(windows))
+
+
 def _tasks(fold: FoldClips, heads: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[_Task]:
     return [_Task(fold, name, description, chosen) for name, description in heads.items()]
 
@@ -193,4 +223,6 @@ def _fit_and_score(task: _Task, encoder: FrameEncoder, settings: CrossvalSetting
         trainer.test(module, data, verbose=False)
     except SystemExit as error:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from error
-    return FoldScores(task.fold.name, task.head, tuple(task.fold.test), module.test_scores, task.chosen)
+    return FoldScores(
+        task.fold.name, task.head, tuple(task.fold.test), module.test_logits, module.test_windows, task.chosen
+    )

@@ -95,7 +95,8 @@ def measured(best: Path, data: FeatureDataModule, settings: TrainingSettings, tr
     tested = _module(load_checkpoint(best), data, settings)
     if data.has_clips("test"):
         trainer.test(tested, data, verbose=False)
-    return FittedHead(best, tested.test_metrics, tested.test_scores, tested.unscaled_test_scores, temperature)
+    unscaled = clip_scores(tested.test_logits, tested.test_windows, len(tested.test_scores))
+    return FittedHead(best, tested.test_metrics, tested.test_scores, unscaled, temperature)
 
 
 def validation_loss(recognizer: Recognizer, data: FeatureDataModule, settings: TrainingSettings) -> float:

@@ -51,7 +51,8 @@ class RecognizerModule(LightningModule):
         class_weights: `(C,)`, of the training loss.
 
     After `trainer.test`, `test_metrics` holds what was measured, and `test_scores` the scores `(N, C)` of the clips in
-    their order; `unscaled_test_scores` are those at temperature 1.
+    their order; `test_logits` are those of all their windows at temperature 1, `(W, C)`, and `test_windows` says which
+    clip each window is of, `int64 (W,)`.
     """
 
     class_weights: Tensor
@@ -62,10 +63,11 @@ class RecognizerModule(LightningModule):
         self._settings = settings
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: list[tuple[Tensor, Tensor]] = []
-        self._unscaled: list[Tensor] = []
+        self._tested: list[tuple[Tensor, Tensor]] = []
         self._losses: list[tuple[Tensor, int]] = []
         self.test_metrics: ClipMetrics | None = None
-        self.test_scores = self.unscaled_test_scores = torch.empty(0, 0)
+        self.test_scores = self.test_logits = torch.empty(0, 0)
+        self.test_windows = torch.empty(0, dtype=torch.int64)
 
     def training_step(self, batch: WindowBatch, batch_index: int) -> Tensor:
         """The loss of one random window a clip."""
@@ -110,10 +112,10 @@ class RecognizerModule(LightningModule):
     def test_step(self, batch: WindowBatch, batch_index: int) -> None:
         """As in validation."""
         logits = self.window_logits(batch)
+        before = sum(len(labels) for _, labels in self._seen)
         self._seen.append((clip_scores(logits, batch.clips, len(batch.labels)), batch.labels))
         # Logits times the temperature that divided them: what the head itself said.
-        unscaled = logits * self.recognizer.temperature
-        self._unscaled.append(clip_scores(unscaled, batch.clips, len(batch.labels)))
+        self._tested.append(((logits * self.recognizer.temperature).cpu(), batch.clips.cpu() + before))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and accuracy over all clips."""
@@ -124,8 +126,9 @@ class RecognizerModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute `test_metrics` over all clips."""
         scores, labels = self._take_seen()
-        self.test_scores, self.unscaled_test_scores = scores.cpu(), torch.cat(self._unscaled).cpu()
-        self._unscaled.clear()
+        self.test_scores = scores.cpu()
+        self.test_logits, self.test_windows = (torch.cat(part) for part in zip(*self._tested, strict=True))
+        self._tested.clear()
         self.test_metrics = clip_metrics(self.test_scores, labels.cpu(), self.recognizer.class_names)
 
     def window_logits(self, batch: WindowBatch) -> Tensor:

@@ -56,6 +56,19 @@ def test_a_report_shows_both_heads_and_each_fold(outcome: tuple[Path, Outcome]) 
     assert str(outcome[0] / "report.html") in outcome[1].out
 
 
+def test_the_temperature_that_made_the_scores_of_each_fold_is_in_the_result_and_in_the_report(
+    outcome: tuple[Path, Outcome],
+) -> None:
+    document = json.loads((outcome[0] / "crossval.json").read_text())
+    found = [fold["temperature"] for fold in document["by_fold"]]
+    assert all(set(by_head) == {"lstm", "mean_pool"} for by_head in found)
+    # Each of two colours is told at once, and after an epoch or two with little confidence: scores are made surer.
+    assert all(0.05 < by_head["lstm"] < 1 for by_head in found)
+    own = [by_head["lstm"] for by_head in found]
+    page = (outcome[0] / "report.html").read_text(encoding="utf-8")
+    assert f"{min(own):.2f} to {max(own):.2f}, as training adjusts" in page
+
+
 def test_the_weights_of_each_fold_are_in_the_result_and_their_range_in_the_report(
     tmp_path: Path, colour_folder: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

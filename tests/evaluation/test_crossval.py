@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def result() -> CrossvalResult:
             "mean_pool": ScoredClips(clips, second, labels, names),
         },
         fold_of=("ann", "ann", "bob", "bob"),
+        temperatures={"ann": {"lstm": 0.5, "mean_pool": 2.0}, "bob": {"lstm": 0.75, "mean_pool": 1.5}},
     )
 
 
@@ -39,6 +41,7 @@ def test_the_document_has_the_heads_side_by_side(result: CrossvalResult) -> None
     lstm, mean_pool = document["heads"]["lstm"], document["heads"]["mean_pool"]
     assert (lstm["accuracy"], mean_pool["accuracy"]) == (0.75, 0.25)
     assert lstm["mean_class_accuracy"] == 0.75
+    assert lstm["expected_calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.3) / 4)
     assert lstm["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     assert 0 <= lstm["accuracy_low"] < 0.75 < lstm["accuracy_high"] <= 1
     assert document["confusion"] == [[2, 0], [1, 1]]  # of the first head
@@ -46,10 +49,10 @@ def test_the_document_has_the_heads_side_by_side(result: CrossvalResult) -> None
 
 
 def test_the_document_says_each_fold_and_how_the_heads_compare(result: CrossvalResult) -> None:
-    document = crossval_document(result)
+    document, by_head = crossval_document(result), result.temperatures
     assert document["by_fold"] == [
-        {"fold": "ann", "clips": 2, "accuracy": {"lstm": 1.0, "mean_pool": 0.0}},
-        {"fold": "bob", "clips": 2, "accuracy": {"lstm": 0.5, "mean_pool": 0.5}},
+        {"fold": "ann", "clips": 2, "accuracy": {"lstm": 1.0, "mean_pool": 0.0}, "temperature": by_head["ann"]},
+        {"fold": "bob", "clips": 2, "accuracy": {"lstm": 0.5, "mean_pool": 0.5}, "temperature": by_head["bob"]},
     ]
     assert document["paired_test"] == {
         "head": "lstm", "against": "mean_pool", "better": 2, "worse": 0, "p_value": 0.5
@@ -58,13 +61,13 @@ def test_the_document_says_each_fold_and_how_the_heads_compare(result: CrossvalR
 
 def test_the_document_says_what_each_fold_chose(result: CrossvalResult) -> None:
     chosen = {"ann": {"modality_weights": {"rgb": 0.5, "motion": 1.0}}}
-    ann, bob = crossval_document(CrossvalResult(result.scored, result.fold_of, chosen))["by_fold"]
+    ann, bob = crossval_document(replace(result, chosen=chosen))["by_fold"]
     assert ann["modality_weights"] == {"rgb": 0.5, "motion": 1.0}
-    assert set(bob) == {"fold", "clips", "accuracy"}
+    assert set(bob) == {"fold", "clips", "accuracy", "temperature"}
 
 
 def test_one_head_alone_is_compared_with_nothing(result: CrossvalResult) -> None:
-    alone = CrossvalResult({"lstm": result.scored["lstm"]}, result.fold_of)
+    alone = replace(result, scored={"lstm": result.scored["lstm"]})
     assert alone.comparison is None
     assert "paired_test" not in crossval_document(alone)
 

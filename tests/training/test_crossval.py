@@ -1,5 +1,6 @@
 """Cross-validation on numbers that stand for features."""
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -18,10 +19,10 @@ from activity.features.fill import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.models.head import MeanPool, StackedLSTM, build_head
-from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate
+from activity.training.crossval import CrossvalSettings, FoldClips, FoldScores, cross_validate, held_out_temperatures
 from activity.training.module import TrainingSettings
 from tests.recognizers import lstm_head, mean_pool_head, tiny_encoder
-from tests.training.stored import stored_clip
+from tests.training.stored import named_clip, named_key, stored_clip
 
 NAMES = ("rise", "fall")
 ENCODER = tiny_encoder()
@@ -92,7 +93,7 @@ def validated(tmp_path: Path, *, wrong_fold: int | None = None, processes: int =
 def accuracy(results: list[FoldScores], head: str, fold: str | None = None) -> float:
     own = [result for result in results if result.head == head and fold in (None, result.fold)]
     labels = torch.tensor([NAMES.index(clip.clip.label) for result in own for clip in result.clips])
-    return (torch.cat([result.scores for result in own]).argmax(dim=1) == labels).float().mean().item()
+    return (torch.cat([result.scores() for result in own]).argmax(dim=1) == labels).float().mean().item()
 
 
 def test_the_lstm_learns_the_order_in_time_and_the_baseline_cannot(tmp_path: Path) -> None:
@@ -105,8 +106,8 @@ def test_the_lstm_learns_the_order_in_time_and_the_baseline_cannot(tmp_path: Pat
 def test_scores_are_those_of_the_clips_left_out_in_their_order(tmp_path: Path) -> None:
     for result in validated(tmp_path, epochs=1):
         assert [clip.clip.name for clip in result.clips] == [f"fold{result.fold}-{number}.mp4" for number in range(4)]
-        assert result.scores.shape == (4, 2)
-        assert torch.allclose(result.scores.sum(dim=1), torch.ones(4))
+        assert result.scores().shape == (4, 2)
+        assert torch.allclose(result.scores().sum(dim=1), torch.ones(4))
 
 
 def test_a_head_has_not_seen_what_it_is_tested_on(tmp_path: Path) -> None:
@@ -114,16 +115,36 @@ def test_a_head_has_not_seen_what_it_is_tested_on(tmp_path: Path) -> None:
     assert accuracy(validated(tmp_path, wrong_fold=1), "lstm", fold="1") == 0.0
 
 
+def fold_scores(fold: str, *, sure: float, right: int, clips: int = 200, head: str = "lstm") -> FoldScores:
+    """A head that gives one class the same logit each time, and is right on so many clips."""
+    own = [named_clip(f"{fold}-{number}.mp4", NAMES[number >= right]) for number in range(clips)]
+    stored = [StoredClip(clip, named_key(clip.relative_path), 1) for clip in own]
+    logits = torch.tensor([sure, 0.0]).repeat(clips, 1)
+    return FoldScores(fold, head, tuple(stored), logits, torch.arange(clips), {})
+
+
+def test_a_folds_temperature_comes_from_the_other_folds_of_its_head() -> None:
+    # Of 400 clips 360 are right: a score of 0.9 is true of them, and log(9) is its logit.
+    modest = [fold_scores(fold, sure=0.5, right=right) for fold, right in (("a", 20), ("b", 180), ("c", 180))]
+    other = [fold_scores(fold, sure=8.0, right=180, head="mean_pool") for fold in "abc"]
+    by_fold = held_out_temperatures([*modest, *other], NAMES)
+    assert by_fold[0] == pytest.approx(0.5 / math.log(9), rel=0.1)  # of its own 180 mistakes nothing is known
+    assert by_fold[1] > 2 * by_fold[0]
+    assert min(by_fold[3:]) > 2
+    assert modest[0].scores(by_fold[0])[0, 0].item() == pytest.approx(0.9, abs=0.02)
+    assert held_out_temperatures(modest[:1], NAMES) == [1.0]  # no other fold is left
+
+
 def test_the_same_seed_gives_the_same_scores_and_another_one_others(tmp_path: Path) -> None:
     first, again, other = (validated(tmp_path, epochs=1, seed=seed) for seed in (0, 0, 1))
-    assert all(torch.equal(one.scores, two.scores) for one, two in zip(first, again, strict=True))
-    assert not torch.equal(first[0].scores, other[0].scores)
+    assert all(torch.equal(one.scores(), two.scores()) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first[0].scores(), other[0].scores())
 
 
 @pytest.mark.slow
 def test_processes_find_what_one_finds(tmp_path: Path) -> None:
-    here = {(result.fold, result.head): result.scores for result in validated(tmp_path, epochs=1)}
-    there = {(result.fold, result.head): result.scores for result in validated(tmp_path, epochs=1, processes=2)}
+    here = {(result.fold, result.head): result.scores() for result in validated(tmp_path, epochs=1)}
+    there = {(result.fold, result.head): result.scores() for result in validated(tmp_path, epochs=1, processes=2)}
     assert here.keys() == there.keys()
     assert all(torch.allclose(here[task], there[task], atol=1e-5) for task in here)
 

@@ -51,13 +51,15 @@ class Calibration:
         bins: the reliability diagram.
         error: the ECE, 0 to 1.
         error_before: the ECE at temperature 1; None where it is not known.
-        temperature: divides the logits; None where it is not known.
+        temperature: divides the logits; None where it is not known, or each fold has its own.
+        fold_temperatures: those of the folds.
     """
 
     bins: tuple[ReliabilityBin, ...]
     error: float
     error_before: float | None = None
     temperature: float | None = None
+    fold_temperatures: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,11 @@ def head_report(name: str, scored: ScoredClips) -> HeadReport:
 
 
 def calibration_of(
-    scored: ScoredClips, *, unscaled_scores: Tensor | None = None, temperature: float | None = None
+    scored: ScoredClips,
+    *,
+    unscaled_scores: Tensor | None = None,
+    temperature: float | None = None,
+    fold_temperatures: Sequence[float] = (),
 ) -> Calibration:
     """The calibration of scored clips.
 
@@ -141,6 +147,7 @@ def calibration_of(
         scored: at the recognizer's temperature.
         unscaled_scores: of the same clips at temperature 1.
         temperature: the recognizer's.
+        fold_temperatures: those of the folds of a cross-validation.
     """
     before = None if unscaled_scores is None else expected_calibration_error(unscaled_scores, scored.labels)
     return Calibration(
@@ -148,6 +155,7 @@ def calibration_of(
         error=expected_calibration_error(scored.scores, scored.labels),
         error_before=before,
         temperature=temperature,
+        fold_temperatures=tuple(fold_temperatures),
     )
 
 
