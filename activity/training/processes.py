@@ -33,7 +33,8 @@ def available_memory_mb() -> float | None:
 
 @contextmanager
 def worker_processes(number: int, begin: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes; they are killed where the block ends by an error, Ctrl-C among them.
+    """A pool of processes; they are killed where the block ends by an error, Ctrl-C among them, and end by themselves
+    where this process is killed.
 
     Ctrl-C in a terminal reaches all processes of a command. The workers pass it over, from their first moment, so that
     one process alone says what has happened. They must hold nothing that would be lost.
@@ -85,7 +86,16 @@ def _inherited_by_processes_that_pass_over_ctrl_c() -> Iterator[None]:
 
 def _begin(begin: Callable[..., None], *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work, and would for ever: it holds both ends of the pipe that the work comes by."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _nothing() -> None:

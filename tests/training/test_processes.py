@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -46,10 +48,34 @@ class TestWorkers:
             pool.submit(time.sleep, 600)
             raise KeyboardInterrupt
 
+    def test_end_where_whoever_started_them_is_killed(self) -> None:
+        owner = subprocess.Popen([sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, text=True)
+        assert owner.stdout is not None
+        workers = [int(word) for word in owner.stdout.readline().split()]
+        assert len(workers) == 2
+        owner.kill()
+        # The workers hold the pipe too: it ends with the last of them.
+        assert owner.communicate(timeout=60) == ("", None)
+
     def test_one_that_is_killed_is_an_error(self) -> None:
         with pytest.raises(BrokenProcessPool), worker_processes(1, _begin, "") as pool:
             pool.submit(_die).result(timeout=60)
         assert multiprocessing.active_children() == []
+
+
+_OWNER = """
+import multiprocessing, time
+from activity.training.processes import worker_processes
+
+def main():
+    with worker_processes(2, int) as pool:
+        pool.submit(int).result()  # they have begun
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    main()
+"""
 
 
 def _begin(_: str) -> None:
