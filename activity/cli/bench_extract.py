@@ -32,6 +32,7 @@ from activity.cli.components import (
 )
 from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
+from activity.cli.settings import check_settings
 from activity.data.clips import Clip, Manifest
 from activity.data.demo import render_demo
 from activity.data.layouts.folder import read_folder
@@ -136,7 +137,12 @@ def _check(overrides: Sequence[str]) -> None:
     for override in overrides:
         if override.lstrip("+~").startswith("data"):
             raise UsageError(f"{override!r}: give the data set as PATH, and its groups by --group-pattern.")
-    run_with_configuration("extract", ["data.root=.", *overrides], lambda _: EXIT_OK)
+
+    def check(config: DictConfig) -> int:
+        check_settings("extract", config)
+        return EXIT_OK
+
+    run_with_configuration("extract", ["data.root=.", *overrides], check)
 
 
 def _write_table(path: Path, root: Path, group_pattern: str | None, limit: int) -> Path:

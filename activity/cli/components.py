@@ -1,14 +1,16 @@
 """What a configuration names, made: features, heads, trainer. Shared by the verbs that take overrides."""
 
+import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
@@ -16,7 +18,7 @@ from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
 from activity.data.clips import Clip, DataError, Manifest, count_text
-from activity.features.fill import FailedClip, FillProgress, StoredClip, fill_store
+from activity.features.fill import FailedClip, FillProgress, StoredClip, digests_of_clips, fill_store
 from activity.features.store import FeatureStore
 from activity.features.usage import Use, record_use
 from activity.features.views import View, first_views
@@ -26,8 +28,10 @@ from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEST, LAST
 from activity.training.lightning import quiet_lightning
-from activity.training.module import TrainingSettings
+from activity.training.module import OptimizerFactory, TrainingSettings
+from activity.video.reader import VideoError
 
+Digests = Mapping[Path, str | VideoError]
 StoredSplits = dict[str, list[StoredClip]]
 
 
@@ -108,11 +112,18 @@ def _selection(config: DictConfig) -> dict[str, Any]:
     return {"data": own, "layout": layout, "seed": config.get("seed"), "split": config.get("split")}
 
 
+def read_digests(config: DictConfig, clips: Sequence[Clip]) -> Digests:
+    """A digest of each video's bytes, or why it cannot be read; files that have not changed are not read again."""
+    with extraction_progress() as progress:
+        return digests_of_clips(clips, feature_store(config), progress.check)
+
+
 def stored_clips(
     config: DictConfig,
     encoder: FrameEncoder,
     clips: Sequence[Clip],
     *,
+    digests: Digests | None = None,
     augmented: Collection[Clip] | None = None,
     on_progress: Callable[[FillProgress], None] = lambda _: None,
 ) -> tuple[list[StoredClip], list[FailedClip]]:
@@ -122,6 +133,7 @@ def stored_clips(
         config: the configuration.
         encoder: of `make_encoder`.
         clips: the clips.
+        digests: of `read_digests`, where they have been asked for already.
         augmented: those of them that get all of `data.views`; None: all of them.
         on_progress: called with each step, beside the bar.
     """
@@ -147,6 +159,7 @@ def stored_clips(
             on_progress=report,
             on_check=progress.check,
             on_keys=lambda keys: record_use(feature_store(config), use, keys),
+            digests=digests,
             views_of=lambda clip: views if clip.key in with_views else views[:1],
         )
 
@@ -238,11 +251,33 @@ def fresh_recognizer(
 def training_settings(config: DictConfig) -> TrainingSettings:
     """How a head is trained."""
     return TrainingSettings(
-        make_optimizer=instantiate(config.optim.optimizer),
+        make_optimizer=_optimizer_factory(config),
         warmup_fraction=config.optim.warmup_fraction,
         label_smoothing=config.optim.label_smoothing,
         reading_lr_factor=config.optim.reading_lr_factor,
     )
+
+
+def check_optimizer(config: DictConfig, recognizer: Recognizer) -> None:
+    """Make the optimizer once, so that a mistake in its settings is said before hours of work."""
+    try:
+        _optimizer_factory(config)([{"params": list(recognizer.head.parameters())}])
+    except (TypeError, ValueError) as error:
+        settings = OmegaConf.to_container(config.optim.optimizer)
+        raise UsageError(f"optim.optimizer cannot be made of {settings}: {error}") from error
+
+
+def _optimizer_factory(config: DictConfig) -> OptimizerFactory:
+    """The optimizer of the configuration; with fused kernels, which take half the time, where it has any.
+
+    Lightning does not clip gradients for those in mixed precision.
+    """
+    make = instantiate(config.optim.optimizer)
+    target = get_class(config.optim.optimizer._target_)
+    is_settled = "fused" in config.optim.optimizer or config.trainer.precision != "32-true"
+    if not is_settled and "fused" in inspect.signature(target).parameters:
+        make = partial(make, fused=True)
+    return cast(OptimizerFactory, make)
 
 
 def make_trainer(config: DictConfig, folder: Path, *, has_validation: bool) -> Trainer:

@@ -16,18 +16,20 @@ from torch import Tensor
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
     check_classes_are_left,
+    check_optimizer,
     encoding_device,
     feature_store,
     fresh_recognizer,
     make_encoder,
     quiet_libraries,
+    read_digests,
     say_failures,
     stored_clips,
     training_settings,
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration, save_run
-from activity.cli.findings import join_copies, report_warnings, say_findings, say_what_spoils, video_contents
+from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -76,13 +78,14 @@ def crossval(config: DictConfig) -> int:
     folder = run_folder()
     save_run(config, folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)
-    manifest, joined = join_copies(manifest, video_contents(config, manifest.clips), within_splits=False)
-    folds = make_folds(manifest, config.folds, seed=config.seed)
-    _say_what_is_done(manifest, folds)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
     encoder = make_encoder(config)
     heads = _heads(config, encoder, manifest)
-    stored, failed = stored_clips(config, encoder, manifest.clips)
+    digests = read_digests(config, manifest.clips)
+    manifest, joined = join_copies(manifest, contents_of(digests), within_splits=False)
+    folds = make_folds(manifest, config.folds, seed=config.seed)
+    _say_what_is_done(manifest, folds)
+    stored, failed = stored_clips(config, encoder, manifest.clips, digests=digests)
     findings = say_findings(config, manifest, stored)
     fold_clips = _with_features(folds, stored, failed, manifest)
     scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
@@ -110,9 +113,10 @@ def _heads(config: DictConfig, encoder: FrameEncoder, manifest: Manifest) -> dic
     instantiate(config.trainer)  # a mistake in a setting is said before hours of extraction
     heads: dict[str, dict[str, Any]] = {}
     for part in ("head", "baseline"):
-        head = fresh_recognizer(config, part, encoder, manifest).head
-        instantiate(config.optim.optimizer)(head.parameters())
-        heads.setdefault(head.describe()["kind"], head.describe())
+        recognizer = fresh_recognizer(config, part, encoder, manifest)
+        check_optimizer(config, recognizer)
+        description = recognizer.head.describe()
+        heads.setdefault(description["kind"], description)
     return heads
 
 

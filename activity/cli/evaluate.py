@@ -11,13 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
+    Digests,
     encoding_device,
     quiet_libraries,
+    read_digests,
     say_failures,
     store_use,
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration
+from activity.cli.findings import contents_of
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -88,10 +91,11 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     clips = _clips_of_split(config, manifest)
     _check_labels(clips, recognizer)
     warn_of_missing_groups(manifest)
-    seen = seen_in_training(model, clips, run)
+    digests = read_digests(config, clips)
+    seen = seen_in_training(model, clips, contents_of(digests), run)
     if seen.text:
         note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
-    scored, failed = _scored(config, recognizer, clips)
+    scored, failed = _scored(config, recognizer, clips, digests)
     if scored is None:
         say_failures("evaluate", failed, len(clips))
         raise DataError(
@@ -163,7 +167,7 @@ def _check_labels(clips: Sequence[Clip], recognizer: LoadedRecognizer) -> None:
 
 
 def _scored(
-    config: DictConfig, recognizer: LoadedRecognizer, clips: Sequence[Clip]
+    config: DictConfig, recognizer: LoadedRecognizer, clips: Sequence[Clip], digests: Digests
 ) -> tuple[ScoredClips | None, list[FailedClip]]:
     """The clips with their scores, None where none could be read, and those that failed."""
     device = encoding_device(config)
@@ -182,6 +186,7 @@ def _scored(
                 on_progress=progress,
                 on_check=progress.check,
                 on_keys=partial(record_use, store, use),
+                digests=digests,
                 **decoding,
             )
             good = [item.clip for item in stored]

@@ -1,19 +1,18 @@
 """What is wrong with a data set, as far as training, cross-validation and extraction come to know it by themselves."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from activity.cli.arguments import note
-from activity.cli.components import feature_store
+from activity.cli.components import Digests
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.data.clips import Clip, Manifest
 from activity.data.copies import JoinedGroups, copied_groups
 from activity.data.doctor import Finding, ReadClip, find_class_lists, read_findings
 from activity.data.splits import Splits
-from activity.features.digests import video_digests
 from activity.features.fill import StoredClip
 from activity.features.store import EMPTY_DIGEST
 
@@ -21,9 +20,8 @@ Contents = Mapping[Path, str]
 _NAMES_IN_A_NOTE = 5
 
 
-def video_contents(config: DictConfig, clips: Sequence[Clip]) -> Contents:
-    """A digest of each video's bytes; files that have not changed are not read. Unreadable and empty ones have none."""
-    digests = video_digests(sorted({clip.path for clip in clips}), feature_store(config).root)
+def contents_of(digests: Digests) -> Contents:
+    """The digests of the videos that can be read and are not empty: what two of them share is the same video."""
     return {path: digest for path, digest in digests.items() if isinstance(digest, str) and digest != EMPTY_DIGEST}
 
 
@@ -32,7 +30,7 @@ def join_copies(manifest: Manifest, contents: Contents, *, within_splits: bool) 
 
     Args:
         manifest: the data set.
-        contents: of `video_contents`.
+        contents: of `contents_of`.
         within_splits: leave apart what the data set itself has put into different splits.
     """
     tagged = [(clip, clip.split if within_splits else None) for clip in manifest.clips]
@@ -65,10 +63,7 @@ def say_findings(
     """
     findings = read_findings(
         manifest,
-        [
-            ReadClip(x.clip, side_of(x.clip), x.key.content, x.length, x.single_frame, x.damage is not None)
-            for x in stored
-        ],
+        [_read_clip(item, side_of(item.clip)) for item in stored],
         find_class_lists(manifest.root),
         sample_fps=config.sampling.sample_fps,
         window_frames=config.sampling.window_frames,
@@ -108,7 +103,7 @@ def _read_clip(item: StoredClip, side: str | None) -> ReadClip:
         side=side,
         content=item.key.content,
         length=item.length,
-        is_single_frame=item.single_frame,
+        video_seconds=item.video_seconds,
         is_damaged=item.damage is not None,
     )
 

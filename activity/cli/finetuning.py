@@ -40,21 +40,24 @@ class Finetuning:
     failed: tuple[FailedClip, ...] = ()
 
 
-def check_finetuning(config: DictConfig, splits: Splits) -> None:
-    """Refuse what cannot be fine-tuned, before any work is done.
+def check_finetuning(config: DictConfig) -> None:
+    """Refuse settings that nothing can be fine-tuned with, before any work is done.
 
     Raises:
         UsageError: with the setting, its value, and what is accepted.
     """
     own = config.finetune
-    if own.part == "none":
-        return
-    if own.batch_size % own.clips_at_once:
+    if own.part != "none" and own.batch_size % own.clips_at_once:
         raise UsageError(
             f"finetune.clips_at_once is {own.clips_at_once} and finetune.batch_size {own.batch_size}; accepted: a "
             "clips_at_once that divides batch_size."
         )
-    if not splits.parts["val"]:
+
+
+def check_it_can_be_judged(config: DictConfig, splits: Splits) -> None:
+    """Refuse to fine-tune without validation clips; raises a UsageError."""
+    own = config.finetune
+    if own.part != "none" and not splits.parts["val"]:
         raise UsageError(
             f"finetune={own.part} needs validation clips: without them nobody could say whether it made the recognizer "
             "better. Give a data.val_fraction above 0, or finetune=none."

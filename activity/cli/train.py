@@ -13,8 +13,10 @@ from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import note
 from activity.cli.components import (
+    Digests,
     StoredSplits,
     check_classes_are_left,
+    check_optimizer,
     clip_views,
     feature_loaders,
     feature_store,
@@ -22,6 +24,7 @@ from activity.cli.components import (
     make_encoder,
     make_trainer,
     quiet_libraries,
+    read_digests,
     say_failures,
     stored_clips,
     training_settings,
@@ -30,14 +33,14 @@ from activity.cli.components import (
 from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
 from activity.cli.findings import (
     Contents,
+    contents_of,
     join_copies,
     join_copies_in_splits,
     report_warnings,
     say_findings,
     say_what_spoils,
-    video_contents,
 )
-from activity.cli.finetuning import Finetuning, check_finetuning, finetune_head
+from activity.cli.finetuning import Finetuning, check_finetuning, check_it_can_be_judged, finetune_head
 from activity.cli.reporting import (
     NO_GROUPS,
     REPORT,
@@ -69,7 +72,7 @@ from activity.evaluation.report import (
 from activity.evaluation.statistics import interval_fields, paired_test
 from activity.features.fill import FailedClip
 from activity.files import write_atomically
-from activity.formats.checkpoint import DESCRIPTION_KEY, load_checkpoint, read_checkpoint
+from activity.formats.checkpoint import load_checkpoint, read_checkpoint, read_description
 from activity.models.encoder import FrameEncoder
 from activity.training.fit import LAST, FittedHead, fit_head
 from activity.training.log import read_learning_curves
@@ -93,16 +96,19 @@ def train(config: DictConfig) -> int:
     if config.resume is None:
         save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest: Manifest = instantiate(config.data.layout)
-    splits = _splits(config, manifest, video_contents(config, manifest.clips))
-    check_finetuning(config, splits)
-    write_splits(splits, folder / SPLITS)
-    save_data(manifest, folder)
-    _say_what_is_split(manifest, splits)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
     encoder = make_encoder(config)
     _check_they_can_be_made(config, encoder, manifest, folder)
-    clips, failed = _stored(config, encoder, splits)
+    check_finetuning(config)
+    digests = read_digests(config, manifest.clips)
+    contents = contents_of(digests)
+    splits = _splits(config, manifest, contents)
+    check_it_can_be_judged(config, splits)
+    write_splits(splits, folder / SPLITS)
+    save_data(manifest, {clip.name: contents[clip.path] for clip in splits.train if clip.path in contents}, folder)
+    _say_what_is_split(manifest, splits)
+    clips, failed = _stored(config, encoder, splits, digests)
     check_classes_are_left("train", manifest, clips["train"], failed)
     findings = _say_findings(config, manifest, clips)
     warnings = _report_warnings(manifest, splits, clips) + report_warnings(findings)
@@ -144,10 +150,12 @@ def _splits(config: DictConfig, manifest: Manifest, contents: Contents) -> Split
     )
 
 
-def _stored(config: DictConfig, encoder: FrameEncoder, splits: Splits) -> tuple[StoredSplits, list[FailedClip]]:
+def _stored(
+    config: DictConfig, encoder: FrameEncoder, splits: Splits, digests: Digests
+) -> tuple[StoredSplits, list[FailedClip]]:
     """The clips of each split whose features are in the store, and those that could not be read."""
     clips = [clip for part in splits.parts.values() for clip in part]
-    stored, failed = stored_clips(config, encoder, clips, augmented=splits.parts["train"])
+    stored, failed = stored_clips(config, encoder, clips, digests=digests, augmented=splits.parts["train"])
     by_key = {item.clip.key: item for item in stored}
     parts = {name: [by_key[clip.key] for clip in part if clip.key in by_key] for name, part in splits.parts.items()}
     return parts, failed
@@ -224,7 +232,7 @@ def _head_settings(
 
 
 def _settings_so_far(folder: Path) -> dict[str, Any]:
-    head = read_checkpoint(folder / "checkpoints" / LAST)[DESCRIPTION_KEY]["head"]
+    head = read_description(folder / "checkpoints" / LAST)["head"]
     return {name: head[name] for name in ("modality_weights", "mean_penalty")}
 
 
@@ -239,7 +247,7 @@ def _check_they_can_be_made(config: DictConfig, encoder: FrameEncoder, manifest:
     """Make what training will need, once before hours of extraction: a mistake in a setting is said now."""
     for part in ("head", "baseline"):
         recognizer = fresh_recognizer(config, part, encoder, manifest)
-        instantiate(config.optim.optimizer)(recognizer.head.parameters())
+        check_optimizer(config, recognizer)
     make_trainer(config, folder, has_validation=True)
 
 

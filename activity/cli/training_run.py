@@ -1,7 +1,7 @@
 """What the folder of a training run says of its data set, for whoever measures its models later and elsewhere."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,24 @@ class TrainingRun:
     """The run that a model file lies in.
 
     Attributes:
-        config: its configuration, with absolute paths where `root` is known.
+        config: its configuration, with absolute paths where the run says from where they start.
         splits: the table of its splits.
-        root: the folder that clip names are relative to; None where the run does not say.
+        contents: a digest of the bytes of each training clip's video, by the clip's name; None where the run does not
+            say.
     """
 
     config: DictConfig
     splits: Path
-    root: Path | None
+    contents: Mapping[str, str] | None
 
-    def trained_on(self) -> set[tuple[Path, float, float]]:
-        """File and span of each clip of the training split; raises a DataError where that cannot be told."""
-        if self.root is None:
-            raise DataError(f"{self.splits.parent} does not say where its data set was ({DATA} is missing)")
-        clips, _ = read_clips(self.splits, root=self.root)
-        return {_place(clip) for clip in clips if clip.split == "train"}
+    def trained_on(self) -> set[tuple[str, float, float]]:
+        """Content and span of each clip of the training split; raises a DataError where that cannot be told."""
+        if self.contents is None:
+            raise DataError(f"{self.splits.parent} does not say which videos they are ({DATA} is missing or damaged)")
+        clips, _ = read_clips(self.splits, root=self.splits.parent)  # for their names: no file need be there
+        # A clip without content could not be read when the model was trained.
+        trained = [clip for clip in clips if clip.split == "train" and clip.name in self.contents]
+        return {(self.contents[clip.name], *clip.key[1:]) for clip in trained}
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,16 @@ class SeenInTraining:
         return [{"path": clip.name, "start": clip.start_seconds, "end": clip.end_seconds} for clip in self.clips]
 
 
-def save_data(manifest: Manifest, folder: Path) -> None:
-    """Write down where the data set of a run is, and from where relative paths of its settings start."""
-    document = {"root": str(manifest.root), "working_folder": str(Path.cwd())}
+def save_data(manifest: Manifest, contents: Mapping[str, str], folder: Path) -> None:
+    """Write down, for people and for `training_run`, where the data set of a run is and what is trained on.
+
+    Args:
+        manifest: the data set.
+        contents: as `TrainingRun` has them: a clip is known again wherever its video lies by then.
+        folder: of the run.
+    """
+    # Relative paths of the run's settings start from the working folder.
+    document = {"root": str(manifest.root), "working_folder": str(Path.cwd()), "training_videos": dict(contents)}
     write_atomically(folder / DATA, json.dumps(document, indent=2, ensure_ascii=False).encode())
 
 
@@ -74,8 +84,10 @@ def training_run(model: Path) -> TrainingRun | None:
     return None
 
 
-def seen_in_training(model: Path, clips: Sequence[Clip], run: TrainingRun | None) -> SeenInTraining:
-    """Which of `clips` a model was trained on, as far as its run says."""
+def seen_in_training(
+    model: Path, clips: Sequence[Clip], contents: Mapping[Path, str], run: TrainingRun | None
+) -> SeenInTraining:
+    """Which of `clips`, with a digest of each video's bytes, a model was trained on, as far as its run says."""
     if run is None:
         return SeenInTraining(
             None,
@@ -90,7 +102,7 @@ def seen_in_training(model: Path, clips: Sequence[Clip], run: TrainingRun | None
             None,
             f"Which of these clips {model.name} was trained on cannot be told: {reason}. The figures may be too good.",
         )
-    seen = tuple(clip for clip in clips if _place(clip) in trained_on)
+    seen = tuple(clip for clip in clips if (contents.get(clip.path, ""), *clip.key[1:]) in trained_on)
     if not seen:
         return SeenInTraining(seen, None)
     names = first_few(list(dict.fromkeys(clip.name for clip in seen)))
@@ -104,22 +116,19 @@ def seen_in_training(model: Path, clips: Sequence[Clip], run: TrainingRun | None
 def _run(folder: Path, config: DictConfig) -> TrainingRun:
     try:
         document = json.loads((folder / DATA).read_bytes())
-        root, working_folder = Path(document["root"]), Path(document["working_folder"])
-    except (OSError, ValueError, KeyError, TypeError):
+        working_folder = Path(document["working_folder"])
+        contents = document.get("training_videos")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return TrainingRun(config, folder / SPLITS, None)
     for node in (config.data, config.data.layout):
         for name in _PATHS:
             if node.get(name) is not None:
                 node[name] = _absolute(node[name], working_folder)
     config.features.store = _absolute(config.features.store, working_folder)
-    return TrainingRun(config, folder / SPLITS, root)
+    return TrainingRun(config, folder / SPLITS, contents if isinstance(contents, dict) else None)
 
 
 def _absolute(given: str | ListConfig, start: Path) -> str | list[str]:
     if isinstance(given, ListConfig):
         return [str(start / Path(item).expanduser()) for item in given]
     return str(start / Path(given).expanduser())
-
-
-def _place(clip: Clip) -> tuple[Path, float, float]:
-    return (clip.path, *clip.key[1:])

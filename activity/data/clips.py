@@ -11,6 +11,7 @@ from pathlib import Path
 
 from activity.video.sampling import first_index_at_or_after, grid_range
 
+_SPAN_TOLERANCE_SECONDS = 0.1
 SPLIT_NAMES = ("train", "val", "test")
 
 
@@ -56,6 +57,13 @@ class Clip:
     end_seconds: float | None = None
     group: str
     split: str | None = None
+
+    def reaches_beyond(self, duration_seconds: float) -> bool:
+        """Whether the span goes on, or begins, after a video of that duration has ended.
+
+        Seconds in tables are rounded, and players count a last frame's time: a tenth of a second is forgiven.
+        """
+        return max(self.start_seconds, self.end_seconds or 0.0) > duration_seconds + _SPAN_TOLERANCE_SECONDS
 
     def __post_init__(self) -> None:
         if problem := self._problem():

@@ -71,14 +71,16 @@ class VideoEnd:
 
     Attributes:
         video: position of the video among the requests.
-        duration_seconds: as far as it was read.
+        duration_seconds: of the video; None where there was more of it than was read.
+        last_index: the first sampled frame's index that shows the video's last frame, or None as above.
         error: why it could not be read, or None.
         damage: what is missing of a video that could be read in part, or None.
         skipped: nobody wanted it any more when its turn came.
     """
 
     video: int
-    duration_seconds: float
+    duration_seconds: float | None = None
+    last_index: int | None = None
     error: VideoError | None = None
     damage: str | None = None
     skipped: bool = False

@@ -22,6 +22,7 @@ from activity.features.batches import (
 )
 from activity.features.views import PLAIN, View
 from activity.video.reader import SampledFrame, VideoError, VideoReader, unreadable
+from activity.video.sampling import first_index_at_or_after
 
 __all__ = ["EncodeRows", "FeatureChunk", "VideoEnd", "VideoRequest", "encode_by", "extract_features"]
 
@@ -103,11 +104,10 @@ def _decode(
 ) -> Iterator[DecodedFrame | VideoEnd]:
     """One video's wanted sampled frames, then its end."""
     if not still_wanted(video):
-        yield VideoEnd(video, 0.0, skipped=True)
+        yield VideoEnd(video, skipped=True)
         return
     previous: SampledFrame | None = None
     shown: list[np.ndarray] = []  # the latest frame, in each view
-    duration_seconds = 0.0
     try:
         with VideoReader(request.path) as reader:
             for frame in reader.sampled_frames(request.sample_fps, indices=request.reading_range()):
@@ -118,12 +118,12 @@ def _decode(
                     for view, (pixels, earlier) in enumerate(zip(shown, before or shown, strict=True)):
                         yield DecodedFrame(video, view, frame.index, pixels, earlier)
                 previous = frame
-            duration_seconds = reader.duration_seconds
-            damage = reader.damage
+            last = reader.last_frame_seconds
+            duration, damage = reader.duration_seconds, reader.damage
     except VideoError as error:
-        yield VideoEnd(video, duration_seconds, error)
-        return
+        yield VideoEnd(video, error=error)
     except OSError as error:  # removed meanwhile, or a network drive that is gone
-        yield VideoEnd(video, duration_seconds, unreadable(request.path, error))
-        return
-    yield VideoEnd(video, duration_seconds, damage=damage)
+        yield VideoEnd(video, error=unreadable(request.path, error))
+    else:
+        index = None if last is None else first_index_at_or_after(last, request.sample_fps)
+        yield VideoEnd(video, None if last is None else duration, index, damage=damage)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from activity.features.store import Entry, FeatureKey, FeatureStore, StoreWarnin
 from activity.features.views import PLAIN, View
 from activity.features.wanted import ClipKey, Filling, Wanted, fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
-from activity.video.reader import VideoWarning
+from activity.video.reader import VideoError, VideoWarning
 
 _SAVE_SECONDS = 10.0  # what is lost at most where checking a large store for the first time is stopped
 
@@ -41,15 +42,15 @@ class StoredClip:
         key: where its features are.
         length: how many there are, T.
         views: those of its other views, where they were asked for.
-        single_frame: its video has one frame only.
-        damage: what was missing of its video, or None.
+        video_seconds: the duration of its video, where that ends within the clip's span; 0 for one frame.
+        damage: what was missing of its video where that ends within the clip's span, or None.
     """
 
     clip: Clip
     key: FeatureKey
     length: int
     views: tuple[StoredView, ...] = ()
-    single_frame: bool = False
+    video_seconds: float | None = None
     damage: str | None = None
 
 
@@ -95,6 +96,7 @@ def fill_store(
     decode_threads: int,
     device: torch.device,
     on_progress: Callable[[FillProgress], None],
+    digests: Mapping[Path, str | VideoError] | None = None,
     views_of: Callable[[Clip], Sequence[View]] = plain_only,
     on_keys: Callable[[list[FeatureKey]], None] = lambda _: None,
     on_check: Callable[[CheckProgress], None] = lambda _: None,
@@ -115,6 +117,7 @@ def fill_store(
         decode_threads: videos decoded at the same time.
         device: where to encode.
         on_progress: called as work goes on, in this thread.
+        digests: of `video_digests`, where they have been asked for already.
         views_of: the views of a clip, the plain one first.
         on_keys: called once, before any work, with all keys that will be read.
         on_check: called in this thread as videos are read to know them again, and then stored features to know that
@@ -127,11 +130,8 @@ def fill_store(
     Raises:
         StoreError: the store cannot be written.
     """
-    digests = video_digests(
-        sorted({clip.path for clip in clips}),
-        store.root,
-        on_read=lambda done, of: on_check(CheckProgress("videos", done, of)),
-    )
+    if digests is None:
+        digests = digests_of_clips(clips, store, on_check)
     wanted, failed = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=views_of)
     state = _State(store, clips, failed, sample_fps, on_progress)
     on_keys([item.key for item in wanted])
@@ -170,6 +170,17 @@ def _store(
             filling.let_go()
 
 
+def digests_of_clips(
+    clips: Sequence[Clip], store: FeatureStore, on_check: Callable[[CheckProgress], None]
+) -> dict[Path, str | VideoError]:
+    """The digest of each clip's video, or why it cannot be read; as `video_digests`."""
+    return video_digests(
+        sorted({clip.path for clip in clips}),
+        store.root,
+        on_read=lambda done, of: on_check(CheckProgress("videos", done, of)),
+    )
+
+
 class _State:
     """What is stored by now, what has failed, and how far it is."""
 
@@ -199,7 +210,7 @@ class _State:
             if entry is not None:
                 self._entries[name] = entry
                 if item.view == PLAIN:
-                    _warn_of_what_is_known(item.clip, entry, self._sample_fps)
+                    _warn_of_what_is_known(item.clip, entry)
                 continue
             self._left[item.clip.key] += 1
             if self._store.path(item.key).exists():
@@ -250,21 +261,21 @@ class _State:
             if clip.key not in self.failed:
                 plain, *others = by_clip[clip.key]
                 entry = self._entries[plain.key.name()]
-                # A second frame, even one after the span, has given the video a duration.
-                single_frame = entry.duration_seconds == 0
-                good.append(StoredClip(clip, plain.key, plain.length, tuple(others), single_frame, entry.damage))
+                good.append(
+                    StoredClip(clip, plain.key, plain.length, tuple(others), entry.duration_seconds, entry.damage)
+                )
         return good, [self.failed[clip.key] for clip in self._clips if clip.key in self.failed]
 
     def _keep(self, item: Wanted, filling: Filling, end: VideoEnd, size: int) -> None:
         rows = filling.rows[filling.views.index(item.view)].between(item.span) if filling.rows else ()
         if len(rows) or item.view != PLAIN:  # that a view shows nothing is stored: its video need not be read again
-            entry = Entry(len(rows), end.duration_seconds, end.damage)
+            entry = _entry(item, len(rows), end)
             self._store.write_blocks(item.key, entry, size, rows)
             self._entries[item.key.name()] = entry
         if item.view != PLAIN:
             return
         if len(rows):
-            warn_of_short_span(item.clip, end.duration_seconds, self._sample_fps)
+            warn_of_short_span(item.clip, end.duration_seconds)
         else:
             error = no_frames(item.clip, end.duration_seconds, self._sample_fps)
             self.failed[item.clip.key] = FailedClip(item.clip, error)
@@ -275,7 +286,7 @@ class _State:
         if entry is not None:
             self._entries[item.key.name()] = entry
             if item.view == PLAIN:
-                _warn_of_what_is_known(item.clip, entry, self._sample_fps)
+                _warn_of_what_is_known(item.clip, entry)
         elif item.view == PLAIN:
             path = self._store.path(item.key)
             error = f"{item.clip.name}: its features in {path} were removed or damaged meanwhile. Start again."
@@ -283,6 +294,13 @@ class _State:
 
     def _report(self) -> None:
         self._on_progress(FillProgress(len(self._clips), len(self._clips) - self._open, self._stored, self._frames))
+
+
+def _entry(item: Wanted, length: int, end: VideoEnd) -> Entry:
+    """What to say of a clip's features: what a pass over this clip alone would find, whatever else it was read for."""
+    if end.last_index is None or end.last_index >= item.span.stop:
+        return Entry(length)
+    return Entry(length, end.duration_seconds, end.damage)
 
 
 def _stored(
@@ -329,8 +347,8 @@ def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
     return encode
 
 
-def _warn_of_what_is_known(clip: Clip, entry: Entry, sample_fps: float) -> None:
+def _warn_of_what_is_known(clip: Clip, entry: Entry) -> None:
     """Say of stored features what was said when they were computed."""
     if entry.damage is not None:
         warnings.warn(f"{clip.path}: {entry.damage}.", VideoWarning, stacklevel=2)
-    warn_of_short_span(clip, entry.duration_seconds, sample_fps)
+    warn_of_short_span(clip, entry.duration_seconds)

@@ -9,10 +9,10 @@ class FillWarning(UserWarning):
     """A clip whose features are not all that its span promised."""
 
 
-def no_frames(clip: Clip, duration_seconds: float, sample_fps: float) -> str:
-    """Why a clip has no sampled frame; `duration_seconds` is the video's."""
+def no_frames(clip: Clip, duration_seconds: float | None, sample_fps: float) -> str:
+    """Why a clip has no sampled frame; `duration_seconds` is the video's, None where it goes on after the span."""
     end = "its end" if clip.end_seconds is None else f"{clip.end_seconds:g} s"
-    if clip.start_seconds >= duration_seconds:
+    if duration_seconds is not None and clip.start_seconds >= duration_seconds:
         return (
             f"{clip.name}: the span {clip.start_seconds:g} s to {end} begins after the video ends "
             f"({duration_seconds:.2f} s). Correct the span."
@@ -23,10 +23,9 @@ def no_frames(clip: Clip, duration_seconds: float, sample_fps: float) -> str:
     )
 
 
-def warn_of_short_span(clip: Clip, duration_seconds: float, sample_fps: float) -> None:
-    """Say so where the span goes on after the video has ended."""
-    # One sampled frame's time is the precision that anything here has.
-    if clip.end_seconds is not None and clip.end_seconds > duration_seconds + 1.0 / sample_fps:
+def warn_of_short_span(clip: Clip, duration_seconds: float | None) -> None:
+    """Say so where the span goes on after the video has ended; `duration_seconds` as above."""
+    if duration_seconds is not None and clip.reaches_beyond(duration_seconds):
         warnings.warn(
             f"{clip.name}: the span ends at {clip.end_seconds:g} s but the video at {duration_seconds:.2f} s; "
             "what there is was used. Correct the span.",

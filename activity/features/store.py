@@ -71,12 +71,12 @@ class Entry:
 
     Attributes:
         length: features T.
-        duration_seconds: of the video, as far as it was read.
-        damage: what was missing of the video, or None.
+        duration_seconds: of the video, where it ends within the span; None where it goes on.
+        damage: what was missing of a video that ends within the span, or None.
     """
 
     length: int
-    duration_seconds: float = 0.0
+    duration_seconds: float | None = None
     damage: str | None = None
 
 
@@ -122,7 +122,7 @@ class FeatureStore:
         known = None if checked is None else checked.recall(name, state)
         if known is not None:
             length, duration_seconds, damage = known
-            return Entry(cast(int, length), cast(float, duration_seconds), cast(str | None, damage))
+            return Entry(cast(int, length), cast(float | None, duration_seconds), cast(str | None, damage))
         found = read_entry(path, key.text())
         if found is None:
             message = f"{path}: stored features are damaged; computing them again."
@@ -148,7 +148,7 @@ class FeatureStore:
         return features
 
     def write(
-        self, key: FeatureKey, features: Tensor, *, duration_seconds: float = 0.0, damage: str | None = None
+        self, key: FeatureKey, features: Tensor, *, duration_seconds: float | None = None, damage: str | None = None
     ) -> None:
         """Store features `float32 (T, D)`, replacing what was there.
 
@@ -237,7 +237,8 @@ def read_entry(path: Path, key_text: str | None = None) -> Entry | None:
             length = int(entry.get_slice("features").get_shape()[0])
         facts = json.loads(metadata["facts"])
         sound = metadata["digest"] == _digest_of_data(path) and key_text in (None, metadata["key"])
-        found = Entry(length, float(facts["duration_seconds"]), facts["damage"])
+        duration = facts["duration_seconds"]
+        found = Entry(length, None if duration is None else float(duration), facts["damage"])
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None
     return found if sound else None

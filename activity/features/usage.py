@@ -1,5 +1,6 @@
 """Who uses what is in a feature store: each configuration leaves a record, and what none needs can be removed."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from activity.features import contents
-from activity.features.store import FeatureKey, FeatureStore, read_entry
+from activity.features.store import FeatureKey, FeatureStore, StoreError, read_entry
 from activity.files import write_atomically
 
 _RECORD = re.compile(r"[0-9a-f]{24}-[a-z]+\.json")
+_UNUSED = "used by no current configuration"
 
 
 @dataclass(frozen=True)
@@ -115,17 +117,19 @@ def prune(store: FeatureStore, *, current: Use | None, forget_missing: bool, dry
     versions = store.other_versions()
     entries = contents.entry_files(store.entries)
     records = _records(store)
-    kept = {path: record for path, record in records.items() if record and _is_current(record, current, forget_missing)}
+    kept = _current(records, current, forget_missing)
     if not kept:
         raise ValueError(
             f"{store.root} has no record of a configuration whose data set is still there, so all of it would be "
             "removed. Run activity extract data.root=FOLDER once, or remove the folder yourself."
         )
-    names = frozenset[str]().union(*(record.entries for record in kept.values()))
     found = {path: "of another version" for version in versions for path in contents.files_of_version(version)}
-    found |= _superfluous(entries, names)
+    found |= _superfluous(entries, _entries(kept))
     found |= dict.fromkeys(contents.abandoned_files(store.root, store.entries), "left by a process that was killed")
     found |= dict.fromkeys(records.keys() - kept.keys(), "record of a configuration that is no longer used")
+    # Looking took a while: what has been recorded since is somebody's.
+    used = _entries(_current(_records(store), current, forget_missing))
+    found = {path: reason for path, reason in found.items() if reason != _UNUSED or path.stem not in used}
     removed = _summary(found)
     if not dry_run:
         _remove(store, found, versions)
@@ -135,18 +139,39 @@ def prune(store: FeatureStore, *, current: Use | None, forget_missing: bool, dry
 
 def _records(store: FeatureStore) -> dict[Path, _Record | None]:
     """The records by file; None for one that is damaged."""
-    paths = sorted(store.configurations.glob("*.json"))
-    return {path: _read(path) for path in paths if _RECORD.fullmatch(path.name)}
+    records = {}
+    for path in sorted(store.configurations.glob("*.json")):
+        if _RECORD.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker to remove it
+                records[path] = _read(path)
+    return records
+
+
+def _current(records: Mapping[Path, _Record | None], current: Use | None, forget_missing: bool) -> dict[Path, _Record]:
+    return {path: record for path, record in records.items() if record and _is_current(record, current, forget_missing)}
+
+
+def _entries(records: Mapping[Path, _Record]) -> frozenset[str]:
+    return frozenset[str]().union(*(record.entries for record in records.values()))
 
 
 def _read(path: Path) -> _Record | None:
     try:
-        document = json.loads(path.read_bytes())
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{path}: it cannot be read ({error.strerror}), so nobody knows which features its configuration uses. "
+            "Change its permissions, or remove it where its configuration is no longer used."
+        ) from error
+    try:
+        document = json.loads(text)
         data, entries = document["data"], document["entries"]
         if not isinstance(entries, list):
             return None
         return _Record((data,) if isinstance(data, str) else tuple(data), document["settings"], frozenset(entries))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -163,7 +188,7 @@ def _superfluous(entries: Iterable[Path], names: frozenset[str]) -> dict[Path, s
     found = {}
     for path in entries:
         if path.stem not in names:
-            found[path] = "used by no current configuration"
+            found[path] = _UNUSED
         elif read_entry(path) is None:
             found[path] = "damaged"
     return found

@@ -1,6 +1,5 @@
 """What is wanted of the videos of a data set: the views of its clips, and what one pass over a video gives of them."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +70,7 @@ def wanted_features(
             failed[clip.key] = str(digest)
             continue
         if not clip.sampled_indices(sample_fps):
-            failed[clip.key] = no_frames(clip, math.inf, sample_fps)
+            failed[clip.key] = no_frames(clip, None, sample_fps)
             continue
         for view in views_of(clip):
             span = clip.sampled_indices(view.sampled(sample_fps))

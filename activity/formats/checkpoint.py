@@ -28,8 +28,7 @@ def load_checkpoint(path: Path) -> Recognizer:
         ModelFileError: truncated, of another program, of another version, or holding pickled code (never executed).
     """
     checkpoint = read_checkpoint(path)
-    description = checkpoint[DESCRIPTION_KEY]
-    check_format_version(path, description.get("format_version"))
+    description = read_description(path, checkpoint)
     state = {
         name.removeprefix(STATE_PREFIX): tensor
         for name, tensor in checkpoint["state_dict"].items()
@@ -61,8 +60,8 @@ def check_continues(path: Path, recognizer: Recognizer) -> None:
         ModelFileError: it may not; names what differs. Or as `load_checkpoint`.
     """
     checkpoint = read_checkpoint(path)
-    found, wanted = checkpoint[DESCRIPTION_KEY], recognizer.describe()
-    differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+    found, wanted = read_description(path, checkpoint), recognizer.describe()
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
     if not differing:
         state = checkpoint["state_dict"]
         own = recognizer.encoder.state_dict(prefix=f"{STATE_PREFIX}encoder.")
@@ -73,6 +72,18 @@ def check_continues(path: Path, recognizer: Recognizer) -> None:
             f"{path} was trained with other settings ({', '.join(differing)}); training cannot go on from it. "
             "Resume without changing them, or start a new run."
         )
+
+
+def read_description(path: Path, checkpoint: dict[str, Any] | None = None) -> dict[str, Any]:
+    """How the recognizer of a checkpoint describes itself; raises as `load_checkpoint`.
+
+    Args:
+        path: the checkpoint.
+        checkpoint: its content where that was read already.
+    """
+    description: dict[str, Any] = (checkpoint or read_checkpoint(path))[DESCRIPTION_KEY]
+    check_format_version(path, description.get("format_version"))
+    return description
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

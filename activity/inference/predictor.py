@@ -137,7 +137,9 @@ def predict_videos(
 def _finished(source: str, scorer: WindowScorer | None, end: VideoEnd) -> Prediction | Failure:
     if end.error is not None:
         return Failure(source, str(end.error))
-    assert scorer is not None  # a video without an error has a first frame
+    # A video without an error has a first frame, and all of it was read.
+    assert scorer is not None
+    assert end.duration_seconds is not None
     scores = scorer.finish()
     return Prediction(
         source=source,

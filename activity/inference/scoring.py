@@ -102,5 +102,5 @@ class _Video:
             if end.error is not None or scorer is None:
                 yield clip, FailedClip(clip, str(end.error or no_frames(clip, end.duration_seconds, fps)))
             else:
-                warn_of_short_span(clip, end.duration_seconds, fps)
+                warn_of_short_span(clip, end.duration_seconds)
                 yield clip, scorer.finish()

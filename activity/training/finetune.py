@@ -1,6 +1,5 @@
 """Train an encoder with its head on frames, from a head that was trained on the encoder's features."""
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -282,7 +281,7 @@ def _published(
 ) -> FittedHead:
     """Put the tuned checkpoint in the place of the other, and measure it."""
     data = features_of(load_checkpoint(tuned))  # before anything is replaced: it may fail
-    shutil.copyfile(checkpoint, checkpoint.with_name(BEFORE))
+    write_atomically(checkpoint.with_name(BEFORE), checkpoint.read_bytes())
     write_atomically(checkpoint, tuned.read_bytes())
     return measured(checkpoint, data, settings, trainer)
 

@@ -1,6 +1,5 @@
 """Train a head on stored features, and measure it."""
 
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from activity.evaluation.calibration import clip_scores, fit_temperature
 from activity.evaluation.metrics import ClipMetrics
+from activity.files import write_atomically
 from activity.formats.checkpoint import check_continues, keep_temperature, load_checkpoint
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
@@ -76,7 +76,7 @@ def fit_head(
     trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     best = checkpoints / BEST
     if not data.has_clips("val"):  # no epoch is better than another: the last stands
-        shutil.copyfile(last, best)
+        write_atomically(best, last.read_bytes())
     return measured(best, data, settings, trainer)
 
 

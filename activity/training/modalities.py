@@ -45,10 +45,9 @@ def choose_head_settings(
         `modality_weights`, 0 to 1 with the largest 1, and `mean_penalty`, the ridge as a penalty of the mean
         cross-entropy. All 1 and no penalty where there is one group: nothing can be left out.
     """
-    groups = {item.clip.group for item in clips}
-    if len(groups) < 2:
-        return {"modality_weights": [1.0] * num_modalities, "mean_penalty": 0.0}
     chosen = _drawn(clips, seed)
+    if len({item.clip.group for item in chosen}) < 2:
+        return {"modality_weights": [1.0] * num_modalities, "mean_penalty": 0.0}
     kernels, size = _kernels(store, chosen, num_modalities)
     labels = torch.tensor(class_indices([item.clip for item in chosen], class_names))
     targets = torch.nn.functional.one_hot(labels, len(class_names)).to(kernels.dtype)

@@ -12,23 +12,29 @@ from types import FrameType
 from typing import Any
 
 _MEMORY_FACTS = Path("/proc/meminfo")
+_CONTAINER = Path("/sys/fs/cgroup")  # what control groups, version 2, allow this process
 
 
 def usable_cores() -> int:
     """The cores that this process may use: a container or a batch system may give it fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(_CONTAINER / "cpu.max").partition(" ")  # microseconds of work in so many of time
+    return max(1, min(cores, int(quota) // int(period))) if quota.isdigit() else cores
 
 
 def available_memory_mb() -> float | None:
-    """The memory that can be had without swapping, in MB of 10**6 bytes; None where the system does not say (Linux)."""
-    try:
-        lines = _MEMORY_FACTS.read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(found[0]) * 1024 / 1e6 if found else None
+    """The memory that can be had without swapping, in MB of 10**6 bytes; None where the system does not say (Linux).
+
+    In a container, that is what its limit leaves where this is less.
+    """
+    found = [line.split()[1] for line in _read(_MEMORY_FACTS).splitlines() if line.startswith("MemAvailable:")]
+    available = [int(kilobytes) * 1024 for kilobytes in found]
+    limit, used = _read(_CONTAINER / "memory.max"), _read(_CONTAINER / "memory.current")
+    if limit.isdigit() and used.isdigit():
+        # Files that were read are counted as used, and given back when something else needs the room.
+        facts = dict(line.split() for line in _read(_CONTAINER / "memory.stat").splitlines())
+        available.append(int(limit) - int(used) + int(facts.get("inactive_file", 0)))
+    return max(0, min(available)) / 1e6 if available else None
 
 
 @contextmanager
@@ -96,6 +102,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _read(path: Path) -> str:
+    """The text of a file of the system's; nothing where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _nothing() -> None:

@@ -72,12 +72,15 @@ class VideoReader:
         check_file(self.source)
         self._captures: set[Capture] = set()
         self._latest: Capture | None = None
+        self._ended = False
 
     def __iter__(self) -> Iterator[Frame]:
+        self._ended = False
         with self._capture() as capture:
             self._latest = capture
             while capture.grab():
                 yield Frame(_rgb(capture.retrieve()), capture.time_seconds)
+            self._ended = True
             capture.warn_of_damage()
 
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
@@ -93,6 +96,7 @@ class VideoReader:
             raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
         forecast = _Forecast(sample_fps, wanted)
         held = None  # the latest frame: how long it is shown is known when the next one comes
+        self._ended = False
         with self._capture() as capture:
             self._latest = capture
             while capture.grab():
@@ -106,12 +110,18 @@ class VideoReader:
             assert held is not None  # a capture without any frame raises
             end = max(1, first_index_at_or_after(capture.duration_seconds, sample_fps))
             yield from self._shown(held, end, forecast)
+            self._ended = True
             capture.warn_of_damage()
 
     @property
     def duration_seconds(self) -> float:
         """When the last frame that was read ends, if it lasts as long as the mean; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
+
+    @property
+    def last_frame_seconds(self) -> float | None:
+        """When the video's last frame begins, once it was read to its end; None before."""
+        return self._latest.time_seconds if self._latest is not None and self._ended else None
 
     @property
     def damage(self) -> str | None:

@@ -300,11 +300,24 @@ class TestCsv:
         csv_file(*lines, "partly.mp4,red,0.5,9,train", "wholly.mp4,red,5,9,train")
         outcome = train("data=csv", "data.csv=clips.csv")
         assert outcome.code == 1, outcome.err
-        (warning,) = [line for line in outcome.err.splitlines() if "partly.mp4" in line]
+        warning, finding = (line for line in outcome.err.splitlines() if "partly.mp4" in line)
         assert warning.startswith("warning: partly.mp4: the span ends at 9 s but the video at 1.00 s")
-        named, summary = outcome.messages
+        assert finding.endswith("partly.mp4: 0.5 s to 9 s, but the video ends at 1.00 s")
+        spoils, named, summary = outcome.messages
+        assert "1 clip with a span that reaches beyond the end of the video" in spoils
         assert "wholly.mp4: the span 5 s to 9 s begins after the video ends (1.00 s)" in named
         assert "1 of 8 clips" in summary
+
+    def test_overlapping_spans_of_two_labels_are_named(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        lines = ["path,label,start,end"]
+        for number in range(4):
+            write_colour_video(tmp_path / f"{number}.mp4", "blue", frames=50, seed=number)
+            lines += [f"{number}.mp4,blue,0,1", f"{number}.mp4,red,{0.5 if number == 2 else 1},2"]
+        csv_file(*lines)
+        outcome = train("data=csv", "data.csv=clips.csv")
+        assert outcome.code == 0, outcome.err  # a warning: both labels may be right
+        assert "warning: 1 span overlapping one of another label in the same video." in outcome.err
+        assert "2.mp4: blue and red, at 0.5 s to 2 s" in outcome.err
 
 
 class TestOverrides:

@@ -66,7 +66,10 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     assert sorted(path.name for path in Path().iterdir()) == ["videos"]
 
 
-@pytest.mark.parametrize(("override", "said"), [("data=csv", "as PATH"), ("optim.batch_size=8", "optim")])
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("data=csv", "as PATH"), ("optim.batch_size=8", "optim"), ("features.batch_frames=0", "batch_frames")],
+)
 def test_what_a_measured_command_would_refuse_is_refused_at_once(override: str, said: str) -> None:
     outcome = activity("bench", "extract", "--override", override)
     assert outcome.code == 2

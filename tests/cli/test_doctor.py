@@ -103,7 +103,7 @@ def test_every_damage_of_a_video_is_found(root: Path) -> None:
     write_video(root / "walk" / "actor3.mp4", moving_frames(5, 12))
     found = findings(diagnose(root, *PATTERN, code=1))
     assert found["unreadable"] == ("error", [["run/actor0.mp4"]])
-    assert found["cut-off"] == ("warning", [["run/actor1.avi"]])
+    assert found["cut-off"] == ("error", [["run/actor1.avi"]])
     assert found["single-frame"] == ("warning", [["run/actor2.mp4"]])
     assert found["black"] == ("warning", [["run/actor3.mp4"]])
     assert found["frozen"] == ("warning", [["walk/actor0.mp4"]])
@@ -267,6 +267,26 @@ def test_a_ucf101_tree_by_its_official_split_and_the_trap_of_sorted_names(tmp_pa
     assert document["findings"] == []
     as_folder = findings(diagnose(root / "UCF-101", "--layout", "folder", code=0))
     assert as_folder["class-order"] == ("warning", [[str(root / "ucfTrainTestlist" / "classInd.txt")]])
+
+
+def test_a_copy_on_two_sides_of_an_official_split_is_not_the_users_to_mend(tmp_path: Path) -> None:
+    root = write_ucf101(tmp_path / "ucf", groups=(1, 8, 9), write=write_moving)
+    test, train = (sorted((root / "UCF-101" / "JumpRope").glob(f"*_g{group}_*"))[0] for group in ("01", "08"))
+    shutil.copyfile(test, train)
+    (finding,) = diagnose(root, code=0)["findings"]
+    assert (finding["code"], finding["severity"]) == ("identical", "warning")
+    assert "split 1 of UCF101, used as published" in finding["advice"]
+
+
+def test_that_no_split_can_be_made_of_copies_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "few"
+    for label in ("red", "blue"):
+        for name in "xyz":
+            write_moving(root / label / f"{name}.mp4", label)
+    assert findings(diagnose(root, code=0)).keys() <= {"no-groups", "short"}
+    shutil.copyfile(root / "red" / "x.mp4", root / "red" / "z.mp4")
+    found = findings(diagnose(root, code=1))
+    assert found["cannot-split"][0] == "error"
 
 
 def test_an_hmdb51_tree_by_its_official_split(tmp_path: Path) -> None:

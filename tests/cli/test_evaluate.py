@@ -99,13 +99,29 @@ def test_clips_that_the_model_was_trained_on_are_named(trained_run: Path, export
         assert all(clip["start"] == 0 and clip["end"] is None for clip in seen)
 
 
+def test_clips_are_known_again_wherever_they_lie(
+    trained_run: Path, tmp_path: Path, colour_folder: Path, store: str
+) -> None:
+    table = rows(trained_run / "splits.csv")
+    trained_on = sorted(row["path"] for row in table if row["split"] == "train")
+    (tmp_path / "link").symlink_to(colour_folder)
+    shutil.copytree(colour_folder, tmp_path / "copy" / "deeper")
+    for name, place in (("link", tmp_path / "link"), ("copy", tmp_path / "copy" / "deeper")):
+        out = tmp_path / f"of {name}"
+        outcome = evaluate(out, trained_run / "checkpoints" / "best.ckpt", f"data.root={place}", "split=all", store)
+        assert "warning: 8 of these 12 clips came from the model's training split ('" in outcome.err
+        seen = json.loads((out / "metrics.json").read_text())["seen_in_training"]
+        assert sorted(clip["path"] for clip in seen) == trained_on
+
+
 def test_where_it_cannot_be_told_what_the_model_was_trained_on_that_is_said(
     trained_run: Path, tmp_path: Path, colour_folder: Path, store: str
 ) -> None:
     checkpoint, data = moved(trained_run, tmp_path / "run")
     said = checkpoint.parents[1] / "data.json"
     given = (f"data.root={colour_folder}", "split=all", store)
-    for name, text in (("gone", json.dumps(data | {"root": str(tmp_path / "moved away")})), ("unknown", "")):
+    del data["training_videos"]
+    for name, text in (("older", json.dumps(data)), ("damaged", ""), ("strange", "[]")):
         said.write_text(text)
         outcome = evaluate(tmp_path / name, checkpoint, *given)
         assert outcome.code == 0, outcome.err

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -307,6 +308,32 @@ def test_a_run_folder_is_not_used_twice(trained_run: Path, colour_folder: Path, 
     assert "holds a run already" in outcome.err
     assert f"resume={trained_run}" in outcome.err
     assert before == ((trained_run / "splits.csv").read_bytes(), (trained_run / "overrides.yaml").read_bytes())
+
+
+def test_a_run_of_another_version_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    last = run / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    content["recognizer"] = {"format_version": 1, "head": {"kind": "lstm"}}
+    torch.save(content, last)
+    outcome = activity("train", f"resume={run}")
+    assert outcome.code == 2
+    assert "last.ckpt" in outcome.messages[0]
+    assert "version 1" in outcome.messages[0]
+
+
+@pytest.mark.parametrize("setting", ["trainer.precision=bf16-mixed", "optim.optimizer._target_=torch.optim.NAdam"])
+def test_other_precisions_and_optimizers_train(tmp_path: Path, colour_folder: Path, store: str, setting: str) -> None:
+    outcome = train(tmp_path / "run", store, f"data.root={colour_folder}", GROUP_PATTERN, setting)
+    assert outcome.code == 0, outcome.err
+
+
+def test_an_optimizer_that_cannot_be_made_is_said(tmp_path: Path, colour_folder: Path, store: str) -> None:
+    outcome = train(tmp_path / "run", store, f"data.root={colour_folder}", "+optim.optimizer.speed=3")
+    assert outcome.code == 2
+    (message,) = outcome.messages
+    assert "optim.optimizer cannot be made of" in message
+    assert "speed" in message
 
 
 @pytest.mark.parametrize("changed", ["head.hidden_size=6", "sampling.sample_fps=4", "modalities=[motion]"])

@@ -166,7 +166,7 @@ def test_the_wanted_frames_and_no_others_are_encoded_once(videos: list[Path], sp
 def test_a_span_beyond_the_end_gives_nothing_but_the_end(videos: list[Path]) -> None:
     indices, _, end = by_video(run(tiny_encoder(), [request(videos[0], (range(50, 60),))]))[0]
     assert indices == []
-    assert end == VideoEnd(0, end.duration_seconds)
+    assert end == VideoEnd(0, end.duration_seconds, last_index=12)
     assert end.duration_seconds == pytest.approx(2.4, abs=0.05)
 
 
@@ -210,6 +210,7 @@ class FakeReader:
     error: BaseException | None = None
 
     damage: str | None = None
+    last_frame_seconds = 1.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -350,7 +351,7 @@ def test_a_video_that_breaks_off_ends_after_its_good_frames(reader: type[FakeRea
     for indices, features, end in done.values():
         assert indices == list(range(ends_at))
         assert features.flatten().tolist() == indices
-        assert replace(end, video=0) == VideoEnd(0, 0.0, reader.error)
+        assert replace(end, video=0) == VideoEnd(0, error=reader.error)
     assert len(done) == 5
 
 

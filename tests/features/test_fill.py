@@ -19,7 +19,7 @@ from activity.features.views import PLAIN, View
 from activity.models.encoder import FrameEncoder
 from activity.video.reader import VideoReader
 from tests.recognizers import tiny_encoder
-from tests.videos import noise_frames, write_video
+from tests.videos import cut_off, noise_frames, write_video
 
 SAMPLE_FPS = 5.0
 CPU = torch.device("cpu")
@@ -276,6 +276,38 @@ def test_a_span_that_ends_with_the_video_is_no_news(store: FeatureStore, video: 
         warnings.simplefilter("error")
         [stored], _, _ = fill(store, [clip_of(video, 2, 3.04)])
     assert stored.length == 5
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AVI that says it has four seconds, and has less."""
+    whole = write_video(tmp_path_factory.mktemp("cut") / "cut.avi", noise_frames(100), fps=25, codec="mpeg4")
+    return cut_off(whole, 0.6)
+
+
+@pytest.mark.filterwarnings("ignore:.*good frames are used", "ignore:.*the span ends at")
+def test_an_entry_is_the_same_file_whatever_else_was_read_with_it(tmp_path: Path, video: Path, cut: Path) -> None:
+    clips = [clip_of(path, *span) for path in (video, cut) for span in ((0.0, 0.4), (1.0, 9.0), (0.0, None))]
+    together, reverse, alone = (FeatureStore(tmp_path / name) for name in ("together", "reverse", "alone"))
+    found, _, _ = fill(together, clips)
+    fill(reverse, clips[::-1])
+    for clip in clips:
+        fill(alone, [clip])
+    names = [path.name for path in together.entries.rglob("*.safetensors")]
+    assert len(names) == len(clips)
+    for store in (reverse, alone):
+        for clip in found:
+            assert store.path(clip.key).read_bytes() == together.path(clip.key).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:.*good frames are used", "ignore:.*the span ends at")
+def test_damage_is_said_of_the_clips_that_reach_it(store: FeatureStore, cut: Path) -> None:
+    (early, late, whole), _, _ = fill(store, [clip_of(cut, 0, 0.4), clip_of(cut, 1, 9), clip_of(cut)])
+    assert (early.damage, early.video_seconds) == (None, None)
+    assert late.damage == whole.damage
+    assert "cut off" in (whole.damage or "")
+    assert late.video_seconds == whole.video_seconds
+    assert 1.5 < (whole.video_seconds or 0) < 3
 
 
 @pytest.mark.parametrize("end", [9.0, None])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from activity.features.store import FeatureStore
+from activity.features import usage
+from activity.features.store import Entry, FeatureStore, StoreError, read_entry
 from activity.features.usage import Pruned, Removed, Use, prune, record_use
 from tests.features.test_store import FEATURES, KEY
 
@@ -47,6 +48,38 @@ def test_what_no_configuration_uses_is_removed_and_its_bytes_are_said(store: Fea
     assert pruned(store) == Pruned((superfluous,), ())
     assert left(store) == [True, True, False]
     assert pruned(store) == Pruned((), ())
+
+
+def test_what_is_recorded_while_it_looks_is_kept(
+    store: FeatureStore, use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_use(store, use, [KEY])
+
+    def look(path: Path) -> Entry | None:  # another process begins meanwhile, and finds what it needs
+        record_use(store, replace(use, verb="train"), [OTHER])
+        return read_entry(path)
+
+    monkeypatch.setattr(usage, "read_entry", look)
+    assert reasons(pruned(store)) == {"used by no current configuration": 1}
+    assert left(store) == [True, True, False]
+
+
+def test_a_record_that_cannot_be_read_stops_it(store: FeatureStore, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_use(store, use, [KEY])
+    record_use(store, replace(use, verb="train"), [OTHER])
+    (theirs,) = store.configurations.glob("*-train.json")
+    original = Path.read_bytes
+
+    def denied(path: Path) -> bytes:
+        if path == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StoreError, match=rf"{theirs.name}: it cannot be read \(Permission denied\)"):
+        pruned(store)
+    monkeypatch.undo()
+    assert left(store) == [True, True, True]
 
 
 def test_another_data_set_in_the_same_store_keeps_its_features(store: FeatureStore, use: Use, tmp_path: Path) -> None:

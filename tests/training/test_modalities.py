@@ -121,6 +121,13 @@ def test_one_modality_or_one_group_leaves_nothing_to_find(tmp_path: Path, modali
     assert found == [1.0] * modalities
 
 
+def test_where_one_group_is_drawn_nothing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activity.training.modalities._drawn", lambda clips, seed: clips[:4])  # of the first group
+    store, clips = clips_in(tmp_path, told_by="second", groups=2)
+    found = choose_head_settings(store, clips, NAMES, num_modalities=2, seed=0)
+    assert found == {"modality_weights": [1.0, 1.0], "mean_penalty": 0.0}
+
+
 def test_many_clips_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("activity.training.modalities._MOST_CLIPS", 20)
     store, clips = clips_in(tmp_path, told_by="second")

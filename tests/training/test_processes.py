@@ -15,19 +15,32 @@ from activity.training import processes
 from activity.training.processes import available_memory_mb, usable_cores, worker_processes
 
 
-def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 8}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(processes, "_CONTAINER", tmp_path)
     assert usable_cores() == 3
+    for quota, cores in (("max 100000", 3), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 3)):
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+        assert usable_cores() == cores
+    (tmp_path / "cpu.max").unlink()
     monkeypatch.delattr(os, "sched_getaffinity")
     assert usable_cores() == 64
 
 
 def test_available_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_MEMORY_FACTS", tmp_path / "meminfo")
+    monkeypatch.setattr(processes, "_CONTAINER", tmp_path)
     assert available_memory_mb() is None
     (tmp_path / "meminfo").write_text("MemTotal: 9000000 kB\nMemFree: 1 kB\nMemAvailable:    2000000 kB\n")
     assert available_memory_mb() == 2048.0
+    (tmp_path / "memory.current").write_text("900000000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory_mb() == 2048.0
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    assert available_memory_mb() == 100.0
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 300000000\n")
+    assert available_memory_mb() == 400.0
 
 
 @pytest.mark.slow

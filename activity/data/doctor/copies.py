@@ -46,10 +46,19 @@ _JOINED = _Harm(
 )
 
 
-def copy_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
-    """Copies to the byte, and the same pictures in another file; the gravest ways in which they do harm first."""
+def copy_findings(
+    clips: Sequence[Clip], records: Mapping[Path, VideoRecord], *, published_split: str | None
+) -> Iterator[Finding]:
+    """Copies to the byte, and the same pictures in another file; the gravest ways in which they do harm first.
+
+    Args:
+        clips: the clips.
+        records: what was found out about the video of each.
+        published_split: as for `Manifest`.
+    """
     digests = {path: record.digest for path, record in records.items() if record.digest}
-    yield from identical_findings(clips, digests)
+    yield from identical_findings(clips, digests, published_split=published_split)
+    harms = _harms(published_split)
     clips_of = _by_name(clips)
     by_name = {name: records[own[0].path] for name, own in clips_of.items()}
     # Of copies to the byte one stands for all, and brings the others with it.
@@ -62,21 +71,33 @@ def copy_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord]) ->
     pairs = near_identical_pairs([facts.thumbnails for _, facts in telling])
     sets = connected_sets((telling[one][0], telling[other][0]) for one, other in pairs)
     near = [tuple(twin for name in names for twin in twins.get(str(name), (str(name),))) for names in sets]
-    for finding in _of_copies("near-identical", "the same pictures, encoded, scaled or trimmed anew", near, clips_of):
+    what = "the same pictures, encoded, scaled or trimmed anew"
+    for finding in _of_copies("near-identical", what, near, clips_of, harms):
         yield replace(finding, advice=f"Look at them. {finding.advice}")
 
 
-def identical_findings(clips: Sequence[Clip], digest_of: Mapping[Path, str]) -> Iterator[Finding]:
+def identical_findings(
+    clips: Sequence[Clip], digest_of: Mapping[Path, str], *, published_split: str | None
+) -> Iterator[Finding]:
     """Copies to the byte.
 
     Args:
         clips: their `split` is the side that each stands on.
         digest_of: a digest of each video's bytes; one that is the only one of its kind may be left out.
+        published_split: as for `Manifest`.
     """
     clips_of = _by_name(clips)
     digests = {name: digest_of[own[0].path] for name, own in clips_of.items() if own[0].path in digest_of}
-    harms = _HARMS | {"groups": _JOINED}
+    harms = _harms(published_split) | {"groups": _JOINED}
     yield from _of_copies("identical", "byte for byte the same", identical_sets(digests), clips_of, harms)
+
+
+def _harms(published_split: str | None) -> dict[str, _Harm]:
+    if published_split is None:
+        return _HARMS
+    # What a protocol has is not the user's to mend.
+    advice = f"This is {published_split}, used as published: easier than a test on new videos."
+    return _HARMS | {"splits": replace(_HARMS["splits"], severity="warning", advice=advice)}
 
 
 def _by_name(clips: Iterable[Clip]) -> Mapping[str, Sequence[Clip]]:
@@ -91,7 +112,7 @@ def _of_copies(
     what: str,
     sets: Sequence[tuple[str, ...]],
     clips_of: Mapping[str, Sequence[Clip]],
-    harms: Mapping[str, _Harm] = _HARMS,
+    harms: Mapping[str, _Harm],
 ) -> Iterator[Finding]:
     """One finding for each way in which copies do harm, the worst for each set."""
     subjects: dict[str, list[Subject]] = {name: [] for name in harms}

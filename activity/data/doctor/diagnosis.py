@@ -132,9 +132,11 @@ def diagnose(
     guess = None if given else guess_groups(clips)
     findings = list(reading.findings)
     findings += video_findings(clips, records, settings)
-    findings += copy_findings(clips, records)
+    published = None if manifest is None else manifest.published_split
+    findings += copy_findings(clips, records, published_split=published)
     if manifest is not None:
-        findings += manifest_findings(manifest, guess, class_lists, settings)
+        digests = {path: record.digest for path, record in records.items() if record.digest}
+        findings += manifest_findings(manifest, guess, class_lists, digests, settings)
     names = {clip.path: clip.name for clip in clips}
     facts = [records[path].facts for path in names]
     good = [item for item in facts if item is not None]

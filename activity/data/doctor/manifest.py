@@ -3,8 +3,11 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest, count_text
+from activity.data.copies import copied_groups
 from activity.data.distribution import overlaps
 from activity.data.doctor.class_lists import ClassList, difference
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, span_text
@@ -17,7 +20,11 @@ _UNEVEN, _IMBALANCED = 3, 10
 
 
 def manifest_findings(
-    manifest: Manifest, guess: GroupGuess | None, class_lists: Sequence[ClassList], settings: Settings
+    manifest: Manifest,
+    guess: GroupGuess | None,
+    class_lists: Sequence[ClassList],
+    digests: Mapping[Path, str],
+    settings: Settings,
 ) -> Iterator[Finding]:
     """What the table of clips has.
 
@@ -25,17 +32,18 @@ def manifest_findings(
         manifest: the table.
         guess: groups that the names suggest, where none are given.
         class_lists: lists of class names beside the data set.
+        digests: of each video's bytes, of those that can be read.
         settings: how training would split.
     """
-    findings = [*_overlapping(manifest.clips), *_groups(manifest, guess)]
+    findings = [*overlap_findings(manifest.clips), *_groups(manifest, guess)]
     yield from findings
     yield from class_size_findings(manifest)
     yield from class_order_findings(manifest, class_lists)
     if not any(finding.code in ("group-leak", "overlap") for finding in findings):  # it would say that again
-        yield from _splitting(manifest, settings)
+        yield from _splitting(manifest, digests, settings)
 
 
-def _overlapping(clips: Sequence[Clip]) -> Iterator[Finding]:
+def overlap_findings(clips: Sequence[Clip]) -> Iterator[Finding]:
     """Spans of one video that share time but not the label or the split."""
     by_label = [
         Subject((later.name,), f"{one} and {other}, at {span_text(later)}")
@@ -142,8 +150,10 @@ def class_order_findings(manifest: Manifest, class_lists: Sequence[ClassList]) -
         )
 
 
-def _splitting(manifest: Manifest, settings: Settings) -> Iterator[Finding]:
-    """What splitting would say."""
+def _splitting(manifest: Manifest, digests: Mapping[Path, str], settings: Settings) -> Iterator[Finding]:
+    """What splitting would say, with copies of one video in one group as training has them."""
+    joined = copied_groups(((clip, clip.split) for clip in manifest.clips), digests)
+    manifest = replace(manifest, clips=joined.applied(manifest.clips))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", DataWarning)
         try:

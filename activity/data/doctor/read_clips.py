@@ -7,8 +7,8 @@ from activity.data.clips import Clip, Manifest, count_text
 from activity.data.doctor.class_lists import ClassList
 from activity.data.doctor.copies import identical_findings
 from activity.data.doctor.findings import SEVERITIES, Finding, Subject
-from activity.data.doctor.manifest import class_order_findings, class_size_findings
-from activity.data.doctor.videos import short_finding, single_frame_finding
+from activity.data.doctor.manifest import class_order_findings, class_size_findings, overlap_findings
+from activity.data.doctor.videos import short_finding, single_frame_finding, span_outside_finding
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class ReadClip:
         side: the side of the split that it stands on, or None where there is none.
         content: digest of the video's bytes.
         length: sampled frames, T.
-        is_single_frame: the video has one frame.
+        video_seconds: the duration of the video where that ends within the span, 0 for one frame; None where it goes
+            on.
         is_damaged: something is missing of the video.
     """
 
@@ -28,7 +29,7 @@ class ReadClip:
     side: str | None
     content: str
     length: int
-    is_single_frame: bool
+    video_seconds: float | None
     is_damaged: bool
 
 
@@ -54,9 +55,13 @@ def read_findings(
     """
     sided = [replace(item.clip, split=item.side) for item in clips]
     findings = [
-        *identical_findings(sided, {item.clip.path: item.content for item in clips}),
+        *identical_findings(
+            sided, {item.clip.path: item.content for item in clips}, published_split=manifest.published_split
+        ),
         *_read_in_part(clips),
-        *single_frame_finding(dict.fromkeys(item.clip.name for item in clips if item.is_single_frame)),
+        *single_frame_finding(dict.fromkeys(item.clip.name for item in clips if item.video_seconds == 0)),
+        *span_outside_finding(_outside(clips)),
+        *overlap_findings(sided),
         *class_size_findings(manifest),
         *class_order_findings(manifest, class_lists),
         *_short(clips, sample_fps, window_frames),
@@ -75,6 +80,14 @@ def _read_in_part(clips: Sequence[ReadClip]) -> Iterator[Finding]:
             "out.",
             tuple(Subject((name,)) for name in names),
         )
+
+
+def _outside(clips: Sequence[ReadClip]) -> list[tuple[Clip, float]]:
+    return [
+        (item.clip, item.video_seconds)
+        for item in clips
+        if item.video_seconds is not None and item.clip.reaches_beyond(item.video_seconds)
+    ]
 
 
 def _short(clips: Sequence[ReadClip], sample_fps: float, window_frames: int) -> Iterator[Finding]:

@@ -11,9 +11,6 @@ from activity.video.capture import NO_FRAMES, NO_SUCH_FILE
 from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
 
-# A span may end this much after the video: seconds in tables are rounded, and players count a last frame's time.
-_SPAN_TOLERANCE_SECONDS = 0.1
-
 
 @dataclass(frozen=True)
 class _Kind:
@@ -38,13 +35,13 @@ _SINGLE_FRAME = _Kind(
 )
 _KINDS = (
     _Kind(
-        *("cut-off", "warning", "shorter than declared"),
+        *("cut-off", "error", "shorter than declared"),
         "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
         lambda facts: facts.ends_early,
         lambda facts: facts.damage or "",
     ),
     _Kind(
-        *("damaged", "warning", "with damaged places"),
+        *("damaged", "error", "with damaged places"),
         "Copy or export them again; without that, the good frames are used.",
         lambda facts: facts.damage and not facts.ends_early,
         lambda facts: facts.damage or "",
@@ -137,17 +134,14 @@ def _of_spans(
         end = facts.duration_seconds
         if clip.end_seconds is not None:
             end = min(end, clip.end_seconds)
-        if max(clip.start_seconds, clip.end_seconds or 0.0) > facts.duration_seconds + _SPAN_TOLERANCE_SECONDS:
-            detail = f"{span_text(clip)}, but the video ends at {facts.duration_seconds:.2f} s"
-            outside.append(Subject((clip.name,), detail))
+        if clip.reaches_beyond(facts.duration_seconds):
+            outside.append((clip, facts.duration_seconds))
         sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
         lengths.append(sampled)
         if sampled < window_frames:
             detail = f"{count_text(sampled, 'sampled frame')} in {max(0.0, end - clip.start_seconds):.2f} s"
             short.append(Subject((clip.name,), detail))
-    if outside:
-        summary = f"{count_text(len(outside), 'clip')} with a span that reaches beyond the end of the video."
-        yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(outside))
+    yield from span_outside_finding(outside)
     if short:
         yield short_finding(short, lengths, sample_fps, window_frames)
 
@@ -156,6 +150,16 @@ def single_frame_finding(names: Iterable[str]) -> Iterator[Finding]:
     """What to say of videos with one frame, given their names."""
     if subjects := [Subject((name,)) for name in names]:
         yield _SINGLE_FRAME.finding(subjects)
+
+
+def span_outside_finding(clips: Sequence[tuple[Clip, float]]) -> Iterator[Finding]:
+    """What to say of clips whose span reaches beyond the end of the video, given with its duration."""
+    subjects = [
+        Subject((clip.name,), f"{span_text(clip)}, but the video ends at {seconds:.2f} s") for clip, seconds in clips
+    ]
+    if subjects:
+        summary = f"{count_text(len(subjects), 'clip')} with a span that reaches beyond the end of the video."
+        yield Finding("span-outside", "error", summary, "Correct start and end, in seconds.", tuple(subjects))
 
 
 def short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:

@@ -9,7 +9,7 @@ from activity.data.doctor import ClassList, Finding, ReadClip, read_findings
 
 def read(name: str, label: str = "run", **facts: object) -> ReadClip:
     clip = Clip(path=Path("/data", name), relative_path=name, label=label, group=name)
-    good = ReadClip(clip=clip, side="train", content=name, length=16, is_single_frame=False, is_damaged=False)
+    good = ReadClip(clip=clip, side="train", content=name, length=16, video_seconds=None, is_damaged=False)
     return replace(good, **facts)
 
 
@@ -49,7 +49,7 @@ def test_copies_on_one_side_or_none_are_a_warning() -> None:
 
 
 def test_videos_cut_off_and_of_one_frame() -> None:
-    found = findings_of(read("cut.mp4", is_damaged=True), read("picture.mp4", is_single_frame=True))
+    found = findings_of(read("cut.mp4", is_damaged=True), read("picture.mp4", video_seconds=0.0))
     assert (found["read-in-part"].severity, names(found["read-in-part"])) == ("error", [("cut.mp4",)])
     assert (found["single-frame"].severity, names(found["single-frame"])) == ("warning", [("picture.mp4",)])
 
@@ -68,5 +68,5 @@ def test_classes_of_unlike_size_and_another_order() -> None:
 
 
 def test_the_gravest_comes_first() -> None:
-    found = findings_of(read("short.mp4", length=1, is_single_frame=True), read("cut.mp4", is_damaged=True))
+    found = findings_of(read("short.mp4", length=1, video_seconds=0.0), read("cut.mp4", is_damaged=True))
     assert [finding.severity for finding in found.values()] == ["error", "warning", "note", "note"]
