@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -85,6 +86,9 @@ def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:
         try:
             override = OverridesParser.create().parse_override(argument)
         except HydraException:
+            if Path(argument).exists():
+                named = f"data.root={shlex.quote(argument)}"
+                return f"{argument!r} stands alone. Accepted: KEY=VALUE; for a data set {named}."
             return (
                 f"the override {argument!r} cannot be read. Accepted: KEY=VALUE; a value with brackets, spaces or "
                 "signs goes into two pairs of quotes: 'KEY=\"VALUE\"'."

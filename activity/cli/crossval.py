@@ -104,6 +104,8 @@ def _say_what_is_done(manifest: Manifest, folds: Sequence[Fold]) -> None:
     clips, classes = count_text(len(manifest.clips), "clip"), count_text(len(manifest.class_names), "class")
     groups = count_text(len({clip.group for clip in manifest.clips}), "group")
     note(f"{clips}, {classes}, {groups}: {count_text(len(folds), 'fold')}")
+    if any(clip.split for clip in manifest.clips):
+        note("note: the splits that the data set gives play no role here: folds are made anew, and test every clip")
     warn_of_missing_groups(manifest)
 
 

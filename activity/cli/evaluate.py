@@ -20,7 +20,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration
-from activity.cli.findings import contents_of
+from activity.cli.findings import contents_of, report_warnings, say_copies, say_what_spoils
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -95,6 +95,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     seen = seen_in_training(model, clips, contents_of(digests), run)
     if seen.text:
         note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
+    findings = say_copies(manifest, clips, contents_of(digests))
     scored, failed = _scored(config, recognizer, clips, digests)
     if scored is None:
         say_failures("evaluate", failed, len(clips))
@@ -102,6 +103,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
             f"Of {count_text(len(clips), 'clip')} none could be read, so nothing was measured. Check data.root."
         )
     warnings = [text for text in (seen.text, None if manifest.groups_given else NO_GROUPS) if text]
+    warnings += report_warnings(findings)
     head = head_report(_name(recognizer), scored)
     report = _report(config, model, recognizer, head, scored, failed, warnings)
     document = _document(head, scored, recognizer) | {"seen_in_training": seen.document()}
@@ -110,7 +112,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     write_report(folder / REPORT, report)
     _print(config.format, head, document, scored)
     note(f"report: {folder / REPORT}")
-    return say_failures("evaluate", failed, len(clips))
+    return max(say_what_spoils("evaluate", findings), say_failures("evaluate", failed, len(clips)))
 
 
 def _as_in_its_run(config: DictConfig, run: TrainingRun, overrides: Sequence[str]) -> DictConfig:

@@ -1,6 +1,6 @@
 """What is wrong with a data set, as far as training, cross-validation and extraction come to know it by themselves."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +11,17 @@ from activity.cli.components import Digests
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.data.clips import Clip, Manifest
 from activity.data.copies import JoinedGroups, copied_groups
-from activity.data.doctor import Finding, ReadClip, find_class_lists, read_findings
+from activity.data.doctor import Finding, ReadClip, find_class_lists, identical_findings, read_findings
 from activity.data.splits import Splits
 from activity.features.fill import StoredClip
-from activity.features.store import EMPTY_DIGEST
 
 Contents = Mapping[Path, str]
 _NAMES_IN_A_NOTE = 5
 
 
 def contents_of(digests: Digests) -> Contents:
-    """The digests of the videos that can be read and are not empty: what two of them share is the same video."""
-    return {path: digest for path, digest in digests.items() if isinstance(digest, str) and digest != EMPTY_DIGEST}
+    """The digests of the videos that can be read: what two of them share is the same video."""
+    return {path: digest for path, digest in digests.items() if isinstance(digest, str)}
 
 
 def join_copies(manifest: Manifest, contents: Contents, *, within_splits: bool) -> tuple[Manifest, JoinedGroups]:
@@ -73,6 +72,16 @@ def say_findings(
     if any(finding.code == "identical" for finding in findings):
         note("note: activity doctor also looks for the same pictures encoded, scaled or trimmed anew")
     return findings
+
+
+def say_copies(manifest: Manifest, clips: Sequence[Clip], contents: Contents) -> list[Finding]:
+    """Name byte-identical videos with different labels among clips that are measured; returns it."""
+    unsplit = [replace(clip, split=None) for clip in clips]
+    found = identical_findings(unsplit, contents, published_split=manifest.published_split)
+    errors = [finding for finding in found if finding.severity == "error"]
+    for finding in errors:
+        note(_in_full(finding))
+    return errors
 
 
 def say_what_spoils(verb: str, findings: Collection[Finding]) -> int:

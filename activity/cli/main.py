@@ -92,3 +92,7 @@ def _help() -> str:
         f"{lines}\n\n"
         "activity VERB --help says more. --debug shows the traceback of an error, --version the version."
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

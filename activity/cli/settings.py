@@ -43,14 +43,17 @@ _SHARE = _Kind("a number from 0 to below 1", lambda value: _is_number(value) and
 _PROBABILITY = _Kind("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)  # type: ignore[operator]
 _SHARE_TO_1 = _Kind("a number above 0, to 1", lambda value: _is_number(value) and 0 < value <= 1)  # type: ignore[operator]
 _SWITCH = _Kind("true or false", lambda value: isinstance(value, bool))
+_RATE = _Kind("a number above 0, to 1000", lambda value: _is_number(value) and 0 < value <= 1000)  # type: ignore[operator]
+_SIZE = _Kind("a whole number from 1 to 8192", lambda value: _is_whole(value) and 1 <= value <= 8192)  # type: ignore[operator]
 # A folder called 2024 arrives as a number, of which the name cannot always be made again.
 _TEXT = _Kind(
-    "text; a file or folder whose name is a number is given as ./NUMBER", lambda value: isinstance(value, str)
+    "text; a file or folder whose name is a number is given as ./NUMBER",
+    lambda value: isinstance(value, str) and bool(value.strip()),
 )
-_TEXT_OR_NULL = _Kind(f"{_TEXT.accepted}; or null", lambda value: value is None or isinstance(value, str))
+_TEXT_OR_NULL = _Kind(f"{_TEXT.accepted}; or null", lambda value: value is None or _TEXT.accepts(value))
 _TEXTS_OR_NULL = _Kind(
     f"{_TEXT.accepted}; a list of these; or null",
-    lambda value: value is None or all(isinstance(item, str) for item in _listed(value)),
+    lambda value: value is None or all(_TEXT.accepts(item) for item in _listed(value)),
 )
 _SWITCH_OR_NULL = _Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
 _OFFICIAL_SPLIT = _Kind("1, 2 or 3", lambda value: _is_whole(value) and value in (1, 2, 3))
@@ -76,12 +79,14 @@ KINDS: dict[str, _Kind] = {
     "features.decode_threads": _COUNT,
     "features.precision": _one_of("auto", *PRECISIONS),
     "features.memory_mb": _FROM_0,
+    "trainer.accelerator": _one_of("auto", "cpu", "gpu", "cuda"),  # before features.device, which is the same
     "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
-    "sampling.sample_fps": _ABOVE_0,
+    "modalities": _Kind("[rgb], [motion] or [rgb,motion]", lambda value: isinstance(value, ListConfig)),
+    "sampling.sample_fps": _RATE,
     "sampling.window_frames": _COUNT,
     "modality_weights": _one_of("auto", "equal"),
-    "head.projection_size": _COUNT,
-    "head.hidden_size": _COUNT,
+    "head.projection_size": _SIZE,
+    "head.hidden_size": _SIZE,
     "head.num_layers": _COUNT,
     "head.dropout": _SHARE,
     "head.modality_dropout": _PROBABILITY,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from activity.features.remembered import FileMemory, file_state
 from activity.features.store import video_digest
+from activity.video.capture import check_file
 from activity.video.reader import VideoError, unreadable
 
 FILE_NAME = "digests.json"
@@ -41,6 +42,7 @@ def video_digests(
 
 def _digest(path: Path, memory: FileMemory) -> str | VideoError:
     try:
+        check_file(str(path))
         state = file_state(path)
         known = memory.recall(str(path), state)
         if known is not None:
@@ -48,5 +50,7 @@ def _digest(path: Path, memory: FileMemory) -> str | VideoError:
         digest = video_digest(path)
         memory.keep(str(path), state, [digest])
         return digest
+    except VideoError as error:
+        return error
     except OSError as error:
         return unreadable(path, error)

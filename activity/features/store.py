@@ -254,9 +254,6 @@ def _new_digest() -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=20)
 
 
-EMPTY_DIGEST = _new_digest().hexdigest()  # of an empty file
-
-
 def _header(metadata: dict[str, str], length: int, size: int) -> bytes:
     """What stands before the numbers in a safetensors file: the length of a JSON text (8 bytes), then that text."""
     tensor = {"dtype": "F32", "shape": [length, size], "data_offsets": [0, length * size * 4]}

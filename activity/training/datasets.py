@@ -18,7 +18,7 @@ class WindowBatch:
     """Windows of a batch of clips.
 
     Attributes:
-        features: `float32 (W, T_w, D)`, padded with zeros at the end.
+        features: `float32 (W, T, D)`, padded with zeros at the end; T is the length of the longest window.
         lengths: `int64 (W,)`, features of each window that count.
         clips: `int64 (W,)`, position in the batch of the clip that each window is of, ascending.
         labels: `int64 (B,)`, the class of each clip.
@@ -113,12 +113,11 @@ class WindowDataset(Dataset[ClipWindows]):
     def collate(self, clips: Sequence[ClipWindows]) -> WindowBatch:
         """The windows of several clips as one padded batch."""
         windows = [window for clip in clips for window in clip.windows]
-        if all(len(window) == self._window_frames for window in windows):
+        longest = max(map(len, windows))
+        if all(len(window) == longest for window in windows):
             features = torch.stack(windows)
         else:
-            features = windows[0].new_zeros(len(windows), self._window_frames, windows[0].shape[1])
-            for row, window in zip(features, windows, strict=True):
-                row[: len(window)] = window
+            features = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True)
         return WindowBatch(
             features=features,
             lengths=torch.tensor([len(window) for window in windows]),

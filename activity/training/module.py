@@ -23,6 +23,10 @@ _WINDOWS_AT_ONCE = 256  # in validation: a long clip has many
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
+class DivergedError(ValueError):
+    """Training that cannot come to anything: at which epoch, and what to change."""
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a head is trained.
@@ -84,9 +88,15 @@ class RecognizerModule(LightningModule):
         if not self._losses:
             return
         losses, counts = zip(*self._losses, strict=True)
-        weights = torch.tensor(counts, dtype=torch.float32, device=self.device)
-        self.log("train/loss", (torch.stack(losses) * weights).sum() / weights.sum())
         self._losses.clear()
+        weights = torch.tensor(counts, dtype=torch.float32, device=self.device)
+        loss = (torch.stack(losses) * weights).sum() / weights.sum()
+        if not loss.isfinite():
+            raise DivergedError(
+                f"training has diverged in epoch {self.current_epoch + 1}: the loss is no finite number any more. "
+                "Lower the learning rate (optim.optimizer.lr; in fine-tuning finetune.lr and finetune.head_lr)."
+            )
+        self.log("train/loss", loss)
 
     def window_loss(self, features: Tensor, lengths: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
         """Cross-entropy and penalty of windows, the mean over the head's votes: each learns from its own mistakes.

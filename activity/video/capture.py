@@ -205,9 +205,11 @@ def check_file(source: str) -> None:
         raise VideoError(source, NO_SUCH_FILE, "check the path")
     if path.is_dir():
         raise VideoError(source, "it is a folder, and there is no video in it to be read here", "name a video file")
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise VideoError(source, "it is no file but a pipe or a device", "name a video file")
     if not os.access(path, os.R_OK):
         raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         raise VideoError(source, "the file is empty (0 bytes)", "copy or download it again")
 
 

@@ -92,6 +92,10 @@ class TestFolders:
         (tmp_path / "file.txt").touch()
         assert_refused(train("data.root=file.txt"), "file.txt", "not a folder")
 
+    def test_a_path_by_itself_and_an_empty_one(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        assert_refused(train(colour_folder), "stands alone", f"data.root={colour_folder}")
+        assert_refused(train("data.root="), "data.root is ''")
+
     def test_a_name_that_is_a_number(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         (tmp_path / "2024").mkdir()
         assert_refused(train("data.root=2024"), "data.root is 2024", "./NUMBER")
@@ -122,6 +126,43 @@ class TestClips:
         assert "3 of 15 clips could not be read; the rest was used" in summary
         assert Path("run/checkpoints/best.ckpt").is_file()
         assert Path("run/test_metrics.json").is_file()
+
+    def test_a_pipe_under_the_name_of_a_video_is_named_and_not_waited_for(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        write_colour_folder(tmp_path / "videos", actors=6)
+        os.mkfifo(tmp_path / "videos" / "red" / "pipe.mp4")
+        outcome = train("data.root=videos")
+        assert outcome.code == 1, outcome.err
+        assert "pipe.mp4: it is no file but a pipe or a device; name a video file" in " ".join(outcome.messages)
+        assert "1 of 13 clips" in outcome.messages[-1]
+
+    def test_files_that_are_not_taken_for_videos_are_counted(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=6)
+        for name in (
+            "red/clip.m2v_old",
+            "red/deep/clip",
+            "blue/notes.TXT",
+            "blue/more.txt",
+            "blue/.hidden",
+            "list.csv",
+        ):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).touch()
+        outcome = train("data.root=videos")
+        assert outcome.code == 0, outcome.err
+        assert "4 files in class folders of" in outcome.err
+        assert "by suffix: .txt (2), " in outcome.err
+        assert ".m2v_old (1)" in outcome.err
+        assert "none (1)" in outcome.err
+
+    def test_training_that_diverges_ends_with_what_to_change(
+        self, train: Callable[..., Outcome], colour_folder: Path
+    ) -> None:
+        settings = ("optim.optimizer.lr=1e30", "trainer.max_epochs=4")
+        assert_refused(train(f"data.root={colour_folder}", *settings), "diverged in epoch", "optim.optimizer.lr")
 
     def test_a_class_that_loses_all_its_clips(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=3)
@@ -289,6 +330,10 @@ class TestCsv:
     def test_missing(self, train: Callable[..., Outcome]) -> None:
         assert_refused(train("data=csv", "data.csv=nowhere.csv"), "nowhere.csv")
 
+    def test_without_a_header(self, train: Callable[..., Outcome]) -> None:
+        csv_file("a.mp4,red", "b.mp4,blue")
+        assert_refused(train("data=csv", "data.csv=clips.csv"), "has no header", "a.mp4,red", "path,label")
+
     def test_spans_beyond_the_end(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         lines = ["path,label,start,end,split"]
         for number, split in enumerate(("train", "val", "test")):
@@ -409,6 +454,9 @@ class TestOverrides:
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
     def test_a_gpu_that_is_not_there(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
         assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "trainer=gpu"), "no GPU", "trainer=cpu")
+
+    def test_a_modality_that_is_no_list(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
+        assert_refused(train(f"data.root={colour_folder}", "modalities=rgb"), "modalities is 'rgb'", "[rgb]")
 
     def test_modalities(self, train: Callable[..., Outcome], colour_folder: Path) -> None:
         assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")

@@ -114,6 +114,19 @@ def test_clips_are_known_again_wherever_they_lie(
         assert sorted(clip["path"] for clip in seen) == trained_on
 
 
+def test_copies_with_two_labels_are_named_and_the_exit_code_says_so(
+    trained_run: Path, exported: Path, tmp_path: Path, colour_folder: Path, store: str
+) -> None:
+    root = shutil.copytree(colour_folder, tmp_path / "videos")
+    shutil.copyfile(root / "blue" / "actor0.mp4", root / "red" / "actor9.mp4")
+    for number, model in enumerate((trained_run / "checkpoints" / "best.ckpt", exported)):
+        out = tmp_path / f"{number}"
+        outcome = evaluate(out, model, f"data.root={root}", "split=all", store)
+        assert outcome.code == 1, outcome.err
+        assert "blue/actor0.mp4 = red/actor9.mp4: labels blue, red" in outcome.err
+        assert "byte for byte the same, across labels" in (out / "report.html").read_text()
+
+
 def test_where_it_cannot_be_told_what_the_model_was_trained_on_that_is_said(
     trained_run: Path, tmp_path: Path, colour_folder: Path, store: str
 ) -> None:

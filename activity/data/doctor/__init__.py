@@ -6,6 +6,7 @@ reading once features have been computed.
 """
 
 from activity.data.doctor.class_lists import ClassList, find_class_lists
+from activity.data.doctor.copies import identical_findings
 from activity.data.doctor.diagnosis import (
     ClassCount,
     Diagnosis,
@@ -34,6 +35,7 @@ __all__ = [
     "VideoRecord",
     "diagnose",
     "find_class_lists",
+    "identical_findings",
     "read_findings",
     "read_for_diagnosis",
     "survey_videos",

@@ -66,15 +66,7 @@ def overlap_findings(clips: Sequence[Clip]) -> Iterator[Finding]:
 
 def _groups(manifest: Manifest, guess: GroupGuess | None) -> Iterator[Finding]:
     if manifest.groups_given:
-        leaks = _leaks(manifest.clips, {clip.name: clip.group for clip in manifest.clips})
-        if leaks:
-            summary = f"{count_text(len(leaks), 'group')} on more than one side of the split."
-            advice = "Move all clips of a group to one side, or correct the groups: else the test is too easy."
-            severity: Severity = "error"
-            if manifest.published_split:  # what a protocol has is not the user's to mend
-                severity = "warning"
-                advice = f"This is {manifest.published_split}, used as published: easier than a test on new groups."
-            yield Finding("group-leak", severity, summary, advice, tuple(leaks))
+        yield from group_leak_finding(manifest)
         return
     if guess is None:
         yield Finding(
@@ -85,6 +77,19 @@ def _groups(manifest: Manifest, guess: GroupGuess | None) -> Iterator[Finding]:
         )
     else:
         yield from _guessed_groups(manifest, guess)
+
+
+def group_leak_finding(manifest: Manifest) -> Iterator[Finding]:
+    """Groups that the data set itself has on more than one side of its split."""
+    leaks = _leaks(manifest.clips, {clip.name: clip.group for clip in manifest.clips})
+    if leaks:
+        summary = f"{count_text(len(leaks), 'group')} on more than one side of the split."
+        advice = "Move all clips of a group to one side, or correct the groups: else the test is too easy."
+        severity: Severity = "error"
+        if manifest.published_split:  # what a protocol has is not the user's to mend
+            severity = "warning"
+            advice = f"This is {manifest.published_split}, used as published: easier than a test on new groups."
+        yield Finding("group-leak", severity, summary, advice, tuple(leaks))
 
 
 def _guessed_groups(manifest: Manifest, guess: GroupGuess) -> Iterator[Finding]:

@@ -7,7 +7,12 @@ from activity.data.clips import Clip, Manifest, count_text
 from activity.data.doctor.class_lists import ClassList
 from activity.data.doctor.copies import identical_findings
 from activity.data.doctor.findings import SEVERITIES, Finding, Subject
-from activity.data.doctor.manifest import class_order_findings, class_size_findings, overlap_findings
+from activity.data.doctor.manifest import (
+    class_order_findings,
+    class_size_findings,
+    group_leak_finding,
+    overlap_findings,
+)
 from activity.data.doctor.videos import short_finding, single_frame_finding, span_outside_finding
 
 
@@ -62,6 +67,7 @@ def read_findings(
         *single_frame_finding(dict.fromkeys(item.clip.name for item in clips if item.video_seconds == 0)),
         *span_outside_finding(_outside(clips)),
         *overlap_findings(sided),
+        *group_leak_finding(replace(manifest, clips=tuple(sided))),
         *class_size_findings(manifest),
         *class_order_findings(manifest, class_lists),
         *_short(clips, sample_fps, window_frames),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from activity.data.clips import Clip, DataError, Manifest, count_text, first_few
+from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
 from activity.data.layouts.disk import existing_folder, folders_in
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.video.reader import VIDEO_SUFFIXES, find_videos
@@ -30,22 +32,25 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
 
     Warns:
         DataWarning: for class folders without videos and for videos outside of class folders.
+        DataNote: for files in class folders whose names are not those of videos.
     """
     root = existing_folder(root)
     split_folders = _split_folders(root)
     parents = split_folders or {root: None}
     clips: list[Clip] = []
+    classes: list[Path] = []
     without_videos = [f for f in folders_in(root) if f not in split_folders] if split_folders else []
     for parent, split in parents.items():
         for folder in folders_in(parent):
             found = [_clip(path, root, label=folder.name, split=split) for path in find_videos(folder)]
             clips += found
-            without_videos += [] if found else [folder]
+            (classes if found else without_videos).append(folder)
     loose = [video for parent in dict.fromkeys([root, *parents]) for video in _videos_directly_in(parent)]
     if not clips:
         raise _no_class_folders(root, videos=len(loose))
     _check_not_one_level_too_high(root, clips)
     _warn_of_left_out(root, without_videos, loose)
+    _say_other_files(root, classes, {clip.path for clip in clips})
     return make_manifest(clips, root, group_pattern=group_pattern, groups_given=False)
 
 
@@ -105,6 +110,25 @@ def _warn_of_left_out(root: Path, without_videos: Sequence[Path], loose: Sequenc
     if loose:
         names = first_few([video.relative_to(root).as_posix() for video in loose])
         warn(f"{count_text(len(loose), 'video')} in no class folder of {str(root)!r}, left out: {names}.")
+
+
+def _say_other_files(root: Path, classes: Iterable[Path], videos: Collection[Path]) -> None:
+    """Count by suffix what class folders hold that is not taken for a video: one of another name would be missed."""
+    others = Counter(
+        Path(name).suffix.lower() or "none"
+        for top in classes
+        for folder, _, names in os.walk(top)
+        if not any(part.startswith(".") for part in Path(folder).relative_to(root).parts)
+        for name in names
+        if not name.startswith(".") and Path(folder, name) not in videos
+    )
+    if others:
+        suffixes = ", ".join(f"{suffix} ({count})" for suffix, count in others.most_common(10))
+        warn(
+            f"{count_text(others.total(), 'file')} in class folders of {str(root)!r} not taken for videos, by suffix: "
+            f"{suffixes}. Videos are those with {', '.join(sorted(VIDEO_SUFFIXES))}.",
+            DataNote,
+        )
 
 
 def _clip(path: Path, root: Path, *, label: str, split: str | None) -> Clip:

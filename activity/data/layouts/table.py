@@ -175,6 +175,11 @@ def _check_columns(csv: Path, columns: Sequence[str]) -> None:
             problems.append(f"column {name!r} stands there {columns.count(name)} times")
     if "youtube_id" in columns and "path" not in columns:
         raise DataError(f"{str(csv)!r} is a Kinetics table; use data=kinetics data.csv={csv} data.root=FOLDER")
+    if any(columns) and not set(columns) & set(CSV_COLUMNS):
+        raise DataError(
+            f"{str(csv)!r} has no header: its first line is {','.join(columns)!r}. Write one above it that names the "
+            f"columns, such as path,label; accepted are {', '.join(CSV_COLUMNS)}."
+        )
     if problems:
         raise DataError(
             f"The columns of {str(csv)!r} are {first_few(columns, limit=20)}: {', '.join(problems)}. "

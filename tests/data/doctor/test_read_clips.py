@@ -54,6 +54,17 @@ def test_videos_cut_off_and_of_one_frame() -> None:
     assert (found["single-frame"].severity, names(found["single-frame"])) == ("warning", [("picture.mp4",)])
 
 
+def test_what_the_table_says_of_spans_and_groups() -> None:
+    one = read("a.mp4", side="train")
+    other = replace(read("b.mp4", side="test"), clip=replace(one.clip, label="walk", start_seconds=1.0))
+    found = findings_of(one, other)
+    assert found["group-leak"].severity == found["overlap"].severity == "error"
+    assert found["overlapping-labels"].severity == "warning"
+    late = replace(read("c.mp4", video_seconds=2.0), clip=replace(read("c.mp4").clip, end_seconds=3.0))
+    (subject,) = findings_of(late)["span-outside"].subjects
+    assert subject.detail.endswith("but the video ends at 2.00 s")
+
+
 def test_clips_that_fill_no_window_are_a_note() -> None:
     finding = findings_of(read("short.mp4", length=15))["short"]
     assert (finding.severity, names(finding)) == ("note", [("short.mp4",)])
