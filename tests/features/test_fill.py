@@ -248,7 +248,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(store: FeatureStore, 
     good, failed, progress = fill(store, clips)
     assert [stored.clip for stored in good] == [clips[2]]
     assert [item.clip for item in failed] == [clips[0], clips[1], clips[3]]
-    for item, reason in zip(failed, ["No such file", "not a video", "empty"], strict=True):
+    for item, reason in zip(failed, ["there is no such file", "not a video", "empty"], strict=True):
         assert str(item.clip.path) in item.error
         assert reason in item.error
     assert progress[-1] == FillProgress(clips=4, done=4, stored=0, frames=15)
