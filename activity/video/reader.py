@@ -173,11 +173,15 @@ class VideoReader:
 def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the videos in a folder and the folders in it, sorted; names that start with a dot are left out.
 
-    A file is taken by its suffix, in any case (`VIDEO_SUFFIXES`); linked folders are followed, each once.
+    A file is taken by its suffix, in any case (`VIDEO_SUFFIXES`); linked folders are followed, each once, but not
+    to what the folder itself lies in.
     """
     if not Path(folder).is_dir():
         raise VideoError(os.fspath(folder), "there is no such folder", "give a folder that holds videos")
-    found, visited = [], set()
+    found = []
+    # A link to what the folder lies in leads back to it, and to its neighbours.
+    above = {*Path(folder).absolute().parents, *Path(os.path.realpath(folder)).parents}
+    visited = {os.path.realpath(path) for path in above}
     for path, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
         visited.add(os.path.realpath(path))
         folders[:] = [

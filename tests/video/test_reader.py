@@ -441,6 +441,10 @@ class TestNames:
         (tmp_path / "b" / "loop").symlink_to(tmp_path)
         found = [path.relative_to(tmp_path).as_posix() for path in find_videos(tmp_path)]
         assert found == ["a.mkv", "b/1.avi", "b/2.MP4"]
+        # From within, the link leads to what is outside: to other classes, where this is one of a data set.
+        assert [path.name for path in find_videos(tmp_path / "b")] == ["1.avi", "2.MP4"]
+        (tmp_path / "elsewhere").symlink_to(tmp_path / "b")
+        assert [path.name for path in find_videos(tmp_path / "elsewhere")] == ["1.avi", "2.MP4"]
 
     def test_find_videos_in_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(VideoError, match="no such folder"):
