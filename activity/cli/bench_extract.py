@@ -1,7 +1,6 @@
 """What `activity bench extract` measures: extraction against its bound, training from the store, memory."""
 
 import csv
-import os
 import platform
 import statistics
 import time
@@ -44,6 +43,7 @@ from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
 from activity.training.module import RecognizerModule
+from activity.training.processes import usable_cores
 from activity.video.reader import VideoError, VideoReader
 
 _EPOCHS = 25
@@ -164,7 +164,7 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
     clips = manifest.clips
     seed_everything(config.seed, verbose=False)
     encoder, device = make_encoder(config), encoding_device(config)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     say(f"decoding {len(clips)} clips alone ...")
     decoding = _decoding_alone(clips, encoder, config.sampling.sample_fps)
     say("encoding alone ...")
@@ -292,7 +292,7 @@ def _machine() -> dict[str, str | int]:
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return {
         "CPU": str(found.get("cpu_name") or platform.processor() or platform.machine()),
-        "cores": os.cpu_count() or 1,
+        "cores": usable_cores(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "opencv-python", "pytorch-lightning")},
     }

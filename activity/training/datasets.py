@@ -115,7 +115,7 @@ class WindowDataset(Dataset[ClipWindows]):
         windows = [window for clip in clips for window in clip.windows]
         longest = max(map(len, windows))
         if all(len(window) == longest for window in windows):
-            features = torch.stack(windows)
+            features = torch.stack(windows)  # the rule in training; no zeros are written first
         else:
             features = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True)
         return WindowBatch(
