@@ -79,23 +79,25 @@ def window_starts(num_features: int, window_frames: int) -> list[int]:
     return starts if tail is None else [*starts, tail]
 
 
-def windows_completed(before: int, after: int, window_frames: int) -> range:
+def windows_completed(before: int, after: int, window_frames: int, *, stride: int | None = None) -> range:
     """Return the starts of the windows completed when a stream grew from ``before`` to ``after`` features.
 
     With `tail_window` at the end of the stream these are the windows of `window_starts`. Whoever grows the
-    stream by n features at a time needs to keep the last ``window_frames - 1 + n``.
+    stream by n features at a time needs to keep the last ``window_frames - 1 + n``. ``stride`` is the distance
+    of the windows, half a window where not given.
 
     >>> [list(windows_completed(n, n + 1, window_frames=4)) for n in range(7)]
     [[], [], [], [0], [], [2], []]
     """
-    stride = _stride(window_frames)
-    return range(_num_complete(before, window_frames) * stride, _num_complete(after, window_frames) * stride, stride)
+    step = _stride(window_frames, stride)
+    first, end = (_num_complete(count, window_frames, step) for count in (before, after))
+    return range(first * step, end * step, step)
 
 
-def tail_window(num_features: int, window_frames: int) -> int | None:
+def tail_window(num_features: int, window_frames: int, *, stride: int | None = None) -> int | None:
     """Return the start of the window that only the end of the stream completes, or None where there is none.
 
-    It is 0, and the window padded, where the stream is shorter than a window.
+    It is 0, and the window padded, where the stream is shorter than a window. ``stride`` as above.
 
     >>> tail_window(7, window_frames=4), tail_window(8, window_frames=4), tail_window(3, window_frames=4)
     (3, None, 0)
@@ -105,16 +107,20 @@ def tail_window(num_features: int, window_frames: int) -> int | None:
     if num_features < window_frames:
         return 0
     start = num_features - window_frames
-    return None if start % _stride(window_frames) == 0 else start
+    return None if start % _stride(window_frames, stride) == 0 else start
 
 
-def _num_complete(num_features: int, window_frames: int) -> int:
+def _num_complete(num_features: int, window_frames: int, stride: int) -> int:
     if num_features < window_frames:
         return 0
-    return (num_features - window_frames) // _stride(window_frames) + 1
+    return (num_features - window_frames) // stride + 1
 
 
-def _stride(window_frames: int) -> int:
+def _stride(window_frames: int, stride: int | None) -> int:
     if window_frames < 1:
         raise ValueError(f"window_frames is {window_frames}; a window has at least 1 frame.")
-    return max(1, window_frames // 2)
+    if stride is None:
+        return max(1, window_frames // 2)
+    if not 1 <= stride <= window_frames:
+        raise ValueError(f"stride is {stride}; accepted: 1 to window_frames, which is {window_frames}.")
+    return stride
