@@ -150,7 +150,7 @@ class SegmentTracker:
         self.frames += 1
         self._go_on(scores)
         self._follow_the_leader(scores, before)
-        return [*self._end_if_over(), *self._begin_if_sure()]
+        return [*self._begin_if_sure(), *self._end_if_over()]
 
     def finish(self) -> list[Change]:
         """What is to be said at the end of the stream."""
@@ -175,14 +175,6 @@ class SegmentTracker:
         rival.end, rival.after = self.frames, self._sum
         rival.peak = max(rival.peak, float(scores[leader]))
 
-    def _end_if_over(self) -> list[Change]:
-        if self._open is None or self.frames - self._open.end <= self.merge_frames:
-            return []
-        over, rival = self._open, self._rival
-        if rival is not None and rival.start < over.end:  # it led while the other had not left
-            rival.start, rival.before = over.end, over.after
-        return self._close()
-
     def _begin_if_sure(self) -> list[Change]:
         rival = self._rival
         if rival is None or rival.peak < self.enter_score or rival.end - rival.start < self.min_frames:
@@ -192,6 +184,14 @@ class SegmentTracker:
         changes = self._close()
         self._open, self._rival = rival, None
         return [*changes, self._change("start", rival)]
+
+    def _end_if_over(self) -> list[Change]:
+        if self._open is None or self.frames - self._open.end <= self.merge_frames:
+            return []
+        over, rival = self._open, self._rival
+        if rival is not None and rival.start < over.end:  # it led while the other had not left
+            rival.start, rival.before = over.end, over.after
+        return self._close()
 
     def _close(self) -> list[Change]:
         over, self._open = self._open, None
