@@ -10,6 +10,7 @@ from torch import Tensor
 
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.reader import VideoError
 
 _WHOLE_VIDEO = (range(2**62),)
 _Result = TypeVar("_Result", covariant=True)
@@ -20,7 +21,12 @@ class Failure:
     """A source that could not be read, and why."""
 
     source: str
-    error: str
+    cause: VideoError
+
+    @property
+    def error(self) -> str:
+        """What to tell a user."""
+        return str(self.cause)
 
 
 class VideoResult(Protocol[_Result]):
@@ -78,7 +84,7 @@ def read_videos(
 
 def _finished(source: str, result: VideoResult[_Result] | None, end: VideoEnd) -> _Result | Failure:
     if end.error is not None:
-        return Failure(source, str(end.error))
+        return Failure(source, end.error)
     # A video without an error has a first frame, and all of it was read.
     assert result is not None
     assert end.duration_seconds is not None
