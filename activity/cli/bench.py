@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from activity.cli.arguments import note, positive_number
+from activity.cli.arguments import UsageError, note, positive_number
 from activity.cli.bench_extract import ExtractBench, bench_extract
+from activity.cli.bench_live import LiveBench, bench_live
 from activity.cli.main import EXIT_OK
 from activity.data.clips import count_text
 
@@ -23,15 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     # Standard output is for the figures; what the measured commands print goes where the notes go.
     with TemporaryDirectory(prefix="activity-bench-") as folder, redirect_stdout(sys.stderr):
-        found = bench_extract(
-            Path(folder),
-            data=options.path,
-            group_pattern=options.group_pattern,
-            overrides=options.override,
-            limit=options.limit,
-            quick=options.quick,
-            say=note,
-        )
+        found = _extract(Path(folder), options) if options.what == "extract" else _live(Path(folder), options)
     if options.format == "json":
         print(json.dumps(asdict(found), indent=2))
     else:
@@ -39,10 +32,38 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _print_table(found: ExtractBench) -> None:
+def _extract(folder: Path, options: argparse.Namespace) -> ExtractBench:
+    _check_unused(options, "model")
+    return bench_extract(
+        folder,
+        data=options.path,
+        group_pattern=options.group_pattern,
+        overrides=options.override,
+        limit=options.limit,
+        quick=options.quick,
+        say=note,
+    )
+
+
+def _live(folder: Path, options: argparse.Namespace) -> LiveBench:
+    _check_unused(options, "override", "group_pattern", "limit")
+    model, videos = (None if path is None else Path(path) for path in (options.model, options.path))
+    return bench_live(folder, model=model, videos=videos, quick=options.quick, say=note)
+
+
+def _check_unused(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(options, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} plays no role in activity bench {options.what}. Leave it out.")
+
+
+def _print_table(found: ExtractBench | LiveBench) -> None:
     console = Console()
     console.print(", ".join(f"{name} {value}" for name, value in found.machine.items()), highlight=False)
-    title = f"extract: {count_text(found.clips, 'clip')}, {count_text(found.frames, 'sampled frame')}"
+    title = "live"
+    if isinstance(found, ExtractBench):
+        title = f"extract: {count_text(found.clips, 'clip')}, {count_text(found.frames, 'sampled frame')}"
     table = Table(title=title, title_justify="left")
     for name in ("figure", "measured", "bound", ""):
         table.add_column(name, justify="left" if name in ("figure", "") else "right")
@@ -55,10 +76,15 @@ def _print_table(found: ExtractBench) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
-    parser.add_argument("what", choices=["extract"], help="extract: features of a data set, and training from them")
+    parser.add_argument(
+        "what",
+        choices=["extract", "live"],
+        help="extract: features of a data set, and training from them; live: streams, timelines, many files",
+    )
     parser.add_argument(
         "path", nargs="?", metavar="PATH", help="a data set, one folder a class (default: rendered films)"
     )
+    parser.add_argument("--model", metavar="MODEL", help="live: a model file (default: one that has learned nothing)")
     parser.add_argument(
         "--override", action="append", default=[], metavar="KEY=VALUE", help="a setting, as for extract"
     )

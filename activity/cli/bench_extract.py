@@ -106,7 +106,7 @@ def bench_extract(
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += memory_figures(folder / "memory", overrides, quick=quick, say=say)
-    return ExtractBench(_machine(), clips, frames, figures)
+    return ExtractBench(machine(), clips, frames, figures)
 
 
 class FirstEpochClock(Callback):
@@ -288,7 +288,8 @@ def _second_train(overrides: Sequence[str], say: Callable[[str], None]) -> Figur
     return Figure("a second train, to its first epoch", FirstEpochClock.begun[0] - begun, "s", "at most", 5.0)
 
 
-def _machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int]:
+    """What was measured on."""
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return {
         "CPU": str(found.get("cpu_name") or platform.processor() or platform.machine()),

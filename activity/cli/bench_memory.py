@@ -55,7 +55,7 @@ def memory_figures(folder: Path, overrides: Sequence[str], *, quick: bool, say: 
         say(f"memory: {name} ...")
         own = folder / str(number)
         make(own / "videos")
-        peak = _peak_gigabytes(own, overrides)
+        peak = _peak_of_extract(own, overrides)
         figures.append(Figure(f"peak memory of extract, {name}", peak, "GB", "at most", 2.0))
     return figures
 
@@ -86,19 +86,23 @@ def _write_large(root: Path) -> None:
         write_film(root / label / "film.avi", (frame.repeat(9, axis=0).repeat(9, axis=1) for frame in frames))
 
 
-def _peak_gigabytes(folder: Path, overrides: Sequence[str]) -> float:
+def peak_gigabytes(arguments: Sequence[str]) -> float:
+    """The peak memory of `activity ARGUMENTS` in a process of its own; its standard output goes to ours for errors."""
     program = "import sys; from activity.cli.main import main; sys.exit(main())"
-    paths = {"data.root": folder / "videos", "features.store": folder / "store"}
-    given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    command = [sys.executable, "-c", program, "extract", *given, *overrides]
-    # Its standard output goes to ours for errors, as the notes do.
+    command = [sys.executable, "-c", program, *arguments]
     child = os.posix_spawn(sys.executable, command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status) != EXIT_OK:
         raise UsageError(
-            "activity extract could not be measured: it ended with "
+            f"activity {arguments[0]} could not be measured: it ended with "
             f"{os.waitstatus_to_exitcode(status)} on videos written for it. What it said stands above."
         )
     return usage.ru_maxrss * _UNIT_OF_MEMORY / 1e9
+
+
+def _peak_of_extract(folder: Path, overrides: Sequence[str]) -> float:
+    paths = {"data.root": folder / "videos", "features.store": folder / "store"}
+    given = [f"{key}={quoted(str(path))}" for key, path in paths.items()]
+    return peak_gigabytes(["extract", *given, *overrides])

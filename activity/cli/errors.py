@@ -26,6 +26,7 @@ def _is_users(error: BaseException) -> bool:
         "activity.video.reader": "VideoError",
         "activity.models.encoder": "EncoderError",
         "activity.features.store": "StoreError",
+        "activity.inference.segmentation": "TimelineSettingsError",
         "activity.formats.contract": "ModelFileError",
         "activity.training.module": "DivergedError",
         "activity.cli.arguments": "UsageError",

@@ -13,6 +13,8 @@ VERBS = {
     "evaluate": "metrics, predictions and a report of a model on labelled videos",
     "extract": "fill the feature store for a data set, so that training decodes nothing",
     "predict": "labels for video files and folders",
+    "timeline": "segments with start and end, of long videos",
+    "watch": "live: events of a camera, a stream or a file as JSON lines",
     "export": "one file to deploy, from a checkpoint",
     "inspect": "what a model file says about itself",
     "bench": "speed and memory on this machine, measured the same way each time",

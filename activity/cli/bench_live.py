@@ -1,0 +1,219 @@
+"""What `activity bench live` measures: a stream beside its encoder, overlapping windows, long videos, many files."""
+
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import seed_everything
+
+from activity.cli import watch
+from activity.cli.bench_extract import machine
+from activity.cli.bench_memory import Figure, peak_gigabytes
+from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
+from activity.cli.configuration import quoted, run_with_configuration
+from activity.cli.main import EXIT_OK
+from activity.data.clips import Manifest
+from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo
+from activity.formats import load_recognizer
+from activity.formats.torchscript import export_torchscript
+from activity.inference.predictor import predict_videos
+from activity.inference.segmentation import TimelineSettings
+from activity.inference.timeline import make_timelines
+from activity.models.recognizer import LoadedRecognizer
+from activity.training.processes import usable_cores
+from activity.video.reader import VideoError, VideoReader, find_videos
+
+_CPU = torch.device("cpu")
+_BATCH_FRAMES, _DECODE_THREADS = 16, 2
+_SIZE = (640, 360)
+
+
+@dataclass(frozen=True)
+class LiveBench:
+    """All that was measured, and on what."""
+
+    machine: dict[str, str | int]
+    figures: list[Figure]
+
+
+def bench_live(
+    folder: Path, *, model: Path | None, videos: Path | None, quick: bool, say: Callable[[str], None]
+) -> LiveBench:
+    """Measure a model on streams and files, on the CPU.
+
+    Args:
+        folder: an empty one, for what is made.
+        model: a model file; None: one of the default configuration that has learned nothing.
+        videos: a folder of videos for `predict`; None: 300 rendered films.
+        quick: small amounts, to see that it runs.
+        say: is told what comes next.
+    """
+    quiet_libraries()
+    films = folder / "films"
+    say("rendering films ...")
+    render_demo(films, actors=2 if quick else 50, takes=1, seed=1)
+    model = model or _untrained_model(folder, films)
+    recognizer = load_recognizer(model, _CPU)
+    say("a stream ...")
+    seconds = 4 if quick else 60
+    film = write_long(folder / "stream.mp4", seconds=seconds)
+    figures = _stream(model, film)
+    say("overlapping windows ...")
+    figures += _strides(recognizer, film)
+    say("many files ...")
+    sources = [str(path) for path in find_videos(videos or films)][: 12 if quick else None]
+    figures += _many_files(recognizer, sources)
+    for figure in figures:  # what comes takes long: who stops it has these
+        say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
+    figures += _long_videos(folder, model, quick=quick, say=say)
+    return LiveBench(machine(), figures)
+
+
+def write_long(path: Path, *, seconds: int) -> Path:
+    """A 640 x 360 video of a figure that waves, so long."""
+    frames = [cv2.resize(frame, _SIZE) for frame in render_clip("wave", actor=0, take=0, seed=0)]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, _SIZE)
+    for number in range(seconds * FRAMES_PER_SECOND):
+        writer.write(frames[number % len(frames)][:, :, ::-1])
+    writer.release()
+    return path
+
+
+def _untrained_model(folder: Path, films: Path) -> Path:
+    """A file with the default encoder and head, whose answers mean nothing and take as long as any."""
+
+    def export(config: DictConfig) -> int:
+        seed_everything(config.seed, verbose=False)
+        manifest: Manifest = instantiate(config.data.layout)
+        recognizer = fresh_recognizer(config, "head", make_encoder(config), manifest)
+        export_torchscript(recognizer, folder / "model.ts", [])
+        return EXIT_OK
+
+    paths = {"data.root": films, "hydra.run.dir": folder / "run"}
+    run_with_configuration("train", [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()], export)
+    return folder / "model.ts"
+
+
+def _stream(model: Path, film: Path) -> list[Figure]:
+    """`activity watch` on a file, as fast as it goes; its summary says what the encoder took."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        watch.main([str(model), str(film), "--device", "cpu"])
+    summary = json.loads(printed.getvalue().splitlines()[-1])
+    encoding = summary["encode_ms"]
+    beyond = 1e3 * summary["busy_seconds"] / summary["sampled"] - encoding
+    return [
+        Figure("live: encoding a sampled frame", encoding, "ms"),
+        Figure("live: all else for a sampled frame", beyond, "ms"),
+        Figure("live: all else by encoding", beyond / encoding, "", "at most", 0.1),
+        Figure("live: video seconds a second", summary["time_seconds"] / summary["busy_seconds"], "x"),
+    ]
+
+
+def _strides(recognizer: LoadedRecognizer, film: Path) -> list[Figure]:
+    """A timeline with the windows as near to each other as can be, and side by side."""
+    fine, coarse = (
+        min(_timeline_seconds(recognizer, film, stride) for _ in range(2)) for stride in (1, recognizer.window_frames)
+    )
+    return [
+        Figure("timeline, windows side by side", coarse, "s"),
+        Figure("timeline, a window at each sampled frame", fine, "s"),
+        Figure("overlapping by side by side", fine / coarse, "", "at most", 1.15),
+    ]
+
+
+def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> float:
+    begun = time.perf_counter()
+    settings = TimelineSettings(stride=stride)
+    for _ in make_timelines(
+        recognizer,
+        [str(film)],
+        settings=settings,
+        batch_frames=_BATCH_FRAMES,
+        decode_threads=_DECODE_THREADS,
+        device=_CPU,
+    ):
+        pass
+    return time.perf_counter() - begun
+
+
+def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str]) -> list[Figure]:
+    """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
+    decoding, frames = _decoding_alone(sources, recognizer.sample_fps)
+    encoding = frames * _encoding_seconds(recognizer, sources)
+    cores = usable_cores()
+    begun = time.perf_counter()
+    for _ in predict_videos(
+        recognizer, sources, batch_frames=_BATCH_FRAMES, decode_threads=_DECODE_THREADS, device=_CPU
+    ):
+        pass
+    wall, bound = time.perf_counter() - begun, (decoding + encoding) / cores
+    return [
+        Figure("predict: files", len(sources)),
+        Figure("predict: decoding alone", decoding, "CPU s"),
+        Figure("predict: encoding alone", encoding, "CPU s"),
+        Figure("predict: bound, both by the cores", bound, "s"),
+        Figure("predict", wall, "s"),
+        Figure("predict: bound by time", bound / wall, "", "at least", 0.85),
+    ]
+
+
+def _decoding_alone(sources: Sequence[str], sample_fps: float) -> tuple[float, int]:
+    """CPU seconds of decoding, and how many sampled frames there are."""
+    begun, frames = time.process_time(), 0
+    for source in sources:
+        with suppress(VideoError), VideoReader(source) as reader:
+            frames += sum(1 for _ in reader.sampled_frames(sample_fps))
+    return time.process_time() - begun, frames
+
+
+def _encoding_seconds(recognizer: LoadedRecognizer, sources: Sequence[str]) -> float:
+    """CPU seconds a frame, in full batches, in one thread: threads that wait for each other would count as work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return min(_batch_seconds(recognizer, source) for source in sources[:: max(1, len(sources) // 8)])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _batch_seconds(recognizer: LoadedRecognizer, source: str) -> float:
+    with VideoReader(source) as reader:
+        shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), _BATCH_FRAMES + 1)]
+    shown = (shown * (_BATCH_FRAMES + 1))[: _BATCH_FRAMES + 1]
+    frames = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        for _ in range(2):  # the first time more is done than later
+            begun = time.process_time()
+            recognizer.encode(frames[1:].unsqueeze(1), frames[:-1] if "motion" in recognizer.modalities else None)
+            seconds = time.process_time() - begun
+    return seconds / _BATCH_FRAMES
+
+
+def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """The peak memory of `activity timeline` on a long video and on a longer one."""
+    lengths = (10, 20) if quick else (600, 3600)
+    peaks, seconds = [], 0.0
+    for length in lengths:
+        say(f"a video of {length} s ...")
+        film = write_long(folder / f"{length}.mp4", seconds=length)
+        begun = time.perf_counter()
+        peaks.append(peak_gigabytes(["timeline", str(model), str(film), "--device", "cpu"]))
+        seconds = time.perf_counter() - begun
+        film.unlink()
+    names = [f"{length / 60:g} minutes" for length in lengths]
+    return [
+        *(Figure(f"peak memory of timeline, {name}", peak, "GB") for name, peak in zip(names, peaks, strict=True)),
+        Figure("the longer by the shorter", peaks[1] / peaks[0], "", "at most", 1.05),
+        Figure(f"timeline of {names[1]}: video seconds a second", lengths[1] / seconds, "x"),
+    ]

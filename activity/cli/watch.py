@@ -1,0 +1,227 @@
+"""`activity watch MODEL SOURCE`: events of a camera, a stream or a file, as JSON lines while it runs."""
+
+import argparse
+import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import torch
+
+from activity.cli.arguments import add_model_argument, device_of, not_negative, note
+from activity.cli.latency import Latencies
+from activity.cli.main import EXIT_OK
+from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
+from activity.formats import load_recognizer
+from activity.inference.live import LiveEvent, LiveRecognizer
+from activity.models.recognizer import LoadedRecognizer
+from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
+
+_WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and allocated once
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    options = _parser().parse_args(arguments)
+    device = device_of(options.device)
+    recognizer = load_recognizer(options.model, device)
+    live = LiveRecognizer(
+        recognizer,
+        settings=timeline_settings(options),
+        device=device,
+        scores_every_seconds=None if options.no_scores else options.scores_every,
+    )
+    warm_up(recognizer, device)
+    source = LiveSource(
+        options.source,
+        sample_fps=recognizer.sample_fps,
+        realtime=options.realtime,
+        stall_seconds=options.stall_seconds,
+        give_up_seconds=options.give_up_seconds,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(source)
+        window = stack.enter_context(_window(source.name)) if options.display else None
+        stack.enter_context(_ended_by_signals(source))
+        _Watch(live, source, recognizer, window).run()
+    return EXIT_OK
+
+
+class _Watch:
+    """One source being watched: what comes of it is written as it comes."""
+
+    def __init__(
+        self, live: LiveRecognizer, source: LiveSource, recognizer: LoadedRecognizer, window: Any | None
+    ) -> None:
+        self._live = live
+        self._source = source
+        self._recognizer = recognizer
+        self._window = window
+        self._latencies = Latencies()
+        self._sampled = self._missed = self._lost = 0
+        self._end_seconds = 0.0
+        self._begun = time.monotonic()
+
+    def run(self) -> None:
+        """Until the source ends or is closed."""
+        try:
+            for item in self._source:
+                if isinstance(item, LiveFrame):
+                    self._frame(item)
+                elif isinstance(item, SourceLost):
+                    self._gone(item)
+                else:
+                    self._back(item)
+        finally:  # the source is given up: what was found till then is not lost
+            self._write_all(self._live.finish(), None)
+            _write(self._summary())
+
+    def _frame(self, frame: LiveFrame) -> None:
+        events = self._live.push_sampled(frame.index, frame.pixels)
+        self._sampled += 1
+        self._missed += frame.missed
+        self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
+        self._latencies.add(time.monotonic() - frame.shown_at)
+        self._write_all(events, frame)
+        if self._window is not None:
+            self._window.show(frame.pixels, events)
+
+    def _gone(self, lost: SourceLost) -> None:
+        self._write_all(self._live.interrupt(), None)
+        if lost.attempt == 1:
+            self._lost += 1
+        note(f"activity watch: {self._source.name}: {lost.reason}; trying again in {lost.retry_seconds:g} s")
+        document = {
+            "event": "lost",
+            "reason": lost.reason,
+            "attempt": lost.attempt,
+            "retry_seconds": lost.retry_seconds,
+        }
+        _write(document | {"time_seconds": self._end_seconds, "wall_time": _wall_time()})
+
+    def _back(self, back: SourceBack) -> None:
+        seconds = back.index / self._recognizer.sample_fps
+        document = {"event": "back", "time_seconds": seconds, "away_seconds": round(back.away_seconds, 3)}
+        _write(document | {"wall_time": _wall_time()})
+
+    def _write_all(self, events: Sequence[LiveEvent], frame: LiveFrame | None) -> None:
+        for event in events:
+            _write(event_document(event, self._recognizer.class_names, None if frame is None else frame.shown_at))
+
+    def _summary(self) -> dict[str, object]:
+        return {
+            "event": "summary",
+            "source": self._source.name,
+            "time_seconds": self._end_seconds,
+            "frames": self._source.frames,
+            "sampled": self._sampled,
+            "dropped": self._source.dropped,
+            "lost": self._lost,
+            "latency_ms": self._latencies.document(),
+            "busy_seconds": round(time.monotonic() - self._begun, 3),
+            "encode_ms": round(1e3 * self._live.encode_seconds / max(1, self._sampled), 3),
+            "scores": self._scores(),
+            "wall_time": _wall_time(),
+        }
+
+    def _scores(self) -> dict[str, float] | None:
+        """Of all that was seen since the source was there last, as `predict` has them."""
+        if self._live.scores is None:
+            return None
+        return dict(zip(self._recognizer.class_names, self._live.scores.tolist(), strict=True))
+
+
+def event_document(event: LiveEvent, class_names: Sequence[str], shown_at: float | None) -> dict[str, object]:
+    """An event as plain Python, for one line of JSON.
+
+    `shown_at`: `time.monotonic()` when the frame was received that made it known; None: no frame did.
+    """
+    document: dict[str, object] = {
+        "event": event.kind,
+        "label": event.label,
+        "score": event.score,
+        "time_seconds": round(event.time_seconds, 6),
+    }
+    if event.scores is not None:
+        document["scores"] = dict(zip(class_names, event.scores, strict=True))
+    latency = None if shown_at is None else round(1e3 * (time.monotonic() - shown_at), 3)
+    return document | {"wall_time": _wall_time(), "latency_ms": latency}
+
+
+def warm_up(recognizer: LoadedRecognizer, device: torch.device) -> None:
+    """Have the model compute once what takes longer the first times, before anything is measured or missed."""
+    frames = torch.zeros(1, 1, 3, 240, 320, dtype=torch.uint8, device=device)
+    with torch.inference_mode():
+        for _ in range(_WARM_UP_FRAMES):
+            recognizer.classify(recognizer.encode(frames, frames[:, 0]).repeat(1, recognizer.window_frames, 1))
+
+
+def _write(document: dict[str, object]) -> None:
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+def _wall_time() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@contextmanager
+def _ended_by_signals(source: LiveSource) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the source, so that all is told up to there; a second one ends the program."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for known, handler in before.items():
+            signal.signal(known, handler)
+        source.close()
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _window(name: str) -> Iterator[Any]:
+    from activity.video.window import LiveWindow
+
+    window = LiveWindow(name)
+    try:
+        yield window
+    finally:
+        window.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="activity watch",
+        description="Watch a camera, a stream or a file: one JSON line on standard output for each activity that "
+        "begins or ends, for scores, and for a source that is lost or back; at the end a summary. Ctrl-C ends it.",
+    )
+    add_model_argument(parser)
+    parser.add_argument("source", metavar="SOURCE", help="a camera (0), a device (/dev/video0), a URL, or a video file")
+    parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, not as fast as it goes")
+    parser.add_argument(
+        "--scores-every", type=not_negative, default=1.0, metavar="SECONDS", help="default: 1; 0: of each sampled frame"
+    )
+    parser.add_argument("--no-scores", action="store_true", help="only what begins and ends")
+    parser.add_argument("--display", action="store_true", help="show the picture with its labels in a window")
+    parser.add_argument(
+        "--stall-seconds",
+        type=not_negative,
+        default=10.0,
+        metavar="N",
+        help="without a frame: it is lost (default: 10)",
+    )
+    parser.add_argument(
+        "--give-up-seconds", type=not_negative, metavar="N", help="end when it is lost for so long (default: never)"
+    )
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
+    add_timeline_settings(parser)
+    return parser
