@@ -298,9 +298,7 @@ class _State:
 
 def _entry(item: Wanted, length: int, end: VideoEnd) -> Entry:
     """What to say of a clip's features: what a pass over this clip alone would find, whatever else it was read for."""
-    if end.last_index is None or end.last_index >= item.span.stop:
-        return Entry(length)
-    return Entry(length, end.duration_seconds, end.damage)
+    return Entry(length, end.duration_seconds, end.damage) if end.is_within(item.span) else Entry(length)
 
 
 def _stored(
