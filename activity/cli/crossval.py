@@ -28,7 +28,7 @@ from activity.cli.components import (
     training_settings,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import run_folder, run_with_configuration, save_run
+from activity.cli.configuration import check_holds_no_run, run_folder, run_with_configuration, save_run
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
@@ -76,7 +76,7 @@ def crossval(config: DictConfig) -> int:
     check_settings("crossval", config)
     check_overrides("crossval", HydraConfig.get().overrides.task)
     folder = run_folder()
-    save_run(config, folder, result=RESULT)
+    check_holds_no_run(folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
     encoder = make_encoder(config)
@@ -88,6 +88,7 @@ def crossval(config: DictConfig) -> int:
     stored, failed = stored_clips(config, encoder, manifest.clips, digests=digests)
     findings = say_findings(config, manifest, stored)
     fold_clips = _with_features(folds, stored, failed, manifest)
+    save_run(config, folder)
     scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
     result = _result(manifest, encoder, fold_clips, heads, scored)
     document = crossval_document(result) | {"joined_groups": [list(names) for names in joined.sets]}

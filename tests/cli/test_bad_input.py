@@ -550,6 +550,57 @@ def test_model_files(kind: str, verb: str, checkpoint: Path, exported: Path, col
     assert not Path("out.ts").exists()
 
 
+class TestFoldersOfRefusedRuns:
+    @pytest.mark.parametrize(
+        "refused",
+        [
+            ("data.root=nowhere",),
+            ("optim.batch_size=0",),
+            ("data.test_fraction=0.6", "data.val_fraction=0.6"),
+            ("encoder.weights=lost.pth",),
+            ("features.store=taken/features",),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["train", "crossval"])
+    def test_none_is_left(self, verb: str, refused: tuple[str, ...], colour_folder: Path, store: str) -> None:
+        Path("taken").touch()
+        before = set(Path().iterdir())
+        if verb == "crossval":
+            refused = tuple(item.replace("data.test_fraction", "folds") for item in refused)
+        outcome = activity(verb, store, *TINY, f"data.root={colour_folder}", "hydra.run.dir=runs/new", *refused)
+        assert outcome.code == 2, outcome.err
+        assert set(Path().iterdir()) == before
+
+    def test_nor_where_no_clip_of_a_class_could_be_read(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        for path in (root / "red").iterdir():
+            path.write_bytes(b"")
+        assert train("data.root=videos").code == 2
+        assert not Path("run").exists()
+
+    def test_nor_of_a_measure_or_a_sweep(self, checkpoint: Path, store: str, colour_folder: Path) -> None:
+        evaluated = activity("evaluate", checkpoint, f"data.root={colour_folder}", "hydra.run.dir=runs/measured")
+        assert_refused(evaluated, "split=all")
+        swept = activity("train", "--multirun", store, "seed=0,1", "data.root=nowhere", "hydra.sweep.dir=runs/sweep")
+        assert swept.code == 2
+        assert ["nowhere" in message for message in swept.messages] == [True, True]
+        assert list(Path().iterdir()) == []
+
+    def test_what_was_there_stays(self, train: Callable[..., Outcome]) -> None:
+        Path("run").mkdir()
+        assert_refused(train("data.root=nowhere"), "nowhere")
+        assert list(Path("run").iterdir()) == []
+
+    def test_of_a_sweep_the_runs_that_were_not_refused_stay(self, store: str, colour_folder: Path) -> None:
+        outcome = activity(
+            *("train", "--multirun", store, *TINY, "trainer.max_epochs=1", f"data.root={colour_folder}", GROUP_PATTERN),
+            *("data.test_fraction=0.17,0.9", "hydra.sweep.dir=runs"),
+        )
+        assert outcome.code == 2, outcome.err
+        assert {path.name for path in Path("runs").iterdir()} == {"0", "multirun.yaml"}
+        assert Path("runs/0/config.yaml").is_file()
+
+
 class TestFoldersThatCannotBeWritten:
     # Below a regular file no folder can be made, not even by root.
     def test_the_run(self, colour_folder: Path, store: str) -> None:
