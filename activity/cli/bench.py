@@ -1,6 +1,5 @@
 """`activity bench WHAT`: speed and memory, measured the same way each time."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from activity.cli.arguments import note, positive_number
+from activity.cli.arguments import ArgumentParser, note, positive_number
 from activity.cli.bench_extract import ExtractBench, bench_extract
 from activity.cli.main import EXIT_OK
 from activity.data.clips import count_text
@@ -53,8 +52,8 @@ def _print_table(found: ExtractBench) -> None:
     console.print(table)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
     parser.add_argument("what", choices=["extract"], help="extract: features of a data set, and training from them")
     parser.add_argument(
         "path", nargs="?", metavar="PATH", help="a data set, one folder a class (default: rendered films)"

@@ -462,6 +462,27 @@ class TestOverrides:
         assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")
 
 
+class TestFlags:
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["predict"], ["required: MODEL, SOURCE", "MODEL SOURCE [SOURCE ...]"]),
+            (["predict", "m.ts", "v.mp4", "--format", "xml"], ["--format", "'xml'", "{table,jsonl,csv}"]),
+            (["predict", "m.ts", "v.mp4", "--top-k", "0"], ["--top-k: '0' is no whole number from 1 up"]),
+            (["export", "best.ckpt"], ["required: OUT", "CHECKPOINT OUT"]),
+            (["inspect", "m.ts", "--what"], ["unrecognized arguments: --what", "[--format {table,json}] MODEL"]),
+            (["bench", "everything"], ["'everything'", "{extract}"]),
+            (["demo", "--actors", "few"], ["--actors: 'few' is no whole number", "[--actors ACTORS]"]),
+            (["doctor", "videos", "--sample-fps", "-1"], ["--sample-fps", "no number above 0"]),
+        ],
+    )
+    def test_that_cannot_be_used_are_one_message(self, arguments: list[str], parts: list[str]) -> None:
+        outcome = activity(*arguments)
+        command = f"activity {arguments[0]}"
+        assert_refused(outcome, *parts, f"Accepted: {command} [-h]", f"see {command} --help.")
+        assert outcome.err.count("\n") == 1
+
+
 class TestEncoders:
     @pytest.mark.parametrize(
         ("name", "nearest"),
