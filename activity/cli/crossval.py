@@ -52,7 +52,7 @@ from activity.data.clips import Manifest, count_text
 from activity.data.folds import BY_GROUP, Fold, make_folds
 from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
 from activity.evaluation.report import Report, calibration_of, worst_mistakes, write_report
-from activity.features.fill import FailedClip, StoredClip
+from activity.features.outcome import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
 from activity.training.crossval import (

@@ -50,7 +50,8 @@ from activity.evaluation.report import (
     write_report,
 )
 from activity.evaluation.statistics import interval_fields
-from activity.features.fill import FailedClip, fill_store
+from activity.features.fill import fill_store
+from activity.features.outcome import FailedClip
 from activity.features.store import FeatureStore
 from activity.features.usage import record_use
 from activity.features.views import PLAIN

@@ -21,7 +21,7 @@ from activity.data.doctor import (
     span_outside_finding,
 )
 from activity.data.splits import Splits
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.inference.scoring import ScoredClip
 
 Contents = Mapping[Path, str]

@@ -70,7 +70,7 @@ from activity.evaluation.report import (
     write_report,
 )
 from activity.evaluation.statistics import interval_fields, paired_test
-from activity.features.fill import FailedClip
+from activity.features.outcome import FailedClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint, read_checkpoint, read_description
 from activity.models.encoder import FrameEncoder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from activity.data.clips import Clip
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
-from activity.features.fill import FailedClip, FillProgress, StoredClip
+from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.spans import no_frames, warn_of_short_span
 from activity.features.store import FeatureStore
 from activity.inference.predictor import WindowScorer

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.files import write_atomically
 from activity.training.crossval import FoldClips, FoldScores
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import class_indices
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.pooling import normalised
 

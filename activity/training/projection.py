@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.head import MeanPool, StackedLSTM
 from activity.models.pooling import normalised

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.training.crossval import FoldClips, FoldScores
 from activity.training.kept_folds import KeptFolds
 from tests.training.stored import named_clip, named_key

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.pooling import normalised
 from activity.training.projection import prepare_head
