@@ -3,14 +3,13 @@
 import difflib
 import importlib
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from activity.models.preprocess import INTERPOLATIONS, Preprocess
+from activity.models.weights_file import NoStateDictError, read_state_dict
 
 EMBEDDED_ENCODER = "efficientnet_lite0"
 # Those whose weights come with the installation, each in a package of its own, and the class there that knows the file.
@@ -164,29 +163,17 @@ def _load_state(model: nn.Module, path: Path, name: str, also: list[str] | None 
 
 
 def _read_state(path: Path, name: str, also: list[str]) -> dict[str, Tensor]:
+    listed = ", ".join(["default", "none", *also, "the path of a state dict file"])
+    accepted = (
+        f"Accepted for {name}: {listed} (`torch.save(model.state_dict(), FILE)` or .safetensors) of that very "
+        "architecture, classifier included."
+    )
     if not path.is_file():
-        accepted = ", ".join(["default", "none", *also, "the path of a state dict file"])
-        raise EncoderError(
-            f"encoder.weights is {str(path)!r}, and there is no such file. Accepted for {name}: {accepted}."
-        )
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+        raise EncoderError(f"encoder.weights is {str(path)!r}, and there is no such file. {accepted}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        *(pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError),
-        *(LookupError, TypeError, AttributeError),  # what the unpickler makes of a file that is no pickle at all
-    ) as error:
-        raise EncoderError(
-            f"{path} cannot be read as weights: {type(error).__name__}. Give a state dict file."
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise EncoderError(f"{path} holds no state dict (names to tensors). Save `model.state_dict()`.")
-    return state
+        return read_state_dict(path)
+    except NoStateDictError as error:
+        raise EncoderError(f"encoder.weights is {str(path)!r}, and that file {error}. {accepted}") from error
 
 
 def _no_download(name: str, what: str, error: OSError) -> EncoderError:

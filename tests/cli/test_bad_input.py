@@ -524,6 +524,20 @@ class TestEncoders:
             *("'mine.pth'", "default, none"),
         )
 
+    @pytest.mark.parametrize("kind", ["checkpoint", "exported", "text"])
+    def test_weights_in_a_file_of_another_kind_are_one_message(
+        self, train: Callable[..., Outcome], colour_folder: Path, checkpoint: Path, exported: Path, kind: str
+    ) -> None:
+        Path("text").write_text("hello\n")
+        path, said = {
+            "checkpoint": (checkpoint, "that file is a checkpoint of activity"),
+            "exported": (exported, "that file is a model exported as TorchScript"),
+            "text": (Path("text"), "that file is a text file that begins with 'hello'"),
+        }[kind]
+        outcome = train(f"data.root={colour_folder}", GROUP_PATTERN, f"encoder.weights={path}")
+        assert_refused(outcome, f"encoder.weights is '{path}'", said, "Accepted for timm/", "a state dict file")
+        assert outcome.err.count("\n") == 1
+
 
 class _Payload:
     """Pickled code: unpickling makes a file in the working folder."""
