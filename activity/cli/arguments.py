@@ -2,9 +2,11 @@
 
 import argparse
 import glob
+import math
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 
@@ -13,6 +15,25 @@ from activity.video.reader import find_videos
 
 class UsageError(ValueError):
     """Arguments that cannot be used as given."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """The flags of a verb: what cannot be used is one message, where argparse prints its usage over several lines.
+
+    Args:
+        prog: the command, such as "activity predict".
+        description: what it does, for its help.
+        epilog: what stands below the help.
+    """
+
+    def __init__(self, *, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(prog=prog, description=description, epilog=epilog)
+        self.color = False  # Python 3.14 colours the usage, which is a part of our messages
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UsageError of what argparse says, with what is accepted and where it is explained."""
+        usage = " ".join(self.format_usage().split()).removeprefix("usage: ")
+        raise UsageError(f"{message}. Accepted: {usage}; see {self.prog} --help.")
 
 
 def device_of(name: str) -> torch.device:
@@ -63,7 +84,18 @@ def positive_number(text: str) -> int:
     return int(text)
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
+def not_negative(text: str) -> float:
+    """A number from 0 up, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return number
+
+
+def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
     parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or an exported file (.ts)")
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from activity.cli.arguments import UsageError, note, positive_number
+from activity.cli.arguments import ArgumentParser, UsageError, note, positive_number
 from activity.cli.bench_extract import ExtractBench, bench_extract
 from activity.cli.bench_live import LiveBench, bench_live
 from activity.cli.main import EXIT_OK
@@ -74,8 +74,8 @@ def _print_table(found: ExtractBench | LiveBench) -> None:
     console.print(table)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="activity bench", description="Speed and memory on this machine.")
     parser.add_argument(
         "what",
         choices=["extract", "live"],

@@ -18,7 +18,8 @@ from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
 from activity.data.clips import Clip, DataError, Manifest, count_text
-from activity.features.fill import FailedClip, FillProgress, StoredClip, digests_of_clips, fill_store
+from activity.features.fill import digests_of_clips, fill_store
+from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.store import FeatureStore
 from activity.features.usage import Use, record_use
 from activity.features.views import View, first_views

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.errors import message_of
+from activity.cli.new_folders import empty_new_folders_removed
 
 CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"  # what a run's folder says of how it was started
 _PACKAGE = Path(__file__).parents[1]
@@ -69,7 +70,8 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
     before = sys.argv
     sys.argv = [f"activity {config_name}", *arguments]  # where Hydra looks for its arguments
     try:
-        main()
+        with empty_new_folders_removed():
+            main()
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
@@ -156,11 +158,10 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(child, f"{prefix}{key}.")
 
 
-def save_run(config: DictConfig, folder: Path, *, result: str, or_else: str = "") -> None:
-    """Write down what a new run was started with: the whole configuration, and the overrides that led to it.
+def check_holds_no_run(folder: Path, *, result: str, or_else: str = "") -> None:
+    """Refuse a folder for a new run that has one already.
 
     Args:
-        config: the configuration.
         folder: of the run.
         result: a name in the folder that says that a run is there already, which must not be mixed with another.
         or_else: what the user may do instead of giving another folder.
@@ -170,6 +171,13 @@ def save_run(config: DictConfig, folder: Path, *, result: str, or_else: str = ""
     """
     if (folder / result).exists():
         raise UsageError(f"{folder} holds a run already ({result} is there). Give another hydra.run.dir{or_else}.")
+
+
+def save_run(config: DictConfig, folder: Path) -> None:
+    """Write down what a new run was started with: the whole configuration, and the overrides that led to it.
+
+    Once nothing can refuse it any more: what is refused leaves no folder.
+    """
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     OmegaConf.save(HydraConfig.get().overrides.task, folder / OVERRIDES)
 

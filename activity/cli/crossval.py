@@ -1,15 +1,18 @@
 """`activity crossval [overrides]`: each clip tested once, by heads trained on the other groups."""
 
 import json
+import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from torch import Tensor
 
@@ -28,7 +31,7 @@ from activity.cli.components import (
     training_settings,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import run_folder, run_with_configuration, save_run
+from activity.cli.configuration import check_holds_no_run, quoted, run_folder, run_with_configuration, save_run
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
@@ -49,7 +52,7 @@ from activity.data.clips import Manifest, count_text
 from activity.data.folds import BY_GROUP, Fold, make_folds
 from activity.evaluation.crossval import CrossvalResult, crossval_csv, crossval_document
 from activity.evaluation.report import Report, calibration_of, worst_mistakes, write_report
-from activity.features.fill import FailedClip, StoredClip
+from activity.features.outcome import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.models.encoder import FrameEncoder
 from activity.training.crossval import (
@@ -59,9 +62,10 @@ from activity.training.crossval import (
     cross_validate,
     held_out_temperatures,
 )
+from activity.training.kept_folds import KeptFolds
 from activity.training.processes import available_memory_mb, usable_cores
 
-RESULT, PREDICTIONS = "crossval.json", "predictions.csv"
+RESULT, PREDICTIONS, FOLDS = "crossval.json", "predictions.csv", "folds"
 _PROCESS_MB = 700  # what a process that trains a fold takes besides the features: torch, the encoder and the head
 
 
@@ -76,7 +80,7 @@ def crossval(config: DictConfig) -> int:
     check_settings("crossval", config)
     check_overrides("crossval", HydraConfig.get().overrides.task)
     folder = run_folder()
-    save_run(config, folder, result=RESULT)
+    check_holds_no_run(folder, result=RESULT)
     manifest: Manifest = instantiate(config.data.layout)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
     encoder = make_encoder(config)
@@ -88,13 +92,15 @@ def crossval(config: DictConfig) -> int:
     stored, failed = stored_clips(config, encoder, manifest.clips, digests=digests)
     findings = say_findings(config, manifest, stored)
     fold_clips = _with_features(folds, stored, failed, manifest)
-    scored = _cross_validated(config, encoder, manifest, fold_clips, heads)
+    save_run(config, folder)
+    scored = _cross_validated(config, encoder, manifest, fold_clips, heads, folder)
     result = _result(manifest, encoder, fold_clips, heads, scored)
     document = crossval_document(result) | {"joined_groups": [list(names) for names in joined.sets]}
     write_atomically(folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
     report = _report(config, manifest, encoder, heads, failed, result)
     write_report(folder / REPORT, replace(report, warnings=report.warnings + report_warnings(findings)))
+    shutil.rmtree(folder / FOLDS)
     print_crossval(result)
     print(f"results: {folder / RESULT}\nreport: {folder / REPORT}")
     return max(say_what_spoils("crossval", findings), say_failures("crossval", failed, len(manifest.clips)))
@@ -146,8 +152,56 @@ def _cross_validated(
     manifest: Manifest,
     folds: Sequence[FoldClips],
     heads: Mapping[str, Mapping[str, Any]],
+    folder: Path,
 ) -> list[FoldScores]:
-    settings = CrossvalSettings(
+    """The scores of each head in each fold; those that an earlier run in this folder has left are not made again."""
+    kept = KeptFolds(folder / FOLDS, folds, heads, _settings_that_matter(config))
+    done = kept.done()
+    missing = [fold for fold in folds if fold.name not in {scores.fold for scores in done}]
+    _say_what_is_kept(len(folds), len(missing), folder)
+    tasks = len(missing) * len(heads)
+    processes = max(1, _processes(config, encoding_device(config), tasks))
+    settings = _crossval_settings(config, manifest)
+    try:
+        with steps_progress("folds", tasks) as advance:
+            for scores in cross_validate(missing, heads, encoder, settings, processes=processes):
+                kept.keep(scores)
+                done.append(scores)
+                advance()
+    except KeyboardInterrupt:
+        _say_how_to_go_on(len(folds), kept, folder)
+        raise
+    except BrokenProcessPool as error:
+        _say_how_to_go_on(len(folds), kept, folder)
+        raise UsageError(
+            f"one of the {processes} processes that train folds was killed, most likely because memory ran out. Give "
+            f"fewer, processes=1 for one, or less features.memory_mb than {config.features.memory_mb:g}."
+        ) from error
+    return done
+
+
+def _settings_that_matter(config: DictConfig) -> dict[str, Any]:
+    """All settings that scores depend on; what features depend on is in their keys."""
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(name): value for name, value in settings.items() if name not in ("features", "processes")}
+
+
+def _say_what_is_kept(folds: int, missing: int, folder: Path) -> None:
+    if missing < folds:
+        note(f"{folds - missing} of {count_text(folds, 'fold')} were done before the run in {folder} was stopped")
+    elif (folder / FOLDS).exists():
+        note(f"note: what is in {folder / FOLDS} was made of other clips or with other settings, and is not used")
+
+
+def _say_how_to_go_on(folds: int, kept: KeptFolds, folder: Path) -> None:
+    if done := {scores.fold for scores in kept.done()}:
+        again = ["activity", "crossval", *HydraConfig.get().overrides.task, f"hydra.run.dir={quoted(str(folder))}"]
+        note(f"stopped; {len(done)} of {count_text(folds, 'fold')} are done and kept. Go on with: {shlex.join(again)}")
+
+
+def _crossval_settings(config: DictConfig, manifest: Manifest) -> CrossvalSettings:
+    return CrossvalSettings(
         store=feature_store(config),
         class_names=manifest.class_names,
         sample_fps=config.sampling.sample_fps,
@@ -161,20 +215,6 @@ def _cross_validated(
         weigh_modalities=config.modality_weights == "auto",
         seed=config.seed,
     )
-    tasks = len(folds) * len(heads)
-    processes = _processes(config, encoding_device(config), tasks)
-    done = []
-    try:
-        with steps_progress("folds", tasks) as advance:
-            for scores in cross_validate(folds, heads, encoder, settings, processes=processes):
-                done.append(scores)
-                advance()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"one of the {processes} processes that train folds was killed, most likely because memory ran out. Give "
-            f"fewer, processes=1 for one, or less features.memory_mb than {config.features.memory_mb:g}."
-        ) from error
-    return done
 
 
 def _processes(config: DictConfig, device: torch.device, tasks: int) -> int:

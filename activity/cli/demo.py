@@ -1,6 +1,5 @@
 """`activity demo`: all of it on a rendered data set, offline."""
 
-import argparse
 import json
 import shlex
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from activity.cli import export, predict, train
-from activity.cli.arguments import UsageError, device_of, positive_number
+from activity.cli.arguments import ArgumentParser, UsageError, device_of, positive_number
 from activity.cli.configuration import CONFIG, quoted
 from activity.cli.main import EXIT_OK
 from activity.cli.training_run import SPLITS
@@ -101,8 +100,8 @@ def _say(message: str) -> None:
     print(message, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="activity demo",
         description="Render a data set of moving figures, train on it, measure, export, predict. Needs no network.",
     )

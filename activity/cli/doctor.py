@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from activity.cli.arguments import UsageError, positive_number
+from activity.cli.arguments import ArgumentParser, UsageError, positive_number
 from activity.cli.configuration import default_configuration
 from activity.cli.diagnosis import print_diagnosis
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
@@ -209,8 +209,8 @@ def _positive(text: str) -> float:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="activity doctor",
         description="What is wrong with a data set, before training. Reads every video once.",
         epilog="Exit code: 0 nothing that would spoil training, 1 something that would, 2 wrong use.",

@@ -24,7 +24,7 @@ def _is_users(error: BaseException) -> bool:
     homes = {
         "activity.data.clips": "DataError",
         "activity.video.reader": "VideoError",
-        "activity.models.encoder": "EncoderError",
+        "activity.models.pretrained": "EncoderError",
         "activity.features.store": "StoreError",
         "activity.inference.segmentation": "TimelineSettingsError",
         "activity.formats.contract": "ModelFileError",

@@ -20,7 +20,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration
-from activity.cli.findings import contents_of, report_warnings, say_copies, say_what_spoils
+from activity.cli.findings import contents_of, report_warnings, say_copies, say_what_is_missing, say_what_spoils
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -50,13 +50,14 @@ from activity.evaluation.report import (
     write_report,
 )
 from activity.evaluation.statistics import interval_fields
-from activity.features.fill import FailedClip, fill_store
+from activity.features.fill import fill_store
+from activity.features.outcome import FailedClip
 from activity.features.store import FeatureStore
 from activity.features.usage import record_use
 from activity.features.views import PLAIN
 from activity.files import write_atomically
 from activity.formats import load_recognizer
-from activity.inference.scoring import score_stored, score_videos
+from activity.inference.scoring import ScoredClip, score_stored, score_videos
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
@@ -96,12 +97,16 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     if seen.text:
         note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
     findings = say_copies(manifest, clips, contents_of(digests))
-    scored, failed = _scored(config, recognizer, clips, digests)
-    if scored is None:
+    measured, failed = _measured(config, recognizer, clips, digests)
+    if not measured:
         say_failures("evaluate", failed, len(clips))
         raise DataError(
             f"Of {count_text(len(clips), 'clip')} none could be read, so nothing was measured. Check data.root."
         )
+    findings += say_what_is_missing(measured)
+    scored = scored_clips(
+        [item.clip for item in measured], torch.stack([item.scores for item in measured]), recognizer.class_names
+    )
     warnings = [text for text in (seen.text, None if manifest.groups_given else NO_GROUPS) if text]
     warnings += report_warnings(findings)
     head = head_report(_name(recognizer), scored)
@@ -168,34 +173,31 @@ def _check_labels(clips: Sequence[Clip], recognizer: LoadedRecognizer) -> None:
         )
 
 
-def _scored(
+def _measured(
     config: DictConfig, recognizer: LoadedRecognizer, clips: Sequence[Clip], digests: Digests
-) -> tuple[ScoredClips | None, list[FailedClip]]:
-    """The clips with their scores, None where none could be read, and those that failed."""
+) -> tuple[list[ScoredClip], list[FailedClip]]:
+    """The clips with their scores, and those that could not be read."""
     device = encoding_device(config)
     decoding = {"batch_frames": config.features.batch_frames, "decode_threads": config.features.decode_threads}
     with extraction_progress() as progress:
-        if isinstance(recognizer, Recognizer):
-            store = FeatureStore(Path(config.features.store))
-            fps = recognizer.sample_fps
-            use = store_use(config, recognizer.encoder, sample_fps=fps, views=(PLAIN,))
-            stored, failed = fill_store(
-                store,
-                clips,
-                recognizer.encoder,
-                sample_fps=fps,
-                device=device,
-                on_progress=progress,
-                on_check=progress.check,
-                on_keys=partial(record_use, store, use),
-                digests=digests,
-                **decoding,
-            )
-            good = [item.clip for item in stored]
-            scores = [score_stored(recognizer.to(device), store, item, device=device) for item in stored]
-        else:
-            good, scores, failed = score_videos(recognizer, clips, device=device, on_progress=progress, **decoding)
-    return (scored_clips(good, torch.stack(scores), recognizer.class_names) if good else None), failed
+        if not isinstance(recognizer, Recognizer):
+            return score_videos(recognizer, clips, device=device, on_progress=progress, **decoding)
+        store = FeatureStore(Path(config.features.store))
+        fps = recognizer.sample_fps
+        use = store_use(config, recognizer.encoder, sample_fps=fps, views=(PLAIN,))
+        stored, failed = fill_store(
+            store,
+            clips,
+            recognizer.encoder,
+            sample_fps=fps,
+            device=device,
+            on_progress=progress,
+            on_check=progress.check,
+            on_keys=partial(record_use, store, use),
+            digests=digests,
+            **decoding,
+        )
+        return [score_stored(recognizer.to(device), store, item, device=device) for item in stored], failed
 
 
 def _name(recognizer: LoadedRecognizer) -> str:

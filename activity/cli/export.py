@@ -1,6 +1,5 @@
 """`activity export CHECKPOINT OUT`: the file that is deployed."""
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import ArgumentParser, UsageError, note
 from activity.cli.main import EXIT_OK
 from activity.data.clips import count_text
 from activity.data.demo import DEMO_ACTIVITIES, render_clip
@@ -63,8 +62,8 @@ def _window(frames: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).unsqueeze(0)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="activity export",
         description="Write the one file that is deployed. It is compared with the checkpoint before it is written.",
     )

@@ -25,7 +25,7 @@ from activity.cli.findings import say_findings, say_what_spoils
 from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_overrides, check_settings
 from activity.data.clips import Manifest, count_text
-from activity.features.fill import FillProgress
+from activity.features.outcome import FillProgress
 from activity.features.usage import prune
 
 _PRUNE, _FORGET, _DRY_RUN = "--prune", "--forget-missing", "--dry-run"

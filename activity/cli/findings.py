@@ -11,9 +11,18 @@ from activity.cli.components import Digests
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.data.clips import Clip, Manifest
 from activity.data.copies import JoinedGroups, copied_groups
-from activity.data.doctor import Finding, ReadClip, find_class_lists, identical_findings, read_findings
+from activity.data.doctor import (
+    Finding,
+    ReadClip,
+    find_class_lists,
+    identical_findings,
+    read_findings,
+    read_in_part_finding,
+    span_outside_finding,
+)
 from activity.data.splits import Splits
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
+from activity.inference.scoring import ScoredClip
 
 Contents = Mapping[Path, str]
 _NAMES_IN_A_NOTE = 5
@@ -82,6 +91,17 @@ def say_copies(manifest: Manifest, clips: Sequence[Clip], contents: Contents) ->
     for finding in errors:
         note(_in_full(finding))
     return errors
+
+
+def say_what_is_missing(clips: Sequence[ScoredClip]) -> list[Finding]:
+    """Name the videos that break off, and the spans that reach beyond their end, among clips that were measured."""
+    findings = [
+        *read_in_part_finding(dict.fromkeys(item.clip.name for item in clips if item.damage is not None)),
+        *span_outside_finding((item.clip, item.video_seconds) for item in clips),
+    ]
+    for finding in findings:
+        note(_in_full(finding))
+    return findings
 
 
 def say_what_spoils(verb: str, findings: Collection[Finding]) -> int:

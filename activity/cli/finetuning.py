@@ -13,7 +13,7 @@ from activity.cli.arguments import UsageError, note
 from activity.cli.components import StoredSplits, make_trainer, stored_clips, training_settings
 from activity.data.clips import DataError, Manifest
 from activity.data.splits import Splits
-from activity.features.fill import FailedClip
+from activity.features.outcome import FailedClip
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.finetune import FinetuneSettings, finetune

@@ -1,12 +1,11 @@
 """`activity inspect MODEL`: what a model file says about itself."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from activity.cli.arguments import add_model_argument
+from activity.cli.arguments import ArgumentParser, add_model_argument
 from activity.cli.main import EXIT_OK
 from activity.formats import load_recognizer
 from activity.models.recognizer import LoadedRecognizer, Recognizer
@@ -14,7 +13,7 @@ from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
-    parser = argparse.ArgumentParser(prog="activity inspect", description="What a model file says about itself.")
+    parser = ArgumentParser(prog="activity inspect", description="What a model file says about itself.")
     add_model_argument(parser)
     parser.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
     options = parser.parse_args(arguments)

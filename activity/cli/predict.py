@@ -1,12 +1,11 @@
 """`activity predict MODEL SOURCE...`: labels for files and folders."""
 
-import argparse
 import csv
 import io
 import json
 from collections.abc import Callable, Sequence
 
-from activity.cli.arguments import add_model_argument, device_of, expand_sources, note, positive_number
+from activity.cli.arguments import ArgumentParser, add_model_argument, device_of, expand_sources, note, positive_number
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_output, open_output
 from activity.data.clips import count_text
@@ -97,8 +96,8 @@ def _csv(cells: Sequence[object]) -> str:
     return text.getvalue()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="activity predict", description="Labels for video files and folders.")
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="activity predict", description="Labels for video files and folders.")
     add_model_argument(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
     parser.add_argument("--format", choices=list(LINES), default="table", help="default: table")

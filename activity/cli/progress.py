@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from activity.features.fill import CheckProgress, FillProgress
+from activity.features.outcome import CheckProgress, FillProgress
 
 _MOMENT_SECONDS = 1.0
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from activity.data.clips import Clip, class_indices
 from activity.evaluation.predictions import ScoredClips
-from activity.features.fill import FailedClip
+from activity.features.outcome import FailedClip
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 REPORT = "report.html"

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import fields
 
+from activity.cli.arguments import ArgumentParser
 from activity.inference.segmentation import TimelineSettings
 
 _HELP = {
@@ -15,7 +16,7 @@ _HELP = {
 }
 
 
-def add_timeline_settings(parser: argparse.ArgumentParser) -> None:
+def add_timeline_settings(parser: ArgumentParser) -> None:
     """One flag for each field of `TimelineSettings`, whose defaults are the only ones."""
     group = parser.add_argument_group("how scores become segments")
     for field in fields(TimelineSettings):

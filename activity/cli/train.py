@@ -30,7 +30,7 @@ from activity.cli.components import (
     training_settings,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import resumed, run_folder, run_with_configuration, save_run
+from activity.cli.configuration import check_holds_no_run, resumed, run_folder, run_with_configuration, save_run
 from activity.cli.findings import (
     Contents,
     contents_of,
@@ -70,7 +70,7 @@ from activity.evaluation.report import (
     write_report,
 )
 from activity.evaluation.statistics import interval_fields, paired_test
-from activity.features.fill import FailedClip
+from activity.features.outcome import FailedClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint, read_checkpoint, read_description
 from activity.models.encoder import FrameEncoder
@@ -94,7 +94,7 @@ def train(config: DictConfig) -> int:
     clip_views(config)
     folder = run_folder()
     if config.resume is None:
-        save_run(config, folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
+        check_holds_no_run(folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest: Manifest = instantiate(config.data.layout)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
@@ -105,11 +105,13 @@ def train(config: DictConfig) -> int:
     contents = contents_of(digests)
     splits = _splits(config, manifest, contents)
     check_it_can_be_judged(config, splits)
-    write_splits(splits, folder / SPLITS)
-    save_data(manifest, {clip.name: contents[clip.path] for clip in splits.train if clip.path in contents}, folder)
     _say_what_is_split(manifest, splits)
     clips, failed = _stored(config, encoder, splits, digests)
     check_classes_are_left("train", manifest, clips["train"], failed)
+    if config.resume is None:
+        save_run(config, folder)
+    write_splits(splits, folder / SPLITS)
+    save_data(manifest, {clip.name: contents[clip.path] for clip in splits.train if clip.path in contents}, folder)
     findings = _say_findings(config, manifest, clips)
     warnings = _report_warnings(manifest, splits, clips) + report_warnings(findings)
     if config.resume is not None:

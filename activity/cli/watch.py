@@ -1,6 +1,5 @@
 """`activity watch MODEL SOURCE`: events of a camera, a stream or a file, as JSON lines while it runs."""
 
-import argparse
 import json
 import signal
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from activity.cli.arguments import add_model_argument, device_of, not_negative, note
+from activity.cli.arguments import ArgumentParser, add_model_argument, device_of, not_negative, note
 from activity.cli.latency import Latencies
 from activity.cli.main import EXIT_OK
 from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
@@ -198,8 +197,8 @@ def _window(name: str) -> Iterator[Any]:
         window.close()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="activity watch",
         description="Watch a camera, a stream or a file: one JSON line on standard output for each activity that "
         "begins or ends, for scores, and for a source that is lost or back; at the end a summary. Ctrl-C ends it.",

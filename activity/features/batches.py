@@ -85,6 +85,10 @@ class VideoEnd:
     damage: str | None = None
     skipped: bool = False
 
+    def is_within(self, span: range) -> bool:
+        """Whether the video ends within a span of sampled frames, so that the span's features may lack some."""
+        return self.last_index is not None and self.last_index < span.stop
+
 
 @dataclass(frozen=True)
 class DecodedFrame:

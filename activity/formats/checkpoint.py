@@ -9,7 +9,7 @@ import torch
 
 from activity.files import write_atomically
 from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
-from activity.models.encoder import EncoderError
+from activity.models.pretrained import EncoderError
 from activity.models.recognizer import Recognizer, rebuild_recognizer
 
 DESCRIPTION_KEY = "recognizer"

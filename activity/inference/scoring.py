@@ -1,6 +1,7 @@
 """Scores of labelled clips: from stored features, or from the videos themselves."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from activity.data.clips import Clip
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
-from activity.features.fill import FailedClip, FillProgress, StoredClip
+from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.spans import no_frames, warn_of_short_span
 from activity.features.store import FeatureStore
 from activity.inference.windows import WindowScorer
@@ -18,14 +19,24 @@ _FEATURES_AT_ONCE = 1024
 _Key = tuple[str, float, float]  # of a clip
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredClip:
+    """A clip with its scores, `float64 (C,)`; `video_seconds` and `damage` as `StoredClip` has them."""
+
+    clip: Clip
+    scores: Tensor
+    video_seconds: float | None
+    damage: str | None
+
+
 def score_stored(
     recognizer: LoadedRecognizer, store: FeatureStore, clip: StoredClip, *, device: torch.device
-) -> Tensor:
-    """Scores `float64 (C,)` of a clip whose features are in the store, as `predict` gives them."""
+) -> ScoredClip:
+    """A clip whose features are in the store, with its scores as `predict` gives them."""
     scorer = WindowScorer(recognizer, device)
     for start in range(0, clip.length, _FEATURES_AT_ONCE):
         scorer.push(store.read(clip.key, start, min(clip.length, start + _FEATURES_AT_ONCE)))
-    return scorer.finish()
+    return ScoredClip(clip.clip, scorer.finish(), clip.video_seconds, clip.damage)
 
 
 def score_videos(
@@ -36,16 +47,16 @@ def score_videos(
     decode_threads: int,
     device: torch.device,
     on_progress: Callable[[FillProgress], None],
-) -> tuple[list[Clip], list[Tensor], list[FailedClip]]:
-    """Scores `float64 (C,)` of clips without a store; a video with several clips is decoded once.
+) -> tuple[list[ScoredClip], list[FailedClip]]:
+    """Score clips without a store; a video with several clips is decoded once.
 
-    Returns the clips that could be read, their scores, and the clips that failed, each in the order of `clips`.
+    Returns the clips that could be read, and those that failed, each in the order of `clips`.
     """
     by_path: dict[Path, list[Clip]] = {}
     for clip in clips:
         by_path.setdefault(clip.path, []).append(clip)
     videos = [_Video(own, recognizer, device) for own in by_path.values()]
-    scores: dict[_Key, Tensor] = {}
+    scored: dict[_Key, ScoredClip] = {}
     failed: dict[_Key, FailedClip] = {}
     frames = 0
     on_progress(FillProgress(len(clips), 0, 0, 0))
@@ -61,14 +72,14 @@ def score_videos(
             videos[result.video].push(result)
             frames += len(result.indices)
         else:
-            for clip, outcome in videos[result.video].finish(result):
+            for outcome in videos[result.video].finish(result):
                 if isinstance(outcome, FailedClip):
-                    failed[clip.key] = outcome
+                    failed[outcome.clip.key] = outcome
                 else:
-                    scores[clip.key] = outcome
-        on_progress(FillProgress(len(clips), len(scores) + len(failed), 0, frames))
-    good = [clip for clip in clips if clip.key in scores]
-    return good, [scores[clip.key] for clip in good], [failed[clip.key] for clip in clips if clip.key in failed]
+                    scored[outcome.clip.key] = outcome
+        on_progress(FillProgress(len(clips), len(scored) + len(failed), 0, frames))
+    good = [scored[clip.key] for clip in clips if clip.key in scored]
+    return good, [failed[clip.key] for clip in clips if clip.key in failed]
 
 
 class _Video:
@@ -94,13 +105,16 @@ class _Video:
                     self._scorers[clip.key] = WindowScorer(self._recognizer, self._device)
                 self._scorers[clip.key].push(chunk.features[rows])
 
-    def finish(self, end: VideoEnd) -> Iterator[tuple[Clip, Tensor | FailedClip]]:
+    def finish(self, end: VideoEnd) -> Iterator[ScoredClip | FailedClip]:
         """The scores of each clip, or why it has none."""
         for clip in self._clips:
             scorer = self._scorers.pop(clip.key, None)
             fps = self._recognizer.sample_fps
             if end.error is not None or scorer is None:
-                yield clip, FailedClip(clip, str(end.error or no_frames(clip, end.duration_seconds, fps)))
+                yield FailedClip(clip, str(end.error or no_frames(clip, end.duration_seconds, fps)))
+                continue
+            warn_of_short_span(clip, end.duration_seconds)
+            if end.is_within(clip.sampled_indices(fps)):
+                yield ScoredClip(clip, scorer.finish(), end.duration_seconds, end.damage)
             else:
-                warn_of_short_span(clip, end.duration_seconds)
-                yield clip, scorer.finish()
+                yield ScoredClip(clip, scorer.finish(), None, None)

@@ -13,7 +13,7 @@ from torch import Tensor
 from activity.allocator import keep_freed_memory
 from activity.data.clips import class_indices
 from activity.evaluation.calibration import clip_scores, fit_temperature
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.models.head import build_head

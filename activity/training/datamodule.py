@@ -8,7 +8,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.training.datasets import ClipWindows, FeatureMemory, WindowDataset
 

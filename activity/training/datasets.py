@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from activity.data.clips import class_indices
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureKey, FeatureStore
 from activity.video.sampling import window_starts
 

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from activity.data.clips import DataError, class_indices
-from activity.features.fill import FailedClip, StoredClip
+from activity.features.outcome import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint
 from activity.models.finetuning import as_trained, encode_windows, follow, set_training_mode, trained_part

@@ -14,7 +14,8 @@ from torch.utils.data import RandomSampler, WeightedRandomSampler
 
 from activity.data.clips import Clip, DataError, class_indices
 from activity.features.extract import FeatureChunk, VideoRequest, extract_features
-from activity.features.fill import FailedClip, StoredClip, constant_batches
+from activity.features.fill import constant_batches
+from activity.features.outcome import FailedClip, StoredClip
 from activity.features.views import View
 from activity.models.encoder import FrameEncoder
 from activity.training.datasets import WindowBatch

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import class_indices
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
-from activity.models.head import normalised
+from activity.models.pooling import normalised
 
 _SHARES = 4  # shares are counted in quarters
 _RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)

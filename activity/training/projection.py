@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
-from activity.models.head import MeanPool, StackedLSTM, normalised
+from activity.models.head import MeanPool, StackedLSTM
+from activity.models.pooling import normalised
 
 _MOST_CLIPS = 500  # more say nothing new of a hundred directions
 _MOST_FEATURES = 5000

@@ -462,6 +462,27 @@ class TestOverrides:
         assert_refused(train(f"data.root={colour_folder}", GROUP_PATTERN, "modalities=[rgb,sound]"), "sound", "motion")
 
 
+class TestFlags:
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["predict"], ["required: MODEL, SOURCE", "MODEL SOURCE [SOURCE ...]"]),
+            (["predict", "m.ts", "v.mp4", "--format", "xml"], ["--format", "'xml'", "{table,jsonl,csv}"]),
+            (["predict", "m.ts", "v.mp4", "--top-k", "0"], ["--top-k: '0' is no whole number from 1 up"]),
+            (["export", "best.ckpt"], ["required: OUT", "CHECKPOINT OUT"]),
+            (["inspect", "m.ts", "--what"], ["unrecognized arguments: --what", "[--format {table,json}] MODEL"]),
+            (["bench", "everything"], ["'everything'", "{extract}"]),
+            (["demo", "--actors", "few"], ["--actors: 'few' is no whole number", "[--actors ACTORS]"]),
+            (["doctor", "videos", "--sample-fps", "-1"], ["--sample-fps", "no number above 0"]),
+        ],
+    )
+    def test_that_cannot_be_used_are_one_message(self, arguments: list[str], parts: list[str]) -> None:
+        outcome = activity(*arguments)
+        command = f"activity {arguments[0]}"
+        assert_refused(outcome, *parts, f"Accepted: {command} [-h]", f"see {command} --help.")
+        assert outcome.err.count("\n") == 1
+
+
 class TestEncoders:
     @pytest.mark.parametrize(
         ("name", "nearest"),
@@ -502,6 +523,20 @@ class TestEncoders:
             train(f"data.root={colour_folder}", GROUP_PATTERN, "encoder.weights=mine.pth"),
             *("'mine.pth'", "default, none"),
         )
+
+    @pytest.mark.parametrize("kind", ["checkpoint", "exported", "text"])
+    def test_weights_in_a_file_of_another_kind_are_one_message(
+        self, train: Callable[..., Outcome], colour_folder: Path, checkpoint: Path, exported: Path, kind: str
+    ) -> None:
+        Path("text").write_text("hello\n")
+        path, said = {
+            "checkpoint": (checkpoint, "that file is a checkpoint of activity"),
+            "exported": (exported, "that file is a model exported as TorchScript"),
+            "text": (Path("text"), "that file is a text file that begins with 'hello'"),
+        }[kind]
+        outcome = train(f"data.root={colour_folder}", GROUP_PATTERN, f"encoder.weights={path}")
+        assert_refused(outcome, f"encoder.weights is '{path}'", said, "Accepted for timm/", "a state dict file")
+        assert outcome.err.count("\n") == 1
 
 
 class _Payload:
@@ -548,6 +583,57 @@ def test_model_files(kind: str, verb: str, checkpoint: Path, exported: Path, col
     assert_refused(activity(verb, path, *further), path, "activity train", "activity export")
     assert not Path("executed").exists()
     assert not Path("out.ts").exists()
+
+
+class TestFoldersOfRefusedRuns:
+    @pytest.mark.parametrize(
+        "refused",
+        [
+            ("data.root=nowhere",),
+            ("optim.batch_size=0",),
+            ("data.test_fraction=0.6", "data.val_fraction=0.6"),
+            ("encoder.weights=lost.pth",),
+            ("features.store=taken/features",),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["train", "crossval"])
+    def test_none_is_left(self, verb: str, refused: tuple[str, ...], colour_folder: Path, store: str) -> None:
+        Path("taken").touch()
+        before = set(Path().iterdir())
+        if verb == "crossval":
+            refused = tuple(item.replace("data.test_fraction", "folds") for item in refused)
+        outcome = activity(verb, store, *TINY, f"data.root={colour_folder}", "hydra.run.dir=runs/new", *refused)
+        assert outcome.code == 2, outcome.err
+        assert set(Path().iterdir()) == before
+
+    def test_nor_where_no_clip_of_a_class_could_be_read(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        for path in (root / "red").iterdir():
+            path.write_bytes(b"")
+        assert train("data.root=videos").code == 2
+        assert not Path("run").exists()
+
+    def test_nor_of_a_measure_or_a_sweep(self, checkpoint: Path, store: str, colour_folder: Path) -> None:
+        evaluated = activity("evaluate", checkpoint, f"data.root={colour_folder}", "hydra.run.dir=runs/measured")
+        assert_refused(evaluated, "split=all")
+        swept = activity("train", "--multirun", store, "seed=0,1", "data.root=nowhere", "hydra.sweep.dir=runs/sweep")
+        assert swept.code == 2
+        assert ["nowhere" in message for message in swept.messages] == [True, True]
+        assert list(Path().iterdir()) == []
+
+    def test_what_was_there_stays(self, train: Callable[..., Outcome]) -> None:
+        Path("run").mkdir()
+        assert_refused(train("data.root=nowhere"), "nowhere")
+        assert list(Path("run").iterdir()) == []
+
+    def test_of_a_sweep_the_runs_that_were_not_refused_stay(self, store: str, colour_folder: Path) -> None:
+        outcome = activity(
+            *("train", "--multirun", store, *TINY, "trainer.max_epochs=1", f"data.root={colour_folder}", GROUP_PATTERN),
+            *("data.test_fraction=0.17,0.9", "hydra.sweep.dir=runs"),
+        )
+        assert outcome.code == 2, outcome.err
+        assert {path.name for path in Path("runs").iterdir()} == {"0", "multirun.yaml"}
+        assert Path("runs/0/config.yaml").is_file()
 
 
 class TestFoldersThatCannotBeWritten:

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
-from activity.training.crossval import FoldScores
+from activity.training.crossval import FoldClips, FoldScores, cross_validate
 from tests.cli.command import Outcome, activity
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
 
@@ -153,6 +154,60 @@ def test_a_folder_with_results_is_not_written_over(
     again = crossval(outcome[0], store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=groups")
     assert again.code == 2
     assert "holds a run already" in again.messages[-1]
+
+
+class TestStopped:
+    """Ctrl-C once some heads of some folds are trained; in the same folder the same command goes on."""
+
+    @pytest.fixture
+    def trained(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The fold of each head that is trained; Ctrl-C comes where there are five."""
+        trained: list[str] = []
+
+        def stopped(folds: Sequence[FoldClips], *arguments: object, **further: object) -> Iterator[FoldScores]:
+            for scores in cross_validate(folds, *arguments, **further):
+                if len(trained) == 5:
+                    raise KeyboardInterrupt
+                trained.append(scores.fold)
+                yield scores
+
+        monkeypatch.setattr("activity.cli.crossval.cross_validate", stopped)
+        return trained
+
+    def test_finished_folds_are_kept_and_only_the_others_are_trained(
+        self, tmp_path: Path, colour_folder: Path, store: str, trained: list[str], outcome: tuple[Path, Outcome]
+    ) -> None:
+        run = tmp_path / "my run"
+        command = (f'hydra.run.dir="{run}"', *TINY, "processes=1", f"data.root={colour_folder}", GROUP_PATTERN)
+        stopped = activity("crossval", store, *command, "folds=groups")
+        assert stopped.code == 130
+        assert not (run / "crossval.json").exists()
+        (line,) = [line for line in stopped.err.splitlines() if line.startswith("stopped; 2 of 6 folds are done")]
+        assert trained == ["actor0", "actor0", "actor1", "actor1", "actor2"]
+        trained.append("stopped")
+        program, *arguments = shlex.split(line.partition("Go on with: ")[2])
+        resumed = activity(*arguments)
+        assert (program, resumed.code) == ("activity", 0), resumed.err
+        assert "2 of 6 folds were done before" in resumed.err
+        assert trained[6:] == [f"actor{number}" for number in (2, 2, 3, 3, 4, 4, 5, 5)]
+        assert json.loads((run / "crossval.json").read_text()) == json.loads((outcome[0] / "crossval.json").read_text())
+        assert (run / "predictions.csv").read_text() == (outcome[0] / "predictions.csv").read_text()
+        assert not (run / "folds").exists()
+
+    @pytest.mark.parametrize("change", ["a setting", "a clip"])
+    def test_folds_of_other_settings_or_clips_are_not_used(
+        self, tmp_path: Path, store: str, trained: list[str], change: str
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=3)
+        given = (store, f"data.root={root}", GROUP_PATTERN)
+        assert crossval(tmp_path / "run", *given).code == 130
+        trained.append("stopped")
+        if change == "a clip":
+            write_colour_video(root / "red" / "actor2.mp4", "red", seed=9)
+        again = crossval(tmp_path / "run", *given, f"seed={int(change == 'a setting')}")
+        assert again.code == 0, again.err
+        assert "was made of other clips or with other settings, and is not used" in again.err
+        assert trained[6:] == ["actor0", "actor0", "actor1", "actor1", "actor2", "actor2"]
 
 
 class TestProcesses:

@@ -9,6 +9,7 @@ import pytest
 from activity.features import extract
 from tests.cli.command import Outcome, activity
 from tests.datasets import TINY, write_colour_folder, write_colour_video
+from tests.videos import cut_off, noise_frames, write_video
 
 
 def evaluate(folder: Path, *arguments: object) -> Outcome:
@@ -189,6 +190,27 @@ def test_clips_that_cannot_be_read_are_named_and_the_rest_is_measured(
         assert "broken.mp4" in outcome.err
         assert len(rows(out / "predictions.csv")) == 4
         assert "broken.mp4" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("form", ["checkpoint", "exported"])
+def test_a_video_that_breaks_off_and_a_span_beyond_the_end_are_named_and_the_exit_code_says_so(
+    form: str, checkpoint: Path, exported: Path, tmp_path: Path, store: str
+) -> None:
+    videos = write_colour_folder(tmp_path / "videos", actors=1)
+    cut_off(write_video(videos / "red" / "long.mkv", noise_frames(75, width=64, height=48)), 0.4)
+    names = [f"{label}/actor0.mp4,{label},0,{end}" for label, end in (("blue", ""), ("red", 9))]
+    (videos / "clips.csv").write_text("\n".join(["path,label,start,end", *names, "red/long.mkv,red,0,"]))
+    data = ("data=csv", f"data.csv={videos / 'clips.csv'}", "split=all", store)
+    model = {"checkpoint": checkpoint, "exported": exported}[form]
+    outcome = evaluate(tmp_path / "out", model, *data)
+    assert outcome.code == 1, outcome.err
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 3
+    assert "\n  red/long.mkv\n" in outcome.err
+    assert "\n  red/actor0.mp4: 0 s to 9 s, but the video ends at 0.48 s\n" in outcome.err
+    broken, beyond = outcome.messages
+    assert "1 video cut off or damaged; what could be read was used." in broken
+    assert "1 clip with a span that reaches beyond the end" in beyond
+    assert "1 video cut off or damaged" in (tmp_path / "out" / "report.html").read_text()
 
 
 class TestWrongUse:

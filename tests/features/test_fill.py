@@ -12,7 +12,8 @@ from torch import Tensor
 from activity.data.clips import Clip
 from activity.features import extract, remembered
 from activity.features import store as store_module
-from activity.features.fill import CheckProgress, FailedClip, FillProgress, StoredClip, fill_store
+from activity.features.fill import fill_store
+from activity.features.outcome import CheckProgress, FailedClip, FillProgress, StoredClip
 from activity.features.spans import FillWarning
 from activity.features.store import Entry, FeatureStore
 from activity.features.views import PLAIN, View

@@ -38,10 +38,10 @@ def test_what_is_remembered_of_a_clip_is_let_go_when_its_video_ends(
 
     monkeypatch.setattr(scoring, "WindowScorer", CountedScorer)
     clips = [clip_of(write_video(tmp_path / f"{number}.avi", noise_frames(25))) for number in range(6)]
-    good, scores, failed = score_videos(tiny_recognizer(), clips, on_progress=lambda _: None, **SETTINGS)
-    assert good == clips
+    good, failed = score_videos(tiny_recognizer(), clips, on_progress=lambda _: None, **SETTINGS)
+    assert [item.clip for item in good] == clips
     assert failed == []
-    assert [float(own.sum()) for own in scores] == pytest.approx([1.0] * 6)
+    assert [float(item.scores.sum()) for item in good] == pytest.approx([1.0] * 6)
     assert 1 <= most <= 3  # a batch reaches into the next video
 
 
@@ -51,12 +51,14 @@ def test_clips_of_one_video_are_scored_by_their_own_frames_and_what_is_wrong_wit
     path = write_video(tmp_path / "three seconds.mp4", noise_frames(75), fps=25)
     clips = [clip_of(path), clip_of(path, 1, 2), clip_of(path, 2, 9), clip_of(path, 8, 9), clip_of(path, 0.11, 0.12)]
     with pytest.warns(FillWarning, match=r"the span ends at 9 s but the video at 3\.00 s"):
-        good, scores, failed = score_videos(tiny_recognizer(), clips, on_progress=lambda _: None, **SETTINGS)
-    assert good == clips[:3]
+        good, failed = score_videos(tiny_recognizer(), clips, on_progress=lambda _: None, **SETTINGS)
+    assert [item.clip for item in good] == clips[:3]
+    assert [item.video_seconds for item in good] == [3.0, None, 3.0]
     assert [item.clip for item in failed] == clips[3:]
     assert "begins after the video ends (3.00 s)" in failed[0].error
     assert "holds no sampled frame" in failed[1].error
     alone = [
-        score_videos(tiny_recognizer(), [clip], on_progress=lambda _: None, **SETTINGS)[1][0] for clip in clips[:2]
+        score_videos(tiny_recognizer(), [clip], on_progress=lambda _: None, **SETTINGS)[0][0].scores
+        for clip in clips[:2]
     ]
-    torch.testing.assert_close(scores[:2], alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close([item.scores for item in good[:2]], alone, rtol=0, atol=1e-5)

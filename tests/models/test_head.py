@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head, modality_emphasis, normalised, spread
+from activity.models.head import READOUTS, MeanPool, StackedLSTM, build_head
 from tests.recognizers import lstm_head, mean_pool_head, script
 
 NO_OR_YES = (False, True)
@@ -213,23 +213,6 @@ def test_a_head_with_one_layer_warns_of_nothing() -> None:
     assert lstm_head(FEATURES, num_layers=2, dropout=0.5).lstm.dropout == 0.5
 
 
-def test_each_modality_is_normalised_by_itself() -> None:
-    both = torch.cat([features(2, 3), 100 + 1000 * features(2, 3, seed=1)], dim=2)
-    parts = normalised(both, 2).split(FEATURES, dim=2)
-    for part, raw in zip(parts, both.split(FEATURES, dim=2), strict=True):
-        expected = (raw - raw.mean(2, keepdim=True)) / raw.std(2, keepdim=True, correction=0)
-        torch.testing.assert_close(part, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_modality_dropout_leaves_one_modality_of_a_whole_window_as_often_as_asked() -> None:
-    torch.manual_seed(0)
-    shown = modality_emphasis([1.0, 1.0, 1.0], torch.ones(4000, 6), 0.6)
-    assert set(shown.sum(dim=1).tolist()) == {1.0, 3.0}  # one, or all
-    alone = shown[shown.sum(dim=1) == 1]
-    assert len(alone) / 4000 == pytest.approx(0.6, abs=0.03)
-    assert alone.mean(dim=0).tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
-
-
 @pytest.mark.parametrize(
     "head", [lstm_head(6, modality_weights=[1.0, 1.0]), mean_pool_head(6, modality_weights=[1.0, 1.0])]
 )
@@ -244,13 +227,6 @@ def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) ->
     assert 16 < int(differing.sum()) < 48  # about half of the windows
 
 
-def test_modality_dropout_shows_a_modality_as_often_as_it_counts() -> None:
-    torch.manual_seed(0)
-    shown = modality_emphasis([0.5, 1.0], torch.ones(4000, 2), 1.0)
-    assert shown.mean(dim=0).tolist() == pytest.approx([0.5 * 0.2, 0.8], abs=0.03)
-    assert modality_emphasis([0.0, 1.0], torch.ones(50, 2), 1.0).mean(dim=0).tolist() == [0.0, 1.0]
-
-
 @pytest.mark.parametrize("make", [lstm_head, mean_pool_head])
 def test_a_modality_counts_by_its_weight(make: Callable[..., StackedLSTM | MeanPool]) -> None:
     window, lengths = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 4])
@@ -258,11 +234,6 @@ def test_a_modality_counts_by_its_weight(make: Callable[..., StackedLSTM | MeanP
     blind, seeing = make(6, modality_weights=[0.0, 1.0]), make(6, modality_weights=[0.5, 1.0])
     assert torch.equal(blind(window, lengths), blind(other, lengths))
     assert (seeing(window, lengths) - seeing(other, lengths)).abs().max() > 1e-3
-    assert spread(modality_emphasis([0.5, 1.0], window, 0.0), [1, 3])[0].tolist() == [0.5, 1.0, 1.0, 1.0]
-
-
-def test_one_modality_alone_is_never_dropped() -> None:
-    assert modality_emphasis([1.0], features(8, 3), 1.0).min() == 1.0
 
 
 def test_what_training_zeroes_of_a_window_is_the_same_at_each_step() -> None:

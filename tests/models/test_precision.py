@@ -9,9 +9,10 @@ from activity.data.demo import render_clip
 from activity.formats import load_recognizer
 from activity.formats.torchscript import export_torchscript
 from activity.models import precision
-from activity.models.encoder import EMBEDDED_ENCODER, NOISE, EncoderError, FrameEncoder, create_encoder, rebuild_encoder
+from activity.models.encoder import NOISE, FrameEncoder, create_encoder, rebuild_encoder
 from activity.models.head import StackedLSTM
 from activity.models.precision import PRECISIONS, choose_precision
+from activity.models.pretrained import EMBEDDED_ENCODER, EncoderError
 from tests.recognizers import SMALL_ENCODER, checkpoint_of, lstm_head, random_frames, tiny_recognizer
 
 CPU = torch.device("cpu")

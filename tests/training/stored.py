@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureKey, FeatureStore
 
 

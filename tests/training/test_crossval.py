@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.models.encoder import FrameEncoder
 from activity.models.head import MeanPool, StackedLSTM, build_head

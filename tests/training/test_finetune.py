@@ -15,7 +15,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from activity.data.clips import Clip, DataError
-from activity.features.fill import StoredClip, fill_store
+from activity.features.fill import fill_store
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.formats import load_recognizer
 from activity.formats.checkpoint import load_checkpoint

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
 from activity.training.modalities import choose_head_settings
 from tests.training.stored import stored_clip

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from activity.features.fill import StoredClip
+from activity.features.outcome import StoredClip
 from activity.features.store import FeatureStore
-from activity.models.head import normalised
+from activity.models.pooling import normalised
 from activity.training.projection import prepare_head
 from tests.recognizers import lstm_head, mean_pool_head
 from tests.training.stored import stored_clip

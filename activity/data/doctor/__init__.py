@@ -18,6 +18,7 @@ from activity.data.doctor.diagnosis import (
 from activity.data.doctor.findings import SEVERITIES, Finding, Settings, Severity, Subject
 from activity.data.doctor.read_clips import ReadClip, read_findings
 from activity.data.doctor.survey import SurveyProgress, VideoRecord, survey_videos
+from activity.data.doctor.videos import read_in_part_finding, span_outside_finding
 
 __all__ = [
     "SEVERITIES",
@@ -38,5 +39,7 @@ __all__ = [
     "identical_findings",
     "read_findings",
     "read_for_diagnosis",
+    "read_in_part_finding",
+    "span_outside_finding",
     "survey_videos",
 ]

@@ -13,7 +13,12 @@ from activity.data.doctor.manifest import (
     group_leak_finding,
     overlap_findings,
 )
-from activity.data.doctor.videos import short_finding, single_frame_finding, span_outside_finding
+from activity.data.doctor.videos import (
+    read_in_part_finding,
+    short_finding,
+    single_frame_finding,
+    span_outside_finding,
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,9 @@ def read_findings(
         *identical_findings(
             sided, {item.clip.path: item.content for item in clips}, published_split=manifest.published_split
         ),
-        *_read_in_part(clips),
+        *read_in_part_finding(dict.fromkeys(item.clip.name for item in clips if item.is_damaged)),
         *single_frame_finding(dict.fromkeys(item.clip.name for item in clips if item.video_seconds == 0)),
-        *span_outside_finding(_outside(clips)),
+        *span_outside_finding((item.clip, item.video_seconds) for item in clips),
         *overlap_findings(sided),
         *group_leak_finding(replace(manifest, clips=tuple(sided))),
         *class_size_findings(manifest),
@@ -73,27 +78,6 @@ def read_findings(
         *_short(clips, sample_fps, window_frames),
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def _read_in_part(clips: Sequence[ReadClip]) -> Iterator[Finding]:
-    # What is missing of each was said as it was read.
-    names = dict.fromkeys(item.clip.name for item in clips if item.is_damaged)
-    if names:
-        yield Finding(
-            *("read-in-part", "error"),
-            f"{count_text(len(names), 'video')} cut off or damaged; what could be read was used.",
-            "See whether what is left shows the activity; copy them again where the original is whole, else take them "
-            "out.",
-            tuple(Subject((name,)) for name in names),
-        )
-
-
-def _outside(clips: Sequence[ReadClip]) -> list[tuple[Clip, float]]:
-    return [
-        (item.clip, item.video_seconds)
-        for item in clips
-        if item.video_seconds is not None and item.clip.reaches_beyond(item.video_seconds)
-    ]
 
 
 def _short(clips: Sequence[ReadClip], sample_fps: float, window_frames: int) -> Iterator[Finding]:

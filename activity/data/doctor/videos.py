@@ -126,7 +126,7 @@ def _low_rate(sample_fps: float) -> _Kind:
 def _of_spans(
     clips: Sequence[Clip], records: Mapping[Path, VideoRecord], sample_fps: float, window_frames: int
 ) -> Iterator[Finding]:
-    outside, short, lengths = [], [], []
+    ends, short, lengths = [], [], []
     for clip in clips:
         facts = records[clip.path].facts
         if facts is None:
@@ -134,14 +134,13 @@ def _of_spans(
         end = facts.duration_seconds
         if clip.end_seconds is not None:
             end = min(end, clip.end_seconds)
-        if clip.reaches_beyond(facts.duration_seconds):
-            outside.append((clip, facts.duration_seconds))
+        ends.append((clip, facts.duration_seconds))
         sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
         lengths.append(sampled)
         if sampled < window_frames:
             detail = f"{count_text(sampled, 'sampled frame')} in {max(0.0, end - clip.start_seconds):.2f} s"
             short.append(Subject((clip.name,), detail))
-    yield from span_outside_finding(outside)
+    yield from span_outside_finding(ends)
     if short:
         yield short_finding(short, lengths, sample_fps, window_frames)
 
@@ -152,10 +151,29 @@ def single_frame_finding(names: Iterable[str]) -> Iterator[Finding]:
         yield _SINGLE_FRAME.finding(subjects)
 
 
-def span_outside_finding(clips: Sequence[tuple[Clip, float]]) -> Iterator[Finding]:
-    """What to say of clips whose span reaches beyond the end of the video, given with its duration."""
+def read_in_part_finding(names: Iterable[str]) -> Iterator[Finding]:
+    """What to say of videos that were read as far as they could be, given their names."""
+    # What is missing of each was said as it was read.
+    if subjects := [Subject((name,)) for name in names]:
+        yield Finding(
+            *("read-in-part", "error"),
+            f"{count_text(len(subjects), 'video')} cut off or damaged; what could be read was used.",
+            "See whether what is left shows the activity; copy them again where the original is whole, else take them "
+            "out.",
+            tuple(subjects),
+        )
+
+
+def span_outside_finding(clips: Iterable[tuple[Clip, float | None]]) -> Iterator[Finding]:
+    """What to say of the clips whose span reaches beyond the end of the video.
+
+    Args:
+        clips: each with its video's duration in seconds, or None where the video goes on after the span.
+    """
     subjects = [
-        Subject((clip.name,), f"{span_text(clip)}, but the video ends at {seconds:.2f} s") for clip, seconds in clips
+        Subject((clip.name,), f"{span_text(clip)}, but the video ends at {seconds:.2f} s")
+        for clip, seconds in clips
+        if seconds is not None and clip.reaches_beyond(seconds)
     ]
     if subjects:
         summary = f"{count_text(len(subjects), 'clip')} with a span that reaches beyond the end of the video."
