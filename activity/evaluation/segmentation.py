@@ -8,15 +8,13 @@ segment. Scores of segments play no role.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from activity.data.segments import BACKGROUND, Segment, gaps_between
+from activity.data.segments import BACKGROUND, SAME_MOMENT_SECONDS, Segment, gaps_between
 
 Timelines = Mapping[str, Sequence[Segment]]
 """The segments of each video by its name; `BACKGROUND` segments and the time between segments are both background."""
 
 IOU_TOLERANCE = 1e-9
 """By so little an IoU may miss its threshold: seconds such as 0.1 have no exact binary number."""
-SAME_MOMENT_SECONDS = 1e-6
-"""Borders that are no further apart are one: they differ by rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)

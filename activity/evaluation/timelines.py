@@ -7,10 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from activity.data.clips import DataError, count_text
-from activity.data.segments import BACKGROUND, Segment
+from activity.data.segments import BACKGROUND, SAME_MOMENT_SECONDS, Segment
 from activity.evaluation.detection import average_precision
 from activity.evaluation.segmentation import (
-    SAME_MOMENT_SECONDS,
     SegmentCounts,
     Timelines,
     edit_score,
