@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from activity.cli.arguments import UsageError, note
@@ -20,6 +19,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import run_folder, run_with_configuration
+from activity.cli.dataset import read_manifest
 from activity.cli.findings import contents_of, report_warnings, say_copies, say_what_spoils
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
@@ -87,7 +87,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     check_settings("evaluate MODEL", config)
     folder = run_folder()
     _check_folder(folder)
-    manifest: Manifest = instantiate(config.data.layout)
+    manifest = read_manifest(config)
     clips = _clips_of_split(config, manifest)
     _check_labels(clips, recognizer)
     warn_of_missing_groups(manifest)
