@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import csv as csv_format
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +77,29 @@ def read_annotations(csv: str | Path) -> tuple[AnnotatedVideo, ...]:
     looked_up = f"Relative sources are looked up in {str(csv.parent)!r}."
     check_files_exist(csv, {name: path for path, name in names.items()}, looked_up=looked_up)
     return tuple(AnnotatedVideo(names[path], path, _in_order(segments)) for path, segments in found.items())
+
+
+def segments_csv(segments_of: Mapping[str, Iterable[Segment]], *, scores: bool) -> str:
+    """A table of segments, a row each, such as `read_annotations` reads.
+
+    Args:
+        segments_of: the segments by source.
+        scores: whether there is a column for them: predicted segments have one.
+
+    >>> run = Segment(label="run", start_seconds=1 / 3, end_seconds=2.5, score=0.75)
+    >>> print(segments_csv({"day.mp4": [run]}, scores=True), end="")
+    source,start,end,label,score
+    day.mp4,0.333333,2.5,run,0.75
+    """
+    text = io.StringIO()
+    writer = csv_format.writer(text, lineterminator="\n")
+    writer.writerow(_FORM.columns if scores else _FORM.needed)
+    for source, segments in segments_of.items():
+        for segment in segments:
+            # A microsecond is less than any frame lasts, and what floats have beyond it is noise.
+            seconds = round(segment.start_seconds, 6), round(segment.end_seconds, 6)
+            writer.writerow([source, *seconds, segment.label, *([round(segment.score, 6)] if scores else [])])
+    return text.getvalue()
 
 
 def _row_segment(cells: Mapping[str, str]) -> tuple[list[str], Segment | None]:
