@@ -41,7 +41,9 @@ def tiny_encoder(*modalities: str, seed: int = 0) -> FrameEncoder:
 
 def small_encoder(*modalities: str) -> FrameEncoder:
     """An encoder that a checkpoint can name, with small frames."""
-    encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=list(modalities) or ["rgb"])
+    encoder = create_encoder(
+        name=SMALL_ENCODER, weights="none", modalities=list(modalities) or ["rgb"], framing="centre"
+    )
     encoder.preprocess = tiny_preprocess()
     return encoder
 

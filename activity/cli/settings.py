@@ -10,6 +10,7 @@ from activity.cli.arguments import UsageError
 from activity.models.finetuning import PARTS
 from activity.models.head import READOUTS
 from activity.models.precision import PRECISIONS
+from activity.models.preprocess import FRAMINGS
 from activity.training.datamodule import BALANCES
 
 
@@ -83,6 +84,7 @@ KINDS: dict[str, _Kind] = {
     "trainer.accelerator": _one_of("auto", "cpu", "gpu", "cuda"),  # before features.device, which is the same
     "features.device": _one_of("auto", "cpu", "gpu", "cuda"),
     "modalities": _Kind("[rgb], [motion] or [rgb,motion]", lambda value: isinstance(value, ListConfig)),
+    "framing": _one_of(*FRAMINGS),
     "sampling.sample_fps": _RATE,
     "sampling.window_frames": _COUNT,
     "modality_weights": _one_of("auto", "equal"),

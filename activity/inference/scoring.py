@@ -11,7 +11,7 @@ from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, enco
 from activity.features.fill import FailedClip, FillProgress, StoredClip
 from activity.features.spans import no_frames, warn_of_short_span
 from activity.features.store import FeatureStore
-from activity.inference.predictor import WindowScorer
+from activity.inference.windows import WindowScorer
 from activity.models.recognizer import LoadedRecognizer
 
 _FEATURES_AT_ONCE = 1024

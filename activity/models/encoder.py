@@ -164,7 +164,9 @@ class FrameEncoder(nn.Module):
         return change * (self.contrast / (strength + self.noise))
 
 
-def create_encoder(*, name: str, weights: str, modalities: list[str], precision: str = "float32") -> FrameEncoder:
+def create_encoder(
+    *, name: str, weights: str, modalities: list[str], framing: str, precision: str = "float32"
+) -> FrameEncoder:
     """A pretrained encoder by name, in evaluation mode.
 
     Args:
@@ -173,6 +175,8 @@ def create_encoder(*, name: str, weights: str, modalities: list[str], precision:
         weights: "default" (the pretrained ones), "none" (random), a weights name of torchvision ("IMAGENET1K_V2"), or
             the path of a local state dict (`.pth`, `.pt` or `.safetensors`).
         modalities: one or both of "rgb" and "motion".
+        framing: "whole" shows it all of each picture, "centre" the part that the weights were trained on; see
+            `Preprocess`.
         precision: "float32" or "bfloat16"; `choose_precision` says which suits a machine.
 
     Raises:
@@ -180,6 +184,7 @@ def create_encoder(*, name: str, weights: str, modalities: list[str], precision:
     """
     _check_modalities(modalities)
     preprocess, backbone = _source_of(name)(name, weights)
+    preprocess = Preprocess(**{**preprocess.describe(), "framing": framing})
     encoder = FrameEncoder(
         name=name, preprocess=preprocess, backbone=backbone, modalities=modalities, precision=precision
     )

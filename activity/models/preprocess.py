@@ -7,19 +7,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+FRAMINGS = ("whole", "centre")
 
 
 class Preprocess(nn.Module):
-    """Resize the shorter side, crop the centre, scale to [0, 1] and normalise: torchvision's classification preset.
+    """Frames to the square of pixels that the weights read, scaled to [0, 1] and normalised.
 
-    The steps of `torchvision.transforms._presets.ImageClassification`, computed on uint8 as torchvision's functions do
-    (and Pillow, with which the weights were trained), without torchvision: an exported file needs nothing but torch.
+    Framing "centre" resizes the shorter side and crops the centre: the steps of
+    `torchvision.transforms._presets.ImageClassification`. Of a 16:9 picture that leaves half, and what happens at its
+    sides is not seen. Framing "whole" resizes the whole picture to the square instead: seen in full, and narrower.
+    Either is computed on uint8 as torchvision's functions do (and Pillow, with which the weights were trained), without
+    torchvision: an exported file needs nothing but torch.
 
     Args:
         resize_size: length of the shorter side after resizing, pixels.
         crop_size: side of the square cut from the centre, pixels; at most `resize_size`.
         interpolation: "bilinear" or "bicubic"; both antialiased.
         mean, std: one number a channel (red, green, blue), on the [0, 1] scale.
+        framing: "whole" or "centre".
 
     >>> preprocess = Preprocess(
     ...     resize_size=8, crop_size=6, interpolation="bilinear", mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]
@@ -33,16 +38,26 @@ class Preprocess(nn.Module):
     std: Tensor
 
     def __init__(
-        self, *, resize_size: int, crop_size: int, interpolation: str, mean: list[float], std: list[float]
+        self,
+        *,
+        resize_size: int,
+        crop_size: int,
+        interpolation: str,
+        mean: list[float],
+        std: list[float],
+        framing: str = "centre",
     ) -> None:
         super().__init__()
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation is {interpolation!r}; accepted: {', '.join(INTERPOLATIONS)}.")
+        if framing not in FRAMINGS:
+            raise ValueError(f"framing is {framing!r}; accepted: {', '.join(FRAMINGS)}.")
         if not 0 < crop_size <= resize_size:
             raise ValueError(f"crop_size is {crop_size}; accepted: 1 to resize_size, which is {resize_size}.")
         self.resize_size = resize_size
         self.crop_size = crop_size
         self.interpolation = interpolation
+        self.framing = framing
         # Beside the float32 buffers, with the digits they were given in.
         self._given_mean = [float(value) for value in mean]
         self._given_std = [float(value) for value in std]
@@ -51,7 +66,7 @@ class Preprocess(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames `uint8 (N, 3, H, W)`, any H and W, to normalised pixels `float32 (N, 3, crop_size, crop_size)`."""
-        pixels = self._crop(self._resize(frames))
+        pixels = self._crop(self._resize(frames, self._size(frames.shape[-2], frames.shape[-1])))
         return (pixels.float() / 255.0 - self.mean) / self.std
 
     def describe(self) -> dict[str, Any]:
@@ -62,15 +77,22 @@ class Preprocess(nn.Module):
             "interpolation": self.interpolation,
             "mean": self._given_mean,
             "std": self._given_std,
+            "framing": self.framing,
         }
 
-    def _resize(self, frames: Tensor) -> Tensor:
-        height, width = frames.shape[-2], frames.shape[-1]
+    def _size(self, height: int, width: int) -> list[int]:
+        """Height and width after resizing."""
+        if self.framing == "whole":
+            return [self.crop_size, self.crop_size]
         short, long = min(height, width), max(height, width)
         if short == self.resize_size:
-            return frames
+            return [height, width]
         new_long = int(self.resize_size * long / short)
-        size = [self.resize_size, new_long] if height <= width else [new_long, self.resize_size]
+        return [self.resize_size, new_long] if height <= width else [new_long, self.resize_size]
+
+    def _resize(self, frames: Tensor, size: list[int]) -> Tensor:
+        if frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
+            return frames
         if frames.device.type == "cpu":
             return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
         # Only the CPU interpolates uint8; elsewhere float32, rounded to the same integers.

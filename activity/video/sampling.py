@@ -61,6 +61,34 @@ def grid_range(start_seconds: float, end_seconds: float, sample_fps: float) -> r
     return range(first_index_at_or_after(start_seconds, sample_fps), first_index_at_or_after(end_seconds, sample_fps))
 
 
+class GridSampler:
+    """Which grid points each frame of a stream is shown at: known when the next frame comes, or the stream ends.
+
+    >>> sampler = GridSampler(sample_fps=10)
+    >>> [list(sampler.push(time)) for time in (0.0, 0.04, 0.08, 0.12, 0.36)], list(sampler.finish(0.4))
+    ([[], [0], [], [1], [2, 3]], [])
+    """
+
+    def __init__(self, *, sample_fps: float) -> None:
+        self._sample_fps = sample_fps
+        self._next = 0
+        self._begun = False
+
+    def push(self, time_seconds: float) -> range:
+        """Take the time of the next frame; the indices at which the frame before it was shown."""
+        first = max(self._next, first_index_at_or_after(time_seconds, self._sample_fps))
+        shown = range(self._next, first) if self._begun else range(first, first)
+        self._begun, self._next = True, first
+        return shown
+
+    def finish(self, end_seconds: float) -> range:
+        """The indices at which the last frame was shown, which lasts until `end_seconds`: 0 at least is given."""
+        if not self._begun:
+            return range(0)
+        first, self._next = self._next, max(self._next, 1, first_index_at_or_after(end_seconds, self._sample_fps))
+        return range(first, self._next)
+
+
 def window_starts(num_features: int, window_frames: int) -> list[int]:
     """Return where the windows start whose scores are averaged for a clip.
 
@@ -79,23 +107,25 @@ def window_starts(num_features: int, window_frames: int) -> list[int]:
     return starts if tail is None else [*starts, tail]
 
 
-def windows_completed(before: int, after: int, window_frames: int) -> range:
+def windows_completed(before: int, after: int, window_frames: int, *, stride: int | None = None) -> range:
     """Return the starts of the windows completed when a stream grew from ``before`` to ``after`` features.
 
     With `tail_window` at the end of the stream these are the windows of `window_starts`. Whoever grows the
-    stream by n features at a time needs to keep the last ``window_frames - 1 + n``.
+    stream by n features at a time needs to keep the last ``window_frames - 1 + n``. ``stride`` is the distance
+    of the windows, half a window where not given.
 
     >>> [list(windows_completed(n, n + 1, window_frames=4)) for n in range(7)]
     [[], [], [], [0], [], [2], []]
     """
-    stride = _stride(window_frames)
-    return range(_num_complete(before, window_frames) * stride, _num_complete(after, window_frames) * stride, stride)
+    step = _stride(window_frames, stride)
+    first, end = (_num_complete(count, window_frames, step) for count in (before, after))
+    return range(first * step, end * step, step)
 
 
-def tail_window(num_features: int, window_frames: int) -> int | None:
+def tail_window(num_features: int, window_frames: int, *, stride: int | None = None) -> int | None:
     """Return the start of the window that only the end of the stream completes, or None where there is none.
 
-    It is 0, and the window padded, where the stream is shorter than a window.
+    It is 0, and the window padded, where the stream is shorter than a window. ``stride`` as above.
 
     >>> tail_window(7, window_frames=4), tail_window(8, window_frames=4), tail_window(3, window_frames=4)
     (3, None, 0)
@@ -105,16 +135,20 @@ def tail_window(num_features: int, window_frames: int) -> int | None:
     if num_features < window_frames:
         return 0
     start = num_features - window_frames
-    return None if start % _stride(window_frames) == 0 else start
+    return None if start % _stride(window_frames, stride) == 0 else start
 
 
-def _num_complete(num_features: int, window_frames: int) -> int:
+def _num_complete(num_features: int, window_frames: int, stride: int) -> int:
     if num_features < window_frames:
         return 0
-    return (num_features - window_frames) // _stride(window_frames) + 1
+    return (num_features - window_frames) // stride + 1
 
 
-def _stride(window_frames: int) -> int:
+def _stride(window_frames: int, stride: int | None) -> int:
     if window_frames < 1:
         raise ValueError(f"window_frames is {window_frames}; a window has at least 1 frame.")
-    return max(1, window_frames // 2)
+    if stride is None:
+        return max(1, window_frames // 2)
+    if not 1 <= stride <= window_frames:
+        raise ValueError(f"stride is {stride}; accepted: 1 to window_frames, which is {window_frames}.")
+    return stride

@@ -87,7 +87,7 @@ def test_the_file_works_with_plain_torch(recognizer: Recognizer, exported: Path,
         "sample_fps": 7.5,
         "window_frames": 6,
         "modalities": ["rgb", "motion"],
-        "format_version": 2,
+        "format_version": 3,
     }
     results: dict[str, Tensor] = torch.load(tmp_path / "results.pt", weights_only=True)
     features = recognizer.encode(frames)
@@ -118,7 +118,7 @@ def test_an_exported_file_answers_as_the_recognizer_did(recognizer: Recognizer, 
     expected = recognizer.classify(features, lengths)
     torch.testing.assert_close(loaded.classify(features, lengths), expected, rtol=0, atol=1e-5)
     assert (loaded.class_names, loaded.modalities) == (CLASS_NAMES, ["rgb", "motion"])
-    assert (loaded.sample_fps, loaded.window_frames, loaded.format_version) == (7.5, 6, 2)
+    assert (loaded.sample_fps, loaded.window_frames, loaded.format_version) == (7.5, 6, 3)
 
 
 def test_the_content_decides_and_not_the_suffix(exported: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from activity.features import extract
-from activity.inference.predictor import Failure, Prediction, WindowScorer, predict_videos
+from activity.inference.predictor import Failure, Prediction, predict_videos
+from activity.inference.windows import WindowScorer
 from activity.models.recognizer import Recognizer
 from activity.video.reader import VideoReader
 from activity.video.sampling import window_starts

@@ -9,8 +9,8 @@ import torch
 from activity.data.clips import Clip
 from activity.features.spans import FillWarning
 from activity.inference import scoring
-from activity.inference.predictor import WindowScorer
 from activity.inference.scoring import score_videos
+from activity.inference.windows import WindowScorer
 from tests.recognizers import tiny_recognizer
 from tests.videos import noise_frames, write_video
 

@@ -22,7 +22,7 @@ SOURCES = {
 
 
 def create(name: str = SMALL_ENCODER, *, weights: str = "none", modalities: list[str] | None = None) -> FrameEncoder:
-    return create_encoder(name=name, weights=weights, modalities=modalities or ["rgb"])
+    return create_encoder(name=name, weights=weights, modalities=modalities or ["rgb"], framing="centre")
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "efficientnet_lite2"])
@@ -232,7 +232,7 @@ def test_timm_weights_without_a_network_are_one_clear_error(monkeypatch: pytest.
 @pytest.mark.parametrize("modalities", [[], ["rgb", "rgb"], ["flow"], ["rgb", "depth"]])
 def test_modalities_that_do_not_exist_are_refused(modalities: list[str]) -> None:
     with pytest.raises(EncoderError, match=r"accepted: \[rgb\], \[motion\] or \[rgb,motion\]"):
-        create_encoder(name=EMBEDDED_ENCODER, weights="none", modalities=modalities)
+        create_encoder(name=EMBEDDED_ENCODER, weights="none", modalities=modalities, framing="centre")
 
 
 def test_features_of_modalities_stand_side_by_side_in_their_order() -> None:

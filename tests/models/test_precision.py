@@ -20,7 +20,9 @@ CPU = torch.device("cpu")
 def encoder_in(name: str, *, seed: int = 0) -> FrameEncoder:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb", "motion"], precision=name)
+        return create_encoder(
+            name=SMALL_ENCODER, weights="none", modalities=["rgb", "motion"], framing="centre", precision=name
+        )
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -54,7 +56,9 @@ def test_bfloat16_changes_what_the_pretrained_encoder_leads_to_less_than_a_camer
     noisy = (frames + noise).round().clamp(0, 255).byte()
     labels = torch.arange(len(activities)).repeat_interleave(len(actors))
     exact, rounded = (
-        create_encoder(name=EMBEDDED_ENCODER, weights="default", modalities=["rgb", "motion"], precision=name)
+        create_encoder(
+            name=EMBEDDED_ENCODER, weights="default", modalities=["rgb", "motion"], framing="centre", precision=name
+        )
         for name in PRECISIONS
     )
     features, in_bfloat16, of_noisy = exact(frames), rounded(frames), exact(noisy)

@@ -19,7 +19,7 @@ SHORT_SIZES = [(240, 320), (321, 241), (6, 4)]
 
 @functools.cache
 def preprocess_of(encoder: str) -> Preprocess:
-    return create_encoder(name=encoder, weights="none", modalities=["rgb"]).preprocess
+    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="centre").preprocess
 
 
 def preset_of(encoder: str):
@@ -88,6 +88,33 @@ def test_timm_weights_get_the_evaluation_transform_of_timm(encoder: str, weights
     assert levels.abs().mean() < 0.1
 
 
+@functools.cache
+def whole(encoder: str) -> Preprocess:
+    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="whole").preprocess
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_whole_picture_is_resized_to_the_square(encoder: str, size: tuple[int, int]) -> None:
+    from torchvision.transforms.v2 import functional as reference
+
+    frames = as_frames(picture(*size))
+    preset = preset_of(encoder)
+    square = [preset.crop_size[0]] * 2
+    resized = reference.resize(frames, square, interpolation=preset.interpolation, antialias=True)
+    expected = reference.normalize(resized.float() / 255, preset.mean, preset.std)
+    torch.testing.assert_close(whole(encoder)(frames), expected, rtol=0, atol=1e-6)
+    assert torch.equal(script(whole(encoder))(frames), whole(encoder)(frames))
+
+
+def test_what_happens_at_the_side_is_seen_in_the_whole_picture_only() -> None:
+    frames = torch.zeros(1, 3, 90, 160, dtype=torch.uint8)
+    frames[..., :20] = 255
+    seen = {framing: of(ENCODERS[0])(frames) for framing, of in (("whole", whole), ("centre", preprocess_of))}
+    assert seen["whole"].std(dim=(2, 3)).min() > 0.5
+    assert seen["centre"].std(dim=(2, 3)).max() < 1e-5
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_scripted_equals_eager(encoder: str, size: tuple[int, int]) -> None:
@@ -109,7 +136,7 @@ def test_memory_as_a_decoder_gives_it_makes_no_difference(encoder: str, size: tu
 
 
 def test_a_description_makes_the_same_again() -> None:
-    for preprocess in (tiny_preprocess(), *map(preprocess_of, ENCODERS)):
+    for preprocess in (tiny_preprocess(), *map(preprocess_of, ENCODERS), whole(ENCODERS[0])):
         again = Preprocess(**preprocess.describe())
         frames = torch.randint(0, 256, (1, 3, 40, 50), dtype=torch.uint8)
         assert torch.equal(again(frames), preprocess(frames))
@@ -120,5 +147,7 @@ def test_what_cannot_be_is_refused() -> None:
     good = tiny_preprocess().describe()
     with pytest.raises(ValueError, match=r"nearest.*accepted: bilinear, bicubic"):
         Preprocess(**{**good, "interpolation": "nearest"})
+    with pytest.raises(ValueError, match=r"framing is 'all'; accepted: whole, centre"):
+        Preprocess(**{**good, "framing": "all"})
     with pytest.raises(ValueError, match="crop_size is 21; accepted: 1 to resize_size, which is 20"):
         Preprocess(**{**good, "crop_size": 21})

@@ -24,7 +24,7 @@ def test_it_says_what_inference_needs_to_know() -> None:
     assert isinstance(recognizer.sample_fps, float)
     assert recognizer.window_frames == 12
     assert recognizer.modalities == ["rgb", "motion"]
-    assert recognizer.format_version == 2
+    assert recognizer.format_version == 3
 
 
 def test_forward_is_encode_and_classify() -> None:
@@ -79,7 +79,7 @@ def test_everything_is_scriptable(kind: str) -> None:
     )
     torch.testing.assert_close(scripted(frames), recognizer(frames), rtol=0, atol=1e-6)
     assert (scripted.class_names, scripted.modalities) == (CLASS_NAMES, ["rgb", "motion"])
-    assert (scripted.sample_fps, scripted.window_frames, scripted.format_version) == (5.0, 4, 2)
+    assert (scripted.sample_fps, scripted.window_frames, scripted.format_version) == (5.0, 4, 3)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "mean_pool"])

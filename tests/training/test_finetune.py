@@ -78,7 +78,7 @@ def colour_blind_encoder() -> FrameEncoder:
     """Random weights that see brightness alone: each first filter is the same for red, green and blue."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb"])
+        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre")
     preprocess = tiny_preprocess().describe() | {"mean": [0.4] * 3, "std": [0.25] * 3}
     encoder.preprocess = type(encoder.preprocess)(**preprocess)
     first = next(module for module in encoder.backbone.modules() if isinstance(module, nn.Conv2d))
@@ -217,7 +217,9 @@ class TestPart:
 class TestFeaturesWithGradients:
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_they_are_those_of_prediction(self, precision: str) -> None:
-        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb", "motion"], precision=precision)
+        encoder = create_encoder(
+            name=SMALL_ENCODER, weights="none", modalities=["rgb", "motion"], framing="centre", precision=precision
+        )
         encoder.preprocess = tiny_preprocess()
         own = [windows(1)[0], windows(1, time=2)[0]]
         features, lengths = encode_windows(as_trained(encoder), own, window_frames=WINDOW, piece_frames=None)
@@ -229,7 +231,9 @@ class TestFeaturesWithGradients:
             torch.testing.assert_close(features[row, : len(frames)], expected, rtol=0, atol=tolerance)
 
     def test_a_bfloat16_encoder_computes_with_the_weights_that_were_trained(self) -> None:
-        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb"], precision="bfloat16")
+        encoder = create_encoder(
+            name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre", precision="bfloat16"
+        )
         encoder.preprocess = tiny_preprocess()
         frames = random_frames(1, 2)
         before = encoder(frames)

@@ -35,7 +35,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def encoder() -> FrameEncoder:
     torch.manual_seed(0)
-    return create_encoder(name="timm/test_efficientnet.r160_in1k", weights="none", modalities=["rgb"])
+    return create_encoder(name="timm/test_efficientnet.r160_in1k", weights="none", modalities=["rgb"], framing="centre")
 
 
 def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:

@@ -1,0 +1,131 @@
+"""What one types in a notebook: load a model file, then `predict`, `timeline`, or frames live."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from activity.formats import load_recognizer as load_model
+from activity.inference.predictor import Prediction, predict_videos
+from activity.inference.segmentation import TimelineSettings
+from activity.inference.timeline import Timeline, make_timelines
+from activity.inference.videos import Failure
+from activity.models.recognizer import LoadedRecognizer
+
+_BATCH_FRAMES, _DECODE_THREADS = 16, 2
+
+Source = str | os.PathLike[str]
+
+
+class VideoRecognizer:
+    """A recognizer for whole videos: what `activity.load_recognizer` gives.
+
+    It is itself what `LiveRecognizer` takes. `class_names`, `sample_fps` (sampled frames a second), `window_frames`
+    (sampled frames read at once) and `modalities` are what the model says of itself; nothing else is asked for.
+
+    Args:
+        model: on `device`.
+        device: where the model is.
+    """
+
+    def __init__(self, model: LoadedRecognizer, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        self.class_names = list(model.class_names)
+        self.sample_fps = float(model.sample_fps)
+        self.window_frames = int(model.window_frames)
+        self.modalities = list(model.modalities)
+        self.format_version = int(model.format_version)
+
+    def predict(self, source: Source) -> Prediction:
+        """One label for a video: the mean of the scores of all its windows.
+
+        Raises:
+            VideoError: it cannot be read; says why and what to do.
+        """
+        (result,) = self.predict_all([source])
+        if isinstance(result, Failure):
+            raise result.cause
+        return result
+
+    def predict_all(self, sources: Sequence[Source]) -> Iterator[Prediction | Failure]:
+        """`predict` for many videos, in their order, decoded ahead and encoded in batches across them.
+
+        One that cannot be read is a `Failure` (its `error` says why), and the rest is done.
+        """
+        return predict_videos(
+            self.model,
+            [os.fspath(source) for source in sources],
+            batch_frames=_BATCH_FRAMES,
+            decode_threads=_DECODE_THREADS,
+            device=self.device,
+        )
+
+    def timeline(self, source: Source, *, settings: TimelineSettings | None = None) -> Timeline:
+        """What happens when in a video, of any length, in memory that does not grow with it.
+
+        Args:
+            source: a video file.
+            settings: how scores become segments; None: `TimelineSettings()`.
+
+        Raises:
+            VideoError: it cannot be read; says why and what to do.
+            TimelineSettingsError: the settings do not fit this model.
+        """
+        (result,) = self.timelines([source], settings=settings)
+        if isinstance(result, Failure):
+            raise result.cause
+        return result
+
+    def timelines(
+        self, sources: Sequence[Source], *, settings: TimelineSettings | None = None
+    ) -> Iterator[Timeline | Failure]:
+        """`timeline` for many videos, as `predict_all`."""
+        return make_timelines(
+            self.model,
+            [os.fspath(source) for source in sources],
+            settings=settings or TimelineSettings(),
+            batch_frames=_BATCH_FRAMES,
+            decode_threads=_DECODE_THREADS,
+            device=self.device,
+        )
+
+    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Frames `uint8 (B, T, 3, H, W)` to features `float32 (B, T, D)`; see `Recognizer.encode`."""
+        return self.model.encode(frames, previous)
+
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features `float32 (B, T, D)` to logits `(B, C)`; see `Recognizer.classify`."""
+        return self.model.classify(features, lengths)
+
+    def __repr__(self) -> str:
+        return (
+            f"<VideoRecognizer of {len(self.class_names)} classes, {'+'.join(self.modalities)}, windows of "
+            f"{self.window_frames} at {self.sample_fps:g} frames/s, on {self.device}>"
+        )
+
+
+def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> VideoRecognizer:
+    """Load a checkpoint (best.ckpt) or an exported file (.ts); the content decides, not the suffix.
+
+    An exported file is a program: load only those you trust. A checkpoint's pickled code is never executed.
+
+    Raises:
+        ModelFileError: missing, truncated, of another program, or of an unknown version.
+
+    A notebook, from the model file to segments and live events::
+
+        import activity
+
+        recognizer = activity.load_recognizer("model.ts")
+        recognizer.predict("clip.mp4").top(3)
+        recognizer.timeline("holiday.mp4").segments
+
+        live = activity.LiveRecognizer(recognizer)
+        for frame, time_seconds in my_camera():  # RGB uint8 (H, W, 3), seconds that rise
+            for event in live.push(frame, time_seconds):
+                print(event.kind, event.label, event.time_seconds)
+    """
+    return VideoRecognizer(load_model(path, device), torch.device(device))

@@ -1,0 +1,180 @@
+"""Live recognition: frames in, events out, by the same path as a file's timeline."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity.inference.activity_stream import ActivityStream, Step
+from activity.inference.frame_features import FrameError, FrameFeatures, Pixels, checked_frame
+from activity.inference.frame_scores import Scores
+from activity.inference.segmentation import TimelineSettings
+from activity.models.recognizer import LoadedRecognizer
+from activity.video.sampling import GridSampler
+
+
+@dataclass(frozen=True)
+class LiveEvent:
+    """What has come to be known of a stream.
+
+    Attributes:
+        kind: "start" or "end" of an activity, or the "scores" of one moment.
+        label: the class that begins or ends; of scores the best class.
+        score: its score, 0 to 1: of an activity the mean so far, of scores that moment's.
+        time_seconds: when it begins, ends, or is: in the stream's own time, before the frame that made it known.
+        scores: with "scores", of all classes in their order; else None.
+    """
+
+    kind: Literal["start", "end", "scores"]
+    label: str
+    score: float
+    time_seconds: float
+    scores: tuple[float, ...] | None = None
+
+
+class LiveRecognizer:
+    """Recognizes activities in frames as they come, in memory that does not grow.
+
+    The frames' times decide which are sampled, windows slide over their features, and what begins and ends is found as
+    in `make_timelines`: the same frames give the same segments. A moment's scores are known half a window, half the
+    smoothing and a stride later; a start `min_seconds` after that, an end `merge_seconds`.
+
+    Args:
+        recognizer: on `device`.
+        settings: how scores become events.
+        device: where the recognizer is.
+        scores_every_seconds: how often "scores" are given; 0: of each sampled frame; None: never.
+
+    Raises:
+        TimelineSettingsError: the settings do not fit the recognizer.
+    """
+
+    def __init__(
+        self,
+        recognizer: LoadedRecognizer,
+        *,
+        settings: TimelineSettings | None = None,
+        device: torch.device | str = "cpu",
+        scores_every_seconds: float | None = None,
+    ) -> None:
+        self._recognizer = recognizer
+        self._settings = settings or TimelineSettings()
+        self._device = torch.device(device)
+        self._scores_every = scores_every_seconds
+        self._features = FrameFeatures(recognizer, self._device)
+        self._sampler = GridSampler(sample_fps=recognizer.sample_fps)
+        self._held: tuple[Pixels, float] | None = None  # the frame on screen, and its time
+        self._frames_seen, self._duration = 0, 0.0
+        self._origin = 0.0
+        self.scores: Tensor | None = None  # of the last stream that ended
+        self._next = 0
+        self._begin(0)
+
+    def push(self, frame: Pixels | Tensor, time_seconds: float) -> list[LiveEvent]:
+        """Take the next frame; what has come to be known by it.
+
+        Args:
+            frame: RGB `uint8 (H, W, 3)`, a numpy array or a tensor; of any size, which may change.
+            time_seconds: when it is shown, later than the frame before; the first one's is time 0 of the events.
+
+        Raises:
+            FrameError: another shape or dtype, or a time that is not later.
+        """
+        pixels = checked_frame(frame).copy()  # it is needed until the next one, and the caller's may change meanwhile
+        self._check_time(time_seconds)
+        if self._held is None:
+            self._origin = time_seconds
+        shown = self._sampler.push(time_seconds - self._origin)
+        events = [event for index in shown for event in self.push_sampled(index, self._held_pixels())]
+        self._held = (pixels, time_seconds)
+        self._frames_seen += 1
+        return events
+
+    @property
+    def encode_seconds(self) -> float:
+        """Time spent in the encoder so far."""
+        return self._features.encode_seconds
+
+    def push_sampled(self, index: int, pixels: Pixels) -> list[LiveEvent]:
+        """Take the frame that is shown at `index / sample_fps` seconds: for sources that are sampled already.
+
+        Indices rise. What was missed since the one before is taken to have been like it; where a window or more was
+        missed, what had begun ends there, and the stream begins anew.
+
+        Args:
+            index: of the time grid.
+            pixels: RGB `uint8 (H, W, 3)`.
+        """
+        missed = index - self._next
+        events: list[LiveEvent] = []
+        if missed >= self._recognizer.window_frames or not self._stream.frames:
+            events += self.interrupt()
+            self._begin(index)
+        elif missed > 0:
+            events += self._events(self._stream.push(self._features.latest.repeat(missed, 1)))
+        self._next = index + 1
+        return [*events, *self._events(self._stream.push(self._features.push(pixels)))]
+
+    def interrupt(self) -> list[LiveEvent]:
+        """The source gives nothing more for now: what had begun has ended; what comes then is taken by itself."""
+        if not self._stream.frames:
+            return []
+        step, self.scores = self._stream.finish()
+        events = self._events(step)
+        self._begin(self._next)
+        return events
+
+    def finish(self) -> list[LiveEvent]:
+        """The stream has ended; what is left to be known. `scores` are those of all of it (since the last break)."""
+        events: list[LiveEvent] = []
+        if self._held is not None:
+            last = self._held[1] - self._origin
+            mean = last / (self._frames_seen - 1) if self._frames_seen > 1 else 0.0
+            shown = self._sampler.finish(last + mean)
+            events = [event for index in shown for event in self.push_sampled(index, self._held_pixels())]
+            self._held = None
+        return [*events, *self.interrupt()]
+
+    def _begin(self, index: int) -> None:
+        """A new stream of features, whose first sampled frame is `index`."""
+        self._stream = ActivityStream(self._recognizer, self._settings, self._device)
+        self._first = self._next = index
+        self._told = 0  # frames of the stream whose scores are known
+        self._features.begin()
+
+    def _held_pixels(self) -> Pixels:
+        assert self._held is not None
+        return self._held[0]
+
+    def _events(self, step: Step) -> list[LiveEvent]:
+        events = list(self._score_events(step.scores))
+        self._told += len(step.scores)
+        for change in step.changes:
+            frame = change.start_frame if change.kind == "start" else change.end_frame
+            events.append(LiveEvent(change.kind, change.label, change.score, self._seconds(frame)))
+        return events
+
+    def _score_events(self, scores: Scores) -> Iterator[LiveEvent]:
+        if self._scores_every is None:
+            return
+        every = max(1, round(self._scores_every * self._recognizer.sample_fps))
+        for frame, row in enumerate(scores, self._told):
+            if (self._first + frame) % every == 0:
+                best = int(row.argmax())
+                label = self._recognizer.class_names[best]
+                yield LiveEvent("scores", label, float(row[best]), self._seconds(frame), tuple(row.tolist()))
+
+    def _seconds(self, frame: int) -> float:
+        return (self._first + frame) / self._recognizer.sample_fps
+
+    def _check_time(self, time_seconds: float) -> None:
+        if not np.isfinite(time_seconds):
+            raise FrameError(f"time_seconds is {time_seconds}; accepted: seconds, later with each frame.")
+        if self._held is not None and time_seconds <= self._held[1]:
+            raise FrameError(
+                f"time_seconds is {time_seconds:g}, not later than that of the frame before, {self._held[1]:g}. "
+                "Accepted: seconds that rise with each frame, time.monotonic() for a camera."
+            )

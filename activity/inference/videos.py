@@ -1,0 +1,91 @@
+"""Reading videos one after the other: features as they come, results in the order of the sources."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
+from activity.models.recognizer import LoadedRecognizer
+from activity.video.reader import VideoError
+
+_WHOLE_VIDEO = (range(2**62),)
+_Result = TypeVar("_Result", covariant=True)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A source that could not be read, and why."""
+
+    source: str
+    cause: VideoError
+
+    @property
+    def error(self) -> str:
+        """What to tell a user."""
+        return str(self.cause)
+
+
+class VideoResult(Protocol[_Result]):
+    """What becomes of one video: takes its features as they come."""
+
+    def push(self, features: Tensor) -> object:
+        """Take the features `float32 (n, D)` of the next sampled frames."""
+
+    def finish(self, duration_seconds: float) -> _Result:
+        """The result of a video that has ended; at least one feature was pushed."""
+
+
+def read_videos(
+    recognizer: LoadedRecognizer,
+    sources: Sequence[str],
+    begin: Callable[[str], VideoResult[_Result]],
+    *,
+    batch_frames: int,
+    decode_threads: int,
+    device: torch.device,
+) -> Iterator[_Result | Failure]:
+    """One result for each video, in the order given; a video that cannot be read is a `Failure`, the rest is done.
+
+    Every sampled frame is encoded once, in batches across videos, and memory does not grow with their number or length.
+
+    Args:
+        recognizer: on `device`.
+        sources: paths of video files.
+        begin: what is to become of a video, by its source.
+        batch_frames: frames the encoder gets at once.
+        decode_threads: videos decoded at the same time.
+        device: where the recognizer is.
+    """
+    reading: dict[int, VideoResult[_Result]] = {}
+    done: dict[int, _Result | Failure] = {}
+    following = 0
+    for item in extract_features(
+        encode_by(recognizer.encode),
+        [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
+        motion="motion" in recognizer.modalities,
+        batch_frames=batch_frames,
+        decode_threads=decode_threads,
+        device=device,
+    ):
+        if isinstance(item, FeatureChunk):
+            if item.video not in reading:
+                reading[item.video] = begin(sources[item.video])
+            reading[item.video].push(item.features)
+            continue
+        done[item.video] = _finished(sources[item.video], reading.pop(item.video, None), item)
+        while following in done:
+            yield done.pop(following)
+            following += 1
+
+
+def _finished(source: str, result: VideoResult[_Result] | None, end: VideoEnd) -> _Result | Failure:
+    if end.error is not None:
+        return Failure(source, end.error)
+    # A video without an error has a first frame, and all of it was read.
+    assert result is not None
+    assert end.duration_seconds is not None
+    return result.finish(end.duration_seconds)
