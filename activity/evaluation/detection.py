@@ -1,7 +1,7 @@
 """Timelines as detections: the average precision of their segments, as THUMOS and ActivityNet define it."""
 
 from activity.data.segments import Segment
-from activity.evaluation.segmentation import IOU_TOLERANCE, Timelines
+from activity.evaluation.segmental import IOU_TOLERANCE, Timelines
 
 
 def average_precision(annotated: Timelines, predicted: Timelines, label: str, *, iou: float) -> float:

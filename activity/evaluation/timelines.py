@@ -9,7 +9,7 @@ from typing import Any
 from activity.data.clips import DataError, count_text
 from activity.data.segments import BACKGROUND, SAME_MOMENT_SECONDS, Segment
 from activity.evaluation.detection import average_precision
-from activity.evaluation.segmentation import (
+from activity.evaluation.segmental import (
     SegmentCounts,
     Timelines,
     edit_score,

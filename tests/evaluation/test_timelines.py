@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from activity.data.clips import DataError
 from activity.data.segments import BACKGROUND, Segment
 from activity.evaluation.detection import average_precision
-from activity.evaluation.segmentation import SegmentCounts, edit_score, frame_accuracy, segment_counts
+from activity.evaluation.segmental import SegmentCounts, edit_score, frame_accuracy, segment_counts
 from activity.evaluation.timelines import F1_IOUS, MAP_IOUS, timeline_metrics
 
 CLASSES = ("jump", "run", "walk")
