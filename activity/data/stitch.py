@@ -17,9 +17,9 @@ from activity.video.reader import VideoReader
 def stitch(clips: Sequence[Clip], path: Path, *, size: tuple[int, int], fps: float, seed: int) -> list[Segment]:
     """Join clips in a random order into one video, a Motion JPEG file (.avi), and say what is where in it.
 
-    Each clip is shown at its own speed, whatever its rate, with black at two sides where its form is another one. Memory
-    does not grow with the length. There is no idle time between clips: a frozen picture would be no honest one, for
-    nobody stands so still, and motion would give it away.
+    Each clip is shown at its own speed, whatever its rate, with black at two sides where its form is another one.
+    Memory does not grow with the length. There is no idle time between clips: a frozen picture would be no honest one,
+    for nobody stands so still, and motion would give it away.
 
     Args:
         clips: at least one.
