@@ -32,6 +32,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import check_holds_no_run, quoted, run_folder, run_with_configuration, save_run
+from activity.cli.dataset import read_manifest
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
@@ -81,7 +82,7 @@ def crossval(config: DictConfig) -> int:
     check_overrides("crossval", HydraConfig.get().overrides.task)
     folder = run_folder()
     check_holds_no_run(folder, result=RESULT)
-    manifest: Manifest = instantiate(config.data.layout)
+    manifest = read_manifest(config)
     seed_everything(config.seed, verbose=False)  # an encoder without pretrained weights is random
     encoder = make_encoder(config)
     heads = _heads(config, encoder, manifest)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
@@ -21,10 +20,11 @@ from activity.cli.components import (
     stored_clips,
 )
 from activity.cli.configuration import run_with_configuration
+from activity.cli.dataset import read_manifest
 from activity.cli.findings import say_findings, say_what_spoils
 from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_overrides, check_settings
-from activity.data.clips import Manifest, count_text
+from activity.data.clips import count_text
 from activity.features.outcome import FillProgress
 from activity.features.usage import prune
 
@@ -50,7 +50,7 @@ def extract(config: DictConfig) -> int:
     check_settings("extract", config)
     check_overrides("extract", HydraConfig.get().overrides.task)
     clip_views(config)
-    manifest: Manifest = instantiate(config.data.layout)
+    manifest = read_manifest(config)
     # An encoder without pretrained weights is random: the same one for the same seed, as in training.
     seed_everything(config.seed, verbose=False)
     encoder = make_encoder(config)

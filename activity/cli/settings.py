@@ -72,6 +72,7 @@ KINDS: dict[str, _Kind] = {
     "data.group_pattern": _TEXT_OR_NULL,
     "data.val_fraction": _SHARE,
     "data.test_fraction": _SHARE,
+    "data.background": _SWITCH,
     "data.views": _COUNT,
     "data.flip": _SWITCH,
     "data.balance": _one_of(*BALANCES),

@@ -8,6 +8,7 @@ from activity.data.clips import count_text
 from activity.evaluation.crossval import CrossvalResult
 from activity.evaluation.metrics import ClassMetrics, ClipMetrics
 from activity.evaluation.statistics import Interval, PairedTest
+from activity.evaluation.timelines import COUNTS_IOU, TimelineMetrics
 
 
 def print_metrics(heads: dict[str, ClipMetrics], main: str) -> None:
@@ -39,6 +40,39 @@ def print_crossval(result: CrossvalResult) -> None:
     if result.comparison is not None and result.against is not None:
         print(_comparison(result.main, result.against, result.comparison))
     console.print(_class_table(result.main, result.heads[0].metrics.classes))
+
+
+def print_timelines(metrics: TimelineMetrics) -> None:
+    """The numbers of timelines in percent, as papers give them, then those of each class."""
+    console = Console()
+    hours, seconds = divmod(round(metrics.duration_seconds), 3600)
+    length = f"{hours}:{seconds // 60:02}:{seconds % 60:02}"
+    overall = Table(title=f"{count_text(metrics.videos, 'video')}, {length}", title_justify="left")
+    names = ("frame accuracy", "in activities", *(f"F1@{100 * iou:.0f}" for iou in metrics.f1), "edit score")
+    for name in names:
+        overall.add_column(name, justify="right")
+    values = (metrics.frame_accuracy, metrics.frame_accuracy_in_activities, *metrics.f1.values(), metrics.edit)
+    overall.add_row(*(f"{value:.1%}" for value in values))
+    console.print(overall)
+    precision = Table(title="Mean average precision by IoU", title_justify="left")
+    for iou in metrics.mean_average_precision:
+        precision.add_column(f"{iou:.1f}", justify="right")
+    precision.add_column("mean", justify="right")
+    precision.add_row(*(f"{value:.1%}" for value in (*metrics.mean_average_precision.values(), metrics.average_map)))
+    console.print(precision)
+    console.print(_timeline_classes(metrics))
+
+
+def _timeline_classes(metrics: TimelineMetrics) -> Table:
+    table = Table(title=f"Segments by class; found: at an IoU of {COUNTS_IOU:g}", title_justify="left")
+    table.add_column("class")
+    for name in ("annotated", "predicted", "found", "F1", "AP, mean"):
+        table.add_column(name, justify="right")
+    for item in metrics.classes:
+        counts, mean = item.counts, item.mean_average_precision
+        numbers = map(str, (counts.annotated, counts.predicted, counts.matched))
+        table.add_row(Text(item.name), *numbers, f"{counts.f1:.1%}", "" if mean is None else f"{mean:.1%}")
+    return table
 
 
 def _with_interval(interval: Interval) -> str:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
@@ -31,6 +30,7 @@ from activity.cli.components import (
     warn_of_missing_groups,
 )
 from activity.cli.configuration import check_holds_no_run, resumed, run_folder, run_with_configuration, save_run
+from activity.cli.dataset import read_manifest
 from activity.cli.findings import (
     Contents,
     contents_of,
@@ -95,7 +95,7 @@ def train(config: DictConfig) -> int:
     folder = run_folder()
     if config.resume is None:
         check_holds_no_run(folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
-    manifest: Manifest = instantiate(config.data.layout)
+    manifest = read_manifest(config)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
     encoder = make_encoder(config)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from activity.cli.configuration import CONFIG
 from activity.data.clips import Clip, DataError, Manifest, count_text, first_few
 from activity.data.layouts import read_clips
+from activity.features.store import video_digest
 from activity.files import write_atomically
 
 DATA, SPLITS = "data.json", "splits.csv"
@@ -110,6 +111,30 @@ def seen_in_training(
         seen,
         f"{len(seen)} of these {count_text(len(clips), 'clip')} came from the model's training split ({names}): the "
         "figures say how well it remembers, not how well it will do on others.",
+    )
+
+
+def videos_seen_in_training(
+    model: Path, videos: Mapping[str, Path], run: TrainingRun | None
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Which of some videos, given by name, have clips that a model was trained on, as far as its run says.
+
+    Returns:
+        Their names, None where that cannot be told; and what is to be said of it, None where nothing is.
+    """
+    if run is None or run.contents is None:
+        where = f"{model.name} does not lie in the folder of a run" if run is None else f"{DATA} is missing or damaged"
+        return None, (
+            f"{where}, so nothing says which videos {model.name} was trained on. The figures are too good if it has "
+            "seen some of these."
+        )
+    trained_on = set(run.contents.values())
+    seen = tuple(name for name, path in videos.items() if path.is_file() and video_digest(path) in trained_on)
+    if not seen:
+        return seen, None
+    return seen, (
+        f"{len(seen)} of these {count_text(len(videos), 'video')} have clips in the model's training split "
+        f"({first_few(seen)}): the figures say how well it remembers, not how well it will do on others."
     )
 
 

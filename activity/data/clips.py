@@ -187,6 +187,27 @@ def class_indices(clips: Iterable[Clip], class_names: Sequence[str]) -> list[int
     return [index_of[clip.label] for clip in clips]
 
 
+def check_labels_are_known(labels: Iterable[str], class_names: Sequence[str], *, of: str) -> None:
+    """Refuse labels that a model does not know.
+
+    Args:
+        labels: as people have given them.
+        class_names: what the model knows.
+        of: what has these labels, such as "clips".
+
+    Raises:
+        DataError: with the labels and the model's classes.
+
+    >>> check_labels_are_known(["run", "walk"], ["run", "walk", "wave"], of="clips")
+    """
+    unknown = sorted(set(labels) - set(class_names))
+    if unknown:
+        raise DataError(
+            f"{count_text(len(unknown), 'label')} that the model does not know: {first_few(unknown, limit=10)}. "
+            f"Its classes: {first_few(list(class_names), limit=20)}. Rename the labels, or take these {of} out."
+        )
+
+
 def repeated_span(first: Clip, second: Clip) -> str | None:
     """What is wrong with two clips of the same file and span: two labels, or a plain repetition.
 

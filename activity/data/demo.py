@@ -21,6 +21,7 @@ from activity.data.clips import DataError
 from activity.data.drawing import Camera, Image, draw_frames
 from activity.data.figure import Build, Floats, Movements, Pose, Props, skeleton
 from activity.data.room import draw_room
+from activity.data.segments import Segment
 
 DEMO_ACTIVITIES: tuple[str, ...] = ("jump", "pick_up", "put_down", "sit_down", "stand_up", "wave")
 ORDER_PAIRS: tuple[tuple[str, str], ...] = (("sit_down", "stand_up"), ("pick_up", "put_down"))
@@ -33,6 +34,14 @@ PICTURE_SIZE = (320, 240)  # width, height
 JPEG_QUALITY = 85
 MARKER = ".demo.json"
 
+IDLE_SECONDS = (1.5, 4.0)  # of a long scene, between two movements
+
+# From and to how many seconds a movement takes.
+_PACES = {"sit_down": (0.7, 1.2), "pick_up": (1.0, 1.4)}
+_PACE = (1.8, 2.0)
+# What can be done from a posture, and the postures that are not standing.
+_POSSIBLE = {"standing": ("jump", "pick_up", "sit_down", "wave"), "seated": ("stand_up",), "holding": ("put_down",)}
+_POSTURE_AFTER = {"sit_down": "seated", "pick_up": "holding"}
 _TWINS = dict(ORDER_PAIRS)
 _TWIN_OF = {backwards: forwards for forwards, backwards in ORDER_PAIRS}
 
@@ -93,8 +102,8 @@ def _film_paths(root: Path, actors: int, takes: int) -> Iterator[Path]:
                 yield _film_path(root, activity, actor, take)
 
 
-def write_film(path: Path, frames: Iterable[Image]) -> None:
-    """Write RGB frames (height, width, 3) as a Motion JPEG file (.avi) of FRAMES_PER_SECOND.
+def write_film(path: Path, frames: Iterable[Image], *, fps: float = FRAMES_PER_SECOND) -> None:
+    """Write RGB frames (height, width, 3), all of one size, as a Motion JPEG file (.avi) of a constant rate.
 
     Each frame is compressed by itself: a codec that predicts frames from those before them would leave other traces
     in a film than in its reversal, and single frames could tell the order after all.
@@ -102,13 +111,14 @@ def write_film(path: Path, frames: Iterable[Image]) -> None:
     frames = iter(frames)
     first = next(frames)
     codec = cv2.VideoWriter.fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(path), codec, FRAMES_PER_SECOND, first.shape[1::-1])
+    writer = cv2.VideoWriter(str(path), codec, fps, first.shape[1::-1])
     writer.set(cv2.VIDEOWRITER_PROP_QUALITY, JPEG_QUALITY)
     if not writer.isOpened():
         raise OSError(f"cannot write {path}: OpenCV could not open it for Motion JPEG")
     try:
         writer.write(cv2.cvtColor(first, cv2.COLOR_RGB2BGR))
         for frame in frames:
+            assert frame.shape == first.shape  # OpenCV leaves out frames of another size without a word
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     finally:
         writer.release()
@@ -141,6 +151,56 @@ def render_scene(
     return stage.film(Pose.joined(poses))
 
 
+def render_long_scene(
+    activities: int,
+    *,
+    actor: int,
+    take: int,
+    seed: int,
+    idle_seconds: tuple[float, float] = IDLE_SECONDS,
+    size: tuple[int, int] = PICTURE_SIZE,
+) -> tuple[Iterator[Image], list[Segment]]:
+    """The frames of a long film of one figure that does one thing after another and is idle between, and when it does.
+
+    Idle, it stays as it is: standing, seated until it stands up, or with the box in its hands until it puts that down.
+    A segment lasts from where a movement begins to where it ends. The film begins and ends idle.
+
+    Args:
+        activities: how many movements.
+        actor, take, seed: as for `render_clip`.
+        idle_seconds: the shortest and the longest time between two movements.
+        size: (width, height) pixels.
+
+    >>> frames, segments = render_long_scene(2, actor=0, take=0, seed=0, size=(80, 60))
+    >>> film = list(frames)
+    >>> film[0].shape, len(film) > FRAMES_PER_SECOND * segments[-1].end_seconds, len(segments)
+    ((60, 80, 3), True, 2)
+    """
+    stage = _Stage.random(actor, take, seed, size)
+    rng = np.random.default_rng([seed, actor, take, 98])
+    poses, segments = [], list[Segment]()
+    length, posture = 0, "standing"
+    for _ in range(activities):
+        activity = str(rng.choice(_POSSIBLE[posture]))
+        posture = _POSTURE_AFTER.get(activity, "standing")
+        pose = _movement(activity, stage, rng)
+        idle = round(rng.uniform(*idle_seconds) * FRAMES_PER_SECOND)
+        start, length = length + idle, length + idle + len(pose.lean)
+        seconds = start / FRAMES_PER_SECOND, length / FRAMES_PER_SECOND
+        segments.append(Segment(label=activity, start_seconds=seconds[0], end_seconds=seconds[1]))
+        poses += [pose[np.full(idle, 0)], pose]
+    poses.append(poses[-1][np.full(round(rng.uniform(*idle_seconds) * FRAMES_PER_SECOND), -1)])
+    return stage.film(Pose.joined(poses)), segments
+
+
+def _movement(activity: str, stage: "_Stage", rng: np.random.Generator) -> Pose:
+    """The postures of one activity from its beginning to its end, at a random pace."""
+    forwards = _drawn(activity)
+    frames = round(rng.uniform(*_PACES.get(forwards, _PACE)) * FRAMES_PER_SECOND)
+    pose = _posed(forwards, stage, np.linspace(0, 1, frames), rng)
+    return pose if forwards == activity else pose[::-1]
+
+
 def _drawn(activity: str) -> str:
     """The activity that is drawn to show this one: itself, or the twin of which it is the reversal."""
     if activity not in DEMO_ACTIVITIES:
@@ -150,11 +210,15 @@ def _drawn(activity: str) -> str:
 
 def _perform(activity: str, stage: "_Stage", rng: np.random.Generator) -> Pose:
     """CLIP_FRAMES postures of one of the activities that are drawn, at a random moment and pace."""
-    movements = Movements(stage.build, stage.props)
     times = np.arange(CLIP_FRAMES) / FRAMES_PER_SECOND
-    shortest, longest = {"sit_down": (0.7, 1.2), "pick_up": (1.0, 1.4)}.get(activity, (1.8, 2.0))
-    seconds = rng.uniform(shortest, longest)
+    seconds = rng.uniform(*_PACES.get(activity, _PACE))
     phase = np.clip((times - rng.uniform(0, times[-1] - seconds)) / seconds, 0, 1)
+    return _posed(activity, stage, phase, rng)
+
+
+def _posed(activity: str, stage: "_Stage", phase: Floats, rng: np.random.Generator) -> Pose:
+    """The postures at the phases (T,), 0 to 1, of one of the activities that are drawn."""
+    movements = Movements(stage.build, stage.props)
     match activity:
         case "sit_down":
             return movements.sit_down(phase)

@@ -137,7 +137,7 @@ class Pose:
         """One after another in time."""
         return Pose(*(np.concatenate(track) for track in zip(*map(astuple, poses), strict=True)))
 
-    def __getitem__(self, index: slice) -> "Pose":
+    def __getitem__(self, index: slice | NDArray[np.int_]) -> "Pose":
         return Pose(self.points[index], self.lean[index], self.held[index])
 
 

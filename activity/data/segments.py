@@ -7,6 +7,9 @@ from dataclasses import dataclass
 BACKGROUND = "background"
 """What a span is called in which no activity is sure, and a class of the time that nobody labelled."""
 
+SAME_MOMENT_SECONDS = 1e-6
+"""Borders that are no further apart are one: they differ by rounding."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:

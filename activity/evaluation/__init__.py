@@ -1,1 +1,1 @@
-"""How good a recognizer is: metrics of clips."""
+"""How good a recognizer is: metrics of clips and of timelines."""

@@ -151,6 +151,11 @@ class Capture:
         """Degrees clockwise that the file asks for: 0, 90, 180 or 270."""
         return int(self._cv.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
 
+    @property
+    def declared_seconds(self) -> float:
+        """How long the container says the video is, once its first frame was grabbed; 0 where it does not say."""
+        return max(0.0, min(self._declared_and_shown_seconds()))
+
     def _advance(self, container_seconds: float) -> None:
         self.frames += 1
         if self.frames == 1:
@@ -167,8 +172,8 @@ class Capture:
         timed = self.frames - 1
         return self.time_seconds / (timed - 1) if timed > 1 else 1 / (self._cv.get(cv2.CAP_PROP_FPS) or 25.0)
 
-    def _declared_seconds_if_missing(self) -> float:
-        """How long the container says the video is where clearly less was read, else 0."""
+    def _declared_and_shown_seconds(self) -> tuple[float, float]:
+        """How long the container says the video is, and how much of that is shown; 0 where it does not say."""
         # Of a Matroska file both numbers may be wrong while their quotient is right.
         count, fps = self._cv.get(cv2.CAP_PROP_FRAME_COUNT), self._cv.get(cv2.CAP_PROP_FPS)
         declared = (count - self._start_frames) / fps if count > 0 and fps > 0 else 0.0
@@ -178,6 +183,12 @@ class Capture:
             # A trimmed MP4 counts the frames that its edit list hides, but its bit rate (kbit/s, rounded
             # down) is the file's size by the length that is shown.
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
+        return declared, shown
+
+    def _declared_seconds_if_missing(self) -> float:
+        """How long the container says the video is where clearly less was read, else 0."""
+        declared, shown = self._declared_and_shown_seconds()
+        fps = self._cv.get(cv2.CAP_PROP_FPS)
         missing = min(declared, shown) - self.duration_seconds
         allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
         return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0

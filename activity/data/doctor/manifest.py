@@ -12,6 +12,7 @@ from activity.data.distribution import overlaps
 from activity.data.doctor.class_lists import ClassList, difference
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, span_text
 from activity.data.doctor.grouping import GroupGuess
+from activity.data.segments import BACKGROUND
 from activity.data.splits import split_manifest
 
 # Classes of unlike size are the rule: from three times on it is good to know. At ten times the smallest class hardly
@@ -142,9 +143,8 @@ def class_size_findings(manifest: Manifest) -> Iterator[Finding]:
 
 def class_order_findings(manifest: Manifest, class_lists: Sequence[ClassList]) -> Iterator[Finding]:
     """Lists of class names beside the data set whose order is another one."""
-    differing = [
-        Subject((str(item.path),), text) for item in class_lists if (text := difference(manifest.class_names, item))
-    ]
+    published = [name for name in manifest.class_names if name != BACKGROUND]  # which no list has
+    differing = [Subject((str(item.path),), text) for item in class_lists if (text := difference(published, item))]
     if differing:
         yield Finding(
             *("class-order", "warning"),

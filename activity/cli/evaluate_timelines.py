@@ -1,0 +1,191 @@
+"""`activity evaluate MODEL --timeline ANNOTATIONS.csv`: predicted timelines of long videos against annotated ones."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from activity.cli.arguments import UsageError, note
+from activity.cli.components import encoding_device
+from activity.cli.configuration import run_folder, run_with_configuration
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.progress import steps_progress
+from activity.cli.settings import check_settings
+from activity.cli.tables import print_timelines
+from activity.cli.training_run import training_run, videos_seen_in_training
+from activity.data.annotations import AnnotatedVideo, read_annotations, segments_csv
+from activity.data.clips import DataError, check_labels_are_known, count_text
+from activity.data.segments import BACKGROUND
+from activity.evaluation.timelines import TimelineMetrics, timeline_metrics
+from activity.files import write_atomically
+from activity.formats import load_recognizer
+from activity.inference.segmentation import TimelineSettings
+from activity.inference.timeline import Timeline, make_timelines
+from activity.inference.videos import Failure
+from activity.models.recognizer import LoadedRecognizer
+
+METRICS, TIMELINES = "timeline_metrics.json", "timelines.csv"
+_FLAG = "--timeline"
+# What the verb makes use of without the flag, and why not with it.
+_UNUSED = {
+    "data": "the videos and their labels are those of the annotations",
+    "split": "all annotated videos are measured; write those that you want into a file of their own",
+    "features.store": "features of whole videos are used at once, and not kept",
+}
+_SPAN_TOLERANCE_SECONDS = 0.1  # seconds in tables are rounded, and players count a last frame's time
+
+
+@dataclass(frozen=True)
+class MeasuredTimelines:
+    """Predicted timelines that were measured.
+
+    Attributes:
+        metrics: of those that could be made.
+        timelines: these, by the name of the video in the annotations.
+        failed: what could not be read.
+    """
+
+    metrics: TimelineMetrics
+    timelines: Mapping[str, Timeline]
+    failed: tuple[Failure, ...]
+
+
+def annotations_given(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The file of `--timeline FILE` or `--timeline=FILE`, None without that flag, and the other arguments.
+
+    Raises:
+        UsageError: the flag is there without a file, or twice.
+
+    >>> annotations_given(["format=json", "--timeline=day.csv"])[1], annotations_given(["split=all"])
+    (['format=json'], (None, ['split=all']))
+    """
+    files, others = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == _FLAG:
+            files.append(next(remaining, ""))
+        elif argument.startswith(f"{_FLAG}="):
+            files.append(argument.removeprefix(f"{_FLAG}="))
+        else:
+            others.append(argument)
+    if len(files) > 1 or not all(files):
+        found = "given twice" if len(files) > 1 else "without a file"
+        raise UsageError(f"{_FLAG} is {found}. Accepted: activity evaluate MODEL {_FLAG} ANNOTATIONS.csv.")
+    return (Path(files[0]) if files else None), others
+
+
+def evaluate_timelines(model: Path, annotations: Path, overrides: Sequence[str]) -> int:
+    """Run the verb with the flag; returns the exit code."""
+    for key in (override.lstrip("+~").partition("=")[0] for override in overrides if not override.startswith("-")):
+        for name, reason in _UNUSED.items():
+            if key == name or key.startswith(f"{name}."):
+                raise UsageError(f"{key} plays no role in activity evaluate MODEL {_FLAG}: {reason}. Leave it out.")
+    # Without a data set: none is given, and none of its settings is asked for.
+    return run_with_configuration("evaluate", ["~data", *overrides], partial(_evaluate, model, annotations))
+
+
+def measure_timelines(
+    videos: Sequence[AnnotatedVideo], results: Iterable[Timeline | Failure], class_names: Sequence[str]
+) -> MeasuredTimelines:
+    """Measure timelines as they come, and name the videos that could not be read and annotations beyond an end.
+
+    Args:
+        videos: what is annotated.
+        results: of their paths, in any order.
+        class_names: what the model knows.
+
+    Raises:
+        DataError: none could be read, or no activity is annotated in those that could.
+    """
+    by_source = {str(video.path): video for video in videos}
+    timelines: dict[str, Timeline] = {}
+    failed: list[Failure] = []
+    for result in results:
+        if isinstance(result, Failure):
+            failed.append(result)
+            note(f"activity evaluate: {result.error}")
+        else:
+            timelines[by_source[result.source].name] = result
+    measured = [video for video in videos if video.name in timelines]
+    if not measured:
+        raise DataError(f"Of {count_text(len(videos), 'annotated video')} none could be read, so nothing was measured.")
+    for video in measured:
+        _say_what_lies_beyond(video, timelines[video.name].duration_seconds)
+    metrics = timeline_metrics(
+        {video.name: video.segments for video in measured},
+        {video.name: timelines[video.name].segments for video in measured},
+        {video.name: timelines[video.name].duration_seconds for video in measured},
+        class_names,
+    )
+    return MeasuredTimelines(metrics, timelines, tuple(failed))
+
+
+def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
+    check_settings("evaluate MODEL", config)
+    folder = run_folder()
+    _check_folder(folder)
+    device = encoding_device(config)
+    recognizer = load_recognizer(model, device)
+    videos = read_annotations(annotations)
+    labels = {segment.label for video in videos for segment in video.segments}
+    check_labels_are_known(labels - {BACKGROUND}, recognizer.class_names, of="segments")
+    seen, said = videos_seen_in_training(model, {video.name: video.path for video in videos}, training_run(model))
+    if said:
+        note(f"{'warning' if seen else 'note'}: {said}")
+    measured = measure_timelines(videos, _timelines(config, recognizer, videos), recognizer.class_names)
+    failed = [{"source": item.source, "error": item.error} for item in measured.failed]
+    document = measured.metrics.document() | {"seen_in_training": seen, "failed": failed}
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    table = segments_csv({name: timeline.segments for name, timeline in measured.timelines.items()}, scores=True)
+    write_atomically(folder / METRICS, text.encode())
+    write_atomically(folder / TIMELINES, table.encode())
+    _print(config.format, measured.metrics, text, table)
+    note(f"results: {folder / METRICS}, {folder / TIMELINES}")
+    if failed:
+        videos_text = count_text(len(videos), "video")
+        note(f"activity evaluate: {len(failed)} of {videos_text} could not be read; the rest was measured")
+    return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _timelines(
+    config: DictConfig, recognizer: LoadedRecognizer, videos: Sequence[AnnotatedVideo]
+) -> Iterator[Timeline | Failure]:
+    """The timelines as they are made, with a bar over the videos."""
+    with steps_progress("videos", len(videos)) as advance:
+        for result in make_timelines(
+            recognizer,
+            [str(video.path) for video in videos],
+            settings=TimelineSettings(),
+            batch_frames=config.features.batch_frames,
+            decode_threads=config.features.decode_threads,
+            device=encoding_device(config),
+        ):
+            yield result
+            advance()
+
+
+def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float) -> None:
+    end = max(segment.end_seconds for segment in video.segments)
+    if end > duration_seconds + _SPAN_TOLERANCE_SECONDS:
+        note(
+            f"warning: {video.name} is annotated to {end:g} s, but ends at {duration_seconds:.2f} s. Nothing can be "
+            "found beyond; correct the annotations."
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    taken = [name for name in ("checkpoints", METRICS, TIMELINES) if (folder / name).exists()]
+    if taken:
+        raise UsageError(f"{folder} holds a run already ({', '.join(taken)}). Give another hydra.run.dir.")
+
+
+def _print(form: str, metrics: TimelineMetrics, document: str, table: str) -> None:
+    if form == "json":
+        print(document)
+    elif form == "csv":
+        print(table, end="")
+    else:
+        print_timelines(metrics)
