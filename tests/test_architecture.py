@@ -29,7 +29,7 @@ HOMES = {
     "torch.jit": ("formats/torchscript.py",),
     "cv2.VideoCapture": ("video/",),
     "av": ("video/encoding.py",),
-    "matplotlib": ("inference/plot.py",),
+    "matplotlib": ("inference/plot/",),
     "hydra": ("cli/",),
     "omegaconf": ("cli/",),
     "argparse": ("cli/",),
