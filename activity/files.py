@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".writing-"
@@ -20,17 +21,28 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     Raises:
         OSError: the folder cannot be written, or the disk is full; `path` is then as it was.
     """
+    with renamed_when_whole(path) as temporary, temporary.open("xb") as file:
+        for block in (data,) if isinstance(data, bytes) else data:
+            file.write(block)
+
+
+@contextmanager
+def renamed_when_whole(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to; at the end that file is synced and takes its place.
+
+    Whatever ends the block early leaves `path` as it was, and nothing beside it. Raises as `write_atomically` does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
-            for block in (data,) if isinstance(data, bytes) else data:
-                file.write(block)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
+        if error.filename not in (None, str(temporary)):  # of what is read meanwhile
+            raise
         # Writing and syncing name no file: whoever reads the message wants to know which disk is full.
         raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:

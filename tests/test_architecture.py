@@ -29,6 +29,8 @@ FOUNDATIONS = {"allocator", "files", "torchvision_operators"}
 HOMES = {
     "torch.jit": ("formats/torchscript.py",),
     "cv2.VideoCapture": ("video/",),
+    "av": ("video/encoding.py",),
+    "matplotlib": ("inference/plot/",),
     "hydra": ("cli/",),
     "omegaconf": ("cli/",),
     "argparse": ("cli/",),
@@ -145,6 +147,8 @@ def test_every_file_has_its_place() -> None:
         ("training/module.py", "from omegaconf import DictConfig"),
         ("data/demo.py", "import argparse"),
         ("features/fill.py", "from rich.progress import track"),
+        ("video/reader.py", "import av"),
+        ("evaluation/metrics.py", "from matplotlib.figure import Figure"),
     ],
 )
 def test_an_import_against_the_rule_is_found(path: str, line: str) -> None:

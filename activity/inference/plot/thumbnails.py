@@ -1,0 +1,42 @@
+"""Small frames along a video."""
+
+from pathlib import Path
+
+import cv2
+
+from activity.video.capture import Pixels
+from activity.video.reader import VideoReader
+
+Thumbnail = tuple[float, Pixels]
+"""When a frame is shown, in seconds, and its picture, RGB `uint8 (H, W, 3)`."""
+
+
+def thumbnails_of(source: str | Path, *, count: int, duration_seconds: float, height: int) -> list[Thumbnail]:
+    """Frames in the middles of `count` equal parts of a video, with these times; fewer where it is shorter than said.
+
+    The video is decoded once; memory does not grow with its length.
+
+    Args:
+        source: the video.
+        count: 1 at least.
+        duration_seconds: of the video.
+        height: of each picture, in pixels; RGB `uint8 (height, W, 3)`.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    with VideoReader(source) as video:
+        if duration_seconds <= 0:  # one frame
+            return [(0.0, _scaled(next(iter(video)).pixels, height))]
+        # A grid twice as fine: its odd points are the middles.
+        grid = video.sampled_frames(2 * count / duration_seconds, indices=range(1, 2 * count))
+        return [
+            (shown.index * duration_seconds / (2 * count), _scaled(shown.pixels, height))
+            for shown in grid
+            if shown.index % 2
+        ]
+
+
+def _scaled(pixels: Pixels, height: int) -> Pixels:
+    width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
