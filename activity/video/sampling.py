@@ -61,6 +61,34 @@ def grid_range(start_seconds: float, end_seconds: float, sample_fps: float) -> r
     return range(first_index_at_or_after(start_seconds, sample_fps), first_index_at_or_after(end_seconds, sample_fps))
 
 
+class GridSampler:
+    """Which grid points each frame of a stream is shown at: known when the next frame comes, or the stream ends.
+
+    >>> sampler = GridSampler(sample_fps=10)
+    >>> [list(sampler.push(time)) for time in (0.0, 0.04, 0.08, 0.12, 0.36)], list(sampler.finish(0.4))
+    ([[], [0], [], [1], [2, 3]], [])
+    """
+
+    def __init__(self, *, sample_fps: float) -> None:
+        self._sample_fps = sample_fps
+        self._next = 0
+        self._begun = False
+
+    def push(self, time_seconds: float) -> range:
+        """Take the time of the next frame; the indices at which the frame before it was shown."""
+        first = max(self._next, first_index_at_or_after(time_seconds, self._sample_fps))
+        shown = range(self._next, first) if self._begun else range(first, first)
+        self._begun, self._next = True, first
+        return shown
+
+    def finish(self, end_seconds: float) -> range:
+        """The indices at which the last frame was shown, which lasts until `end_seconds`: 0 at least is given."""
+        if not self._begun:
+            return range(0)
+        first, self._next = self._next, max(self._next, 1, first_index_at_or_after(end_seconds, self._sample_fps))
+        return range(first, self._next)
+
+
 def window_starts(num_features: int, window_frames: int) -> list[int]:
     """Return where the windows start whose scores are averaged for a clip.
 
