@@ -59,8 +59,8 @@ class VideoReader:
     file asks for is applied. The file is open only while an iteration runs, and `close`, the end of a
     ``with`` block or dropping the iterator closes it.
 
-    ``on_frame`` is called after each frame that was decoded, whether it is given or not; what it raises ends the
-    reading. Reading is given up after ``hang_seconds`` without a frame.
+    Reading is given up after ``hang_seconds`` without a frame. What is assigned to ``on_frame`` is called after each
+    frame that was decoded, whether it is given or not; what it raises ends the reading.
 
     Raises VideoError: on construction where there is no such file or nothing in it, on the first frame where
     it cannot be decoded. Warns with VideoWarning, after the last frame, where the file is damaged or ends
@@ -79,16 +79,10 @@ class VideoReader:
     [(0, 0.0), (1, 0.2)]
     """
 
-    def __init__(
-        self,
-        source: str | os.PathLike[str],
-        *,
-        on_frame: Callable[[], None] = lambda: None,
-        hang_seconds: float = HANGS_AFTER_SECONDS,
-    ) -> None:
+    def __init__(self, source: str | os.PathLike[str], *, hang_seconds: float = HANGS_AFTER_SECONDS) -> None:
         self.source = os.fspath(source)
         check_file(self.source)
-        self._on_frame = on_frame
+        self.on_frame: Callable[[], None] = lambda: None
         self._hang_seconds = hang_seconds
         self._captures: set[Capture] = set()
         self._latest: Capture | None = None
@@ -163,7 +157,7 @@ class VideoReader:
 
     @contextmanager
     def _capture(self) -> Iterator[Capture]:
-        capture = Capture(self.source, on_frame=self._on_frame, hang_seconds=self._hang_seconds)
+        capture = Capture(self.source, on_frame=self.on_frame, hang_seconds=self._hang_seconds)
         self._captures.add(capture)
         try:
             yield capture

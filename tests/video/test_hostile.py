@@ -297,8 +297,9 @@ class TestHanging:
             list(VideoReader(path, hang_seconds=0.2))
 
     def test_each_frame_is_said(self, tmp_path: Path) -> None:
-        path, said = write_video(tmp_path / "even.mp4", index_frames(50)), []
-        sampled = list(VideoReader(path, on_frame=lambda: said.append(1)).sampled_frames(1))
+        reader, said = VideoReader(write_video(tmp_path / "even.mp4", index_frames(50))), []
+        reader.on_frame = lambda: said.append(1)
+        sampled = list(reader.sampled_frames(1))
         assert (len(sampled), len(said)) == (2, 50)
 
 
