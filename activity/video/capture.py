@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from activity.video.container import claimed_size, has_index, is_media, is_mp4, playlist_kind
 from activity.video.decoder import open_decoder
+from activity.video.errors import CONVERT, MOST_PIXELS, VideoError, VideoWarning, hanging, too_large
 
 # Of what FFmpeg reads, the suffixes that mean a video. MPEG transport streams are called .ts, but so are our
 # exported models: a scan takes .mts and .m2ts and leaves .ts out (a file that is named outright may have any
@@ -23,8 +24,6 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
     | {".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv"}
 )
 
-MOST_PIXELS = 64_000_000
-"""Of one frame; 8K is 33 million. A header may claim any size, and memory would be taken for it."""
 MOST_GAP_SECONDS = 600.0
 """From one frame to the next. A longer gap is damage: filled with repeats, it would take for ever."""
 HANGS_AFTER_SECONDS = 60.0
@@ -42,43 +41,8 @@ _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown propert
 # Two reasons of VideoError that callers tell from the others.
 NO_SUCH_FILE = "there is no such file"
 NO_FRAMES = "it opens as a video but no frame of it can be decoded"
-_CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
 
 Pixels = npt.NDArray[np.uint8]
-
-
-class VideoError(ValueError):
-    """A video that cannot be read: which (``source``), why (``reason``), and in the message what to do."""
-
-    def __init__(self, source: str, reason: str, advice: str) -> None:
-        super().__init__(source, reason, advice)  # all three, so that it survives pickling between processes
-        self.source = source
-        self.reason = reason
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.reason}; {self.advice}."
-
-
-def unreadable(path: Path, error: OSError) -> VideoError:
-    """What to say of a video that the system does not let us read: removed meanwhile, or on a drive that is gone."""
-    return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
-
-
-def hanging(source: str, seconds: float) -> VideoError:
-    """What to say of a video that was given up because it gives no frame and does not end."""
-    return VideoError(source, f"decoding hangs: there was no frame for {seconds:g} s, and it was given up", _CONVERT)
-
-
-def too_large(source: str, width: int, height: int) -> VideoError:
-    """What to say of frames that would take too much memory."""
-    size = f"{width} x {height} pixels ({width * height / 1e6:,.0f} million)"
-    reason = f"it says that its frames are {size}; frames of at most {MOST_PIXELS / 1e6:.0f} million are read"
-    return VideoError(source, reason, "scale it down, or copy it again if its frames are smaller")
-
-
-class VideoWarning(UserWarning):
-    """A video that is damaged or cut off: its good frames were delivered."""
 
 
 @dataclass(frozen=True)
@@ -124,19 +88,21 @@ class Capture:
         self._check_size(int(self._cv.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._cv.get(cv2.CAP_PROP_FRAME_HEIGHT)))
 
     def grab(self) -> bool:
-        """Go to the next frame that can be decoded; False at the end, VideoError where there is none."""
+        """Go to the next frame that can be decoded; False at the end, VideoError where a file has none or hangs."""
         if self._released:
             raise ValueError(f"{self._source} was closed while it was being read; iterate again from the start.")
         tries, started = 0, time.monotonic()
         while not self._cv.grab():
             if time.monotonic() - started > self._hang_seconds:
+                if self._path is None:
+                    return False
                 raise hanging(self._source, self._hang_seconds)
             if tries == 0:
                 limit = _TRIES_BEFORE_DECLARED_END if self._declared_seconds_if_missing() else _TRIES_AT_END
             tries += 1
             if tries == limit:
-                if self.frames == 0:
-                    raise self._no_frames()
+                if self.frames == 0 and self._path is not None:
+                    raise self._no_frames(self._path)
                 return False
         self._skipped += tries
         self._advance(self._cv.get(cv2.CAP_PROP_POS_MSEC) / 1000)
@@ -150,7 +116,7 @@ class Capture:
         except cv2.error:  # a frame too large for the memory, say
             done = False
         if not done:
-            raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", _CONVERT)
+            raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", CONVERT)
         self._check_size(bgr.shape[1], bgr.shape[0])  # it may have changed midway
         return bgr  # type: ignore[return-value]
 
@@ -191,6 +157,11 @@ class Capture:
         return 0.0 if self.frames < 2 else self.time_seconds * self.frames / (self.frames - 1)
 
     @property
+    def ends_early(self) -> bool:
+        """At the end: whether clearly less was read than the container says."""
+        return self._declared_seconds_if_missing() > 0
+
+    @property
     def fourcc(self) -> int:
         """The codec in the container's four letters, as one number; 0 where it says none."""
         return int(self._cv.get(cv2.CAP_PROP_FOURCC))
@@ -199,6 +170,11 @@ class Capture:
     def rotation(self) -> int:
         """Degrees clockwise that the file asks for: 0, 90, 180 or 270."""
         return int(self._cv.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
+
+    @property
+    def declared_seconds(self) -> float:
+        """How long the container says the video is, once its first frame was grabbed; 0 where it does not say."""
+        return max(0.0, min(self._declared_and_shown_seconds()))
 
     def _advance(self, container_seconds: float) -> None:
         self.frames += 1
@@ -227,14 +203,13 @@ class Capture:
             self.release()
             raise too_large(self._source, width, height)
 
-    def _no_frames(self) -> VideoError:
-        size = None if self._path is None else claimed_size(self._path)
-        if size is not None and size[0] * size[1] > MOST_PIXELS:
+    def _no_frames(self, path: Path) -> VideoError:
+        if (size := claimed_size(path)) and size[0] * size[1] > MOST_PIXELS:
             return too_large(self._source, *size)
-        return VideoError(self._source, NO_FRAMES, _CONVERT)
+        return VideoError(self._source, NO_FRAMES, CONVERT)
 
-    def _declared_seconds_if_missing(self) -> float:
-        """How long the container says the video is where clearly less was read, else 0."""
+    def _declared_and_shown_seconds(self) -> tuple[float, float]:
+        """How long the container says the video is, and how much of that is shown; 0 where it does not say."""
         # Of a Matroska file both numbers may be wrong while their quotient is right.
         count, fps = self._cv.get(cv2.CAP_PROP_FRAME_COUNT), self._cv.get(cv2.CAP_PROP_FPS)
         declared = (count - self._start_frames) / fps if count > 0 and fps > 0 else 0.0
@@ -244,6 +219,12 @@ class Capture:
             # A trimmed MP4 counts the frames that its edit list hides, but its bit rate (kbit/s, rounded
             # down) is the file's size by the length that is shown.
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
+        return declared, shown
+
+    def _declared_seconds_if_missing(self) -> float:
+        """How long the container says the video is where clearly less was read, else 0."""
+        declared, shown = self._declared_and_shown_seconds()
+        fps = self._cv.get(cv2.CAP_PROP_FPS)
         missing = min(declared, shown) - self.duration_seconds
         allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
         return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
@@ -291,6 +272,6 @@ def _not_opened(source: str, path: Path) -> VideoError:
         return too_large(source, *size)
     if is_media(path):
         reason = "there is no video in it that FFmpeg can decode, only sound or an unknown format"
-        return VideoError(source, reason, f"give a file with a picture, or {_CONVERT}")
-    advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {_CONVERT}"
+        return VideoError(source, reason, f"give a file with a picture, or {CONVERT}")
+    advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {CONVERT}"
     return VideoError(source, "it is not a video", advice)

@@ -11,16 +11,8 @@ from typing import Self
 
 import cv2
 
-from activity.video.capture import (
-    HANGS_AFTER_SECONDS,
-    VIDEO_SUFFIXES,
-    Capture,
-    Pixels,
-    VideoError,
-    VideoWarning,
-    check_file,
-    unreadable,
-)
+from activity.video.capture import HANGS_AFTER_SECONDS, VIDEO_SUFFIXES, Capture, Pixels, check_file
+from activity.video.errors import VideoError, VideoWarning, unreadable
 from activity.video.sampling import GridSampler, first_index_at_or_after
 
 __all__ = [
