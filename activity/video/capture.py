@@ -196,7 +196,10 @@ class Capture:
 
     def _mean_interval(self) -> float:
         timed = self.frames - 1
-        return self.time_seconds / (timed - 1) if timed > 1 else 1 / (self._cv.get(cv2.CAP_PROP_FPS) or 25.0)
+        if timed > 1:
+            return self.time_seconds / (timed - 1)
+        fps = self._cv.get(cv2.CAP_PROP_FPS)
+        return 1 / (fps if fps * MOST_GAP_SECONDS >= 1 else 25.0)  # a header may say any rate
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > MOST_PIXELS:

@@ -255,6 +255,16 @@ class TestTimes:
             got = read_with_times(path, [frame * (0.04 if frame < 47 else 1000.0) for frame in range(50)])
         assert got == pytest.approx([0.04 * frame for frame in range(50)])
 
+    def test_a_rate_of_one_frame_in_years_is_not_believed(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "slow.avi", index_frames(20))
+        data = bytearray(path.read_bytes())
+        place = data.find(b"strh") + 8 + 20  # a frame takes the first of two numbers by the second, in seconds
+        data[place : place + 8] = struct.pack("<II", 0x7FFFFFFF, 14)
+        path.write_bytes(data)
+        times, warning = self.times(path)
+        assert times == pytest.approx([0.04 * i for i in range(20)])
+        assert "leap ahead by more than 10 minutes 19 times" in warning
+
     def test_a_gap_that_people_record_is_none(self, tmp_path: Path) -> None:
         steps = [0, 40, int(MOST_GAP_SECONDS * 1000), int(MOST_GAP_SECONDS * 1000) + 40]
         path = write_timed_video(tmp_path / "sparse.mkv", index_frames(4), steps)
