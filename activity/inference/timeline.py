@@ -185,8 +185,8 @@ def make_timelines(
     Raises:
         TimelineSettingsError: the settings do not fit the recognizer.
     """
-    settings.stride_frames(recognizer.window_frames)  # before any work
-    yield from read_videos(
+    settings.stride_frames(recognizer.window_frames)  # now, and not when the first result is asked for
+    return read_videos(
         recognizer,
         sources,
         lambda source: TimelineBuilder(source, recognizer, settings, device),
