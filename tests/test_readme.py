@@ -10,15 +10,35 @@ import torch
 from activity.cli.configuration import CONFIG_FOLDER, known_keys
 from activity.formats.torchscript import export_torchscript
 from activity.video.reader import VideoReader
-from tests.recognizers import random_frames, tiny_encoder, tiny_recognizer
+from tests.inference.test_live import restless_recognizer, scenes
+from tests.recognizers import CLASS_NAMES, random_frames, tiny_encoder, tiny_recognizer
 from tests.videos import noise_frames, write_video
 
 README = Path(__file__).parents[1] / "README.md"
 
 
+def python_of_readme(holding: str) -> str:
+    """The one Python example that holds some text."""
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if holding in code]
+    return code
+
+
+def test_the_lines_for_a_notebook_run(tmp_path, monkeypatch, capsys):
+    export_torchscript(restless_recognizer("rgb", "motion"), tmp_path / "model.ts", [])
+    frames = scenes(200)
+    for name in ("clip.mp4", "match.mp4"):
+        write_video(tmp_path / name, frames, fps=25)
+    monkeypatch.chdir(tmp_path)
+    camera = [(frame, number / 25) for number, frame in enumerate(frames)]
+    exec(compile(python_of_readme("my_camera"), "README.md", "exec"), {"my_camera": lambda: camera})
+    printed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(tuple(CLASS_NAMES)) for line in printed)  # segments
+    assert any(line.startswith("start ") for line in printed)  # events
+
+
 @pytest.mark.parametrize("fps", [10, 24, 30])
 def test_ten_lines_of_plain_torch_score_a_video_as_the_recognizer_does(tmp_path, monkeypatch, capsys, fps):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    code = python_of_readme("torch.jit.load")
     recognizer = tiny_recognizer(tiny_encoder("rgb", "motion"))
     write_video(tmp_path / "holiday.mp4", noise_frames(60), fps=fps)
     export_torchscript(recognizer, tmp_path / "model.ts", [random_frames(1, 4)])
