@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from activity.video.container import cut_off, first_bytes, is_mp4, mp4_boxes
+
 # Of what FFmpeg reads, the suffixes that mean a video. MPEG transport streams are called .ts, but so are our
 # exported models: a scan takes .mts and .m2ts and leaves .ts out (a file that is named outright may have any
 # suffix).
@@ -113,12 +115,13 @@ class Capture:
 
     def damage(self) -> "Damage | None":
         """At the end: what is missing, or None."""
-        declared = self._declared_seconds_if_missing()
+        cut = cut_off(self._path)
+        declared = self._declared_seconds_if_missing(tolerated=0.0 if cut else 1.0)
+        ends = f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long"
+        if cut:
+            return Damage(f"{cut}; {ends}" if declared - self.duration_seconds >= 0.05 else cut, ends_early=True)
         if declared:
-            problem = (
-                f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long: "
-                "it is cut off or damaged, or its sound is longer than its picture"
-            )
+            problem = f"{ends}: it is cut off or damaged, or its sound is longer than its picture"
             return Damage(problem, ends_early=True)
         if self._skipped:
             problem = f"{self._skipped} damaged packets in it could not be decoded and were left out"
@@ -167,20 +170,20 @@ class Capture:
         timed = self.frames - 1
         return self.time_seconds / (timed - 1) if timed > 1 else 1 / (self._cv.get(cv2.CAP_PROP_FPS) or 25.0)
 
-    def _declared_seconds_if_missing(self) -> float:
-        """How long the container says the video is where clearly less was read, else 0."""
+    def _declared_seconds_if_missing(self, *, tolerated: float = 1.0) -> float:
+        """How long the container says the video is where clearly less was read, else 0; 0 tolerates nothing."""
         # Of a Matroska file both numbers may be wrong while their quotient is right.
         count, fps = self._cv.get(cv2.CAP_PROP_FRAME_COUNT), self._cv.get(cv2.CAP_PROP_FPS)
         declared = (count - self._start_frames) / fps if count > 0 and fps > 0 else 0.0
         shown = declared
         bit_rate = self._cv.get(cv2.CAP_PROP_BITRATE)
-        if bit_rate > 0 and _is_mp4(self._path):
+        if bit_rate > 0 and is_mp4(self._path):
             # A trimmed MP4 counts the frames that its edit list hides, but its bit rate (kbit/s, rounded
             # down) is the file's size by the length that is shown.
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
         missing = min(declared, shown) - self.duration_seconds
         allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
-        return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
+        return declared if missing > tolerated * max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
 
 
 @functools.cache
@@ -225,9 +228,11 @@ def _open(source: str, path: Path) -> cv2.VideoCapture:
 
 
 def _why_not_opened(path: Path) -> tuple[str, str]:
-    if _is_mp4(path) and b"moov" not in _mp4_boxes(path):
+    if is_mp4(path) and b"moov" not in mp4_boxes(path):
         return "it was cut off: its index (moov) is missing", "copy or record it again"
-    if _is_mp4(path) or _first_bytes(path).startswith(_CONTAINERS):
+    if cut := cut_off(path):
+        return cut, "copy or record it again"
+    if is_mp4(path) or first_bytes(path).startswith(_CONTAINERS):
         return (
             "there is no video in it that FFmpeg can decode, only sound or an unknown format",
             f"give a file with a picture, or {_CONVERT}",
@@ -236,27 +241,3 @@ def _why_not_opened(path: Path) -> tuple[str, str]:
         "it is not a video",
         f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {_CONVERT}",
     )
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(12)
-
-
-def _is_mp4(path: Path) -> bool:
-    return _first_bytes(path)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
-
-
-def _mp4_boxes(path: Path) -> list[bytes]:
-    """The names of the outermost boxes: each is a size (4 bytes), a name (4), for size 1 the size (8)."""
-    names = []
-    with path.open("rb") as file:
-        while len(header := file.read(8)) == 8:
-            size, length = int.from_bytes(header[:4]), 8
-            if size == 1:
-                size, length = int.from_bytes(file.read(8)), 16
-            names.append(header[4:])
-            if size < length:  # 0: to the end of the file
-                break
-            file.seek(size - length, os.SEEK_CUR)
-    return names

@@ -1,0 +1,95 @@
+"""What a container says of its own bytes: whether the file ends before it should.
+
+Only headers are read, so it costs nothing beside decoding. Known are MP4 (and MOV, which is built alike) and AVI.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+# Without one of these no picture can be shown. What follows them, padding and notes of cameras, may be anything.
+_NEEDED_BOXES = (b"mdat", b"moof", b"moov")
+# Writers round sizes up, or count a header into them.
+_PADDING_BYTES = 16
+_UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first 12 bytes, by which containers are known."""
+    with path.open("rb") as file:
+        return file.read(12)
+
+
+def is_mp4(path: Path) -> bool:
+    """Whether it begins as an MP4."""
+    return first_bytes(path)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+
+
+def mp4_boxes(path: Path) -> dict[bytes, int]:
+    """The names of the outermost boxes, each with the byte at which the last one of that name ends.
+
+    Each is a size (4 bytes), a name (4), for size 1 the size (8).
+    """
+    ends, start = dict[bytes, int](), 0
+    with path.open("rb") as file:
+        while len(header := file.read(8)) == 8:
+            size, length = int.from_bytes(header[:4]), 8
+            if size == 1:
+                size, length = int.from_bytes(file.read(8)), 16
+            ends[header[4:]] = start + size
+            if size < length:  # 0: to the end of the file
+                break
+            start += size
+            file.seek(start)
+    return ends
+
+
+def cut_off(path: Path) -> str | None:
+    """Where the file has fewer bytes than its container declares, say so; None where it has all, or says nothing.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "holiday.avi")
+    >>> _ = path.write_bytes(b"RIFF" + (992).to_bytes(4, "little") + b"AVI " + bytes(788))
+    >>> cut_off(path)
+    'it is cut off: 200 of the 1,000 bytes that it declares are missing (20.0 %)'
+    """
+    declared = _declared_bytes(path)
+    missing = declared - path.stat().st_size
+    if missing <= _PADDING_BYTES:
+        return None
+    share = max(0.1, 100 * missing / declared)
+    return f"it is cut off: {missing:,} of the {declared:,} bytes that it declares are missing ({share:.1f} %)"
+
+
+def _declared_bytes(path: Path) -> int:
+    """Where the file must end by what is written in it; 0 where nothing is."""
+    if is_mp4(path):
+        return max((end for name, end in mp4_boxes(path).items() if name in _NEEDED_BOXES), default=0)
+    return _avi_end(path) if _is_avi(path) else 0
+
+
+def _is_avi(path: Path) -> bool:
+    first = first_bytes(path)
+    return first[:4] == b"RIFF" and first[8:] == b"AVI "
+
+
+def _avi_end(path: Path) -> int:
+    """Where the last RIFF chunk ends: AVIs above 1 GB have several."""
+    declared = 0
+    with path.open("rb") as file:
+        for name, start, size in _chunks(file, 0):
+            if name != b"RIFF" or size in _UNKNOWN_SIZES:
+                break
+            declared = start + size
+    return declared
+
+
+def _chunks(file: BinaryIO, start: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte and size of each chunk from `start` on: a name (4 bytes), a size (4), data of an even size."""
+    file.seek(start)
+    while len(header := file.read(8)) == 8:
+        size = int.from_bytes(header[4:], "little")
+        yield header[:4], start + 8, size
+        start += 8 + size + size % 2
+        file.seek(start, os.SEEK_SET)
