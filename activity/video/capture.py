@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from activity.video.container import cut_off, first_bytes, is_mp4, mp4_boxes
+from activity.video.container import cut_off, first_bytes, is_mp4, listed_frames, mp4_boxes
 
 # Of what FFmpeg reads, the suffixes that mean a video. MPEG transport streams are called .ts, but so are our
 # exported models: a scan takes .mts and .m2ts and leaves .ts out (a file that is named outright may have any
@@ -29,6 +29,7 @@ _TRIES_AT_END = 50
 # what is shown, and no damage.
 _SHORT_BY_SECONDS, _SHORT_BY_FRACTION = 1.0, 0.02
 _SHORT_BY_THIRD = 0.35  # of a clip so short that a second is much of it
+_LOST_FRAMES = 2  # of those listed: one may be lost where a decoder holds its last frame back
 _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown property reads as 0
 # First bytes of a media file (MP4 has its own at byte 4): where FFmpeg finds no video in one, it holds none.
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"ID3", b"fLaC", b"0&\xb2u", b"\x00\x00\x01\xba")
@@ -123,8 +124,13 @@ class Capture:
         if declared:
             problem = f"{ends}: it is cut off or damaged, or its sound is longer than its picture"
             return Damage(problem, ends_early=True)
+        listed = listed_frames(self._path)
+        if listed - self.frames >= _LOST_FRAMES:
+            problem = f"{listed - self.frames} of {listed} declared frames could not be decoded and were left out"
+            return Damage(problem, ends_early=False)
         if self._skipped:
-            problem = f"{self._skipped} damaged packets in it could not be decoded and were left out"
+            packets = "1 damaged packet" if self._skipped == 1 else f"{self._skipped} damaged packets"
+            problem = f"{packets} in it could not be decoded and {'was' if self._skipped == 1 else 'were'} left out"
             return Damage(problem, ends_early=False)
         return None
 

@@ -1,4 +1,4 @@
-"""What a container says of its own bytes: whether the file ends before it should.
+"""What a container says of its own bytes: whether the file ends before it should, and which frames are in it.
 
 Only headers are read, so it costs nothing beside decoding. Known are MP4 (and MOV, which is built alike) and AVI.
 """
@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 # Without one of these no picture can be shown. What follows them, padding and notes of cameras, may be anything.
 _NEEDED_BOXES = (b"mdat", b"moof", b"moov")
 # Writers round sizes up, or count a header into them.
 _PADDING_BYTES = 16
 _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
+# FFmpeg's MAX_NVOP_SIZE: an MPEG-4 frame with so little in it only says that the one before is still shown. An empty
+# one says so in any codec.
+_REPEAT_BYTES = 19
+_INDEX_ENTRY = np.dtype([("name", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
 
 def first_bytes(path: Path) -> bytes:
@@ -62,6 +68,21 @@ def cut_off(path: Path) -> str | None:
     return f"it is cut off: {missing:,} of the {declared:,} bytes that it declares are missing ({share:.1f} %)"
 
 
+def listed_frames(path: Path) -> int:
+    """How many frames the index of an AVI lists, without those that only repeat the one before; 0 where it has none."""
+    index = _avi_index(path) if _is_avi(path) else b""
+    if not index:
+        return 0
+    entries = np.frombuffer(index, _INDEX_ENTRY)
+    names = entries["name"]
+    # 00dc is a frame of stream 0, 00db one that is not compressed. OpenCV reads the first stream with pictures.
+    streams = sorted({name[:2] for name in np.unique(names) if name[2:] in (b"dc", b"db")})
+    if not streams:
+        return 0
+    own = np.isin(names, [streams[0] + kind for kind in (b"dc", b"db")]) & (entries["size"] > _REPEAT_BYTES)
+    return len(np.unique(entries["offset"][own]))
+
+
 def _declared_bytes(path: Path) -> int:
     """Where the file must end by what is written in it; 0 where nothing is."""
     if is_mp4(path):
@@ -83,6 +104,19 @@ def _avi_end(path: Path) -> int:
                 break
             declared = start + size
     return declared
+
+
+def _avi_index(path: Path) -> bytes:
+    """The index of the first RIFF chunk, whole entries of it; empty where there is none."""
+    with path.open("rb") as file:
+        for name, start, size in _chunks(file, 12):
+            if name == b"idx1":
+                file.seek(start)
+                data = file.read(size)
+                return data[: len(data) // _INDEX_ENTRY.itemsize * _INDEX_ENTRY.itemsize]
+            if size in _UNKNOWN_SIZES:
+                break
+    return b""
 
 
 def _chunks(file: BinaryIO, start: int) -> Iterator[tuple[bytes, int, int]]:

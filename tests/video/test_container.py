@@ -1,14 +1,15 @@
 """Files that lost bytes: told by what their container declares, also where few frames are gone."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from activity.video.capture import Capture, Damage
-from activity.video.container import cut_off
+from activity.video.container import cut_off, listed_frames
 from activity.video.reader import VideoError, VideoReader, VideoWarning
 from tests.videos import cut_off as shorten
-from tests.videos import index_frames, noise_frames, write_video
+from tests.videos import index_frames, noise_frames, spoil, write_timed_video, write_video
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 FASTSTART = {"movflags": "faststart"}
@@ -97,6 +98,48 @@ def test_an_mp4_whose_index_was_cut_through_is_told_as_cut_off(tmp_path: Path) -
         list(VideoReader(path))
 
 
+def test_frames_that_damaged_bytes_swallowed_are_counted(tmp_path: Path) -> None:
+    path = spoil(write_video(tmp_path / "spoilt.avi", noise_frames(100)), 0.4, 0.5)
+    with pytest.warns(VideoWarning) as caught:
+        frames = len(list(VideoReader(path)))
+    assert frames < 98
+    assert f"{100 - frames} of 100 declared frames could not be decoded" in str(caught[0].message)
+    damage = damage_of(path)
+    assert damage is not None
+    assert not damage.ends_early
+
+
+def test_frames_that_only_repeat_the_one_before_are_not_missed(tmp_path: Path) -> None:
+    gap = 8  # which the writer fills with empty frames
+    times = [index + gap * (index // 10) for index in range(60)]
+    path = write_timed_video(tmp_path / "gaps.avi", noise_frames(60), times, unit=Fraction(1, 25))
+    assert path.read_bytes()[-1600::16] == b"0" * 100  # entries of the index
+    assert listed_frames(path) == 60
+    assert damage_of(path) is None
+
+
+@pytest.mark.parametrize("name", ["sound.avi", "b.avi", "h264.avi"])
+def test_frames_of_a_good_avi_are_all_found(tmp_path: Path, name: str) -> None:
+    options = {"b.avi": {"codec_options": {"bf": "2"}}, "sound.avi": {"sound_seconds": 2.6}, "h264.avi": {}}[name]
+    codec = "libx264" if name == "h264.avi" else "mpeg4"
+    path = write_video(tmp_path / name, noise_frames(60), codec=codec, **options)
+    assert listed_frames(path) == 60
+    assert damage_of(path) is None
+
+
+def test_of_one_packet_it_speaks_in_the_singular(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", noise_frames(50))
+    capture = Capture(str(path))
+    for skipped, words in ((1, "1 damaged packet in it could not be decoded and was left out"), (2, "2 damaged pack")):
+        capture._skipped = skipped
+        while capture.grab():
+            pass
+        damage = capture.damage()
+        assert damage is not None
+        assert damage.problem.startswith(words)
+    capture.release()
+
+
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the development videos are not beside the checkout")
@@ -106,6 +149,8 @@ def test_real_files_are_whole_and_their_shortened_copies_are_not(tmp_path: Path)
     for path in paths:
         assert damage_of(path) is None, path
     for path in paths[:90]:
+        frames = len(list(VideoReader(path)))
+        assert listed_frames(path) == frames, path
         for fraction in (0.8, 0.9, 0.95):
             copy = tmp_path / "copy.avi"
             copy.write_bytes(path.read_bytes())
