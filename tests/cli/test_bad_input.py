@@ -376,6 +376,7 @@ class TestOverrides:
             ("encoder=resnet5", ["encoder=resnet5", "resnet50", "efficientnet_lite0"]),
             ("trainer=gpuu", ["trainer=gpuu", "gpu", "cpu"]),
             ("head=lstmm", ["head=lstmm", "lstm", "mean_pool"]),
+            ("head@baseline=null", ["head@baseline=null", "lstm", "mean_pool"]),
             ("data.root", ["'data.root'", "KEY=VALUE"]),
             ("seed=[1", ["'seed=[1'", "KEY=VALUE"]),
         ],
@@ -399,6 +400,17 @@ class TestOverrides:
             "accepted: ",
         )
         assert not Path("run/splits.csv").exists()
+
+    @pytest.mark.parametrize("key", ["baseline", "optim.optimizer", "features", "data.layout", "baseline._target_"])
+    @pytest.mark.parametrize("verb", ["train", "crossval"])
+    def test_what_cannot_be_left_out_is_not_left_out_by_null(self, colour_folder: Path, verb: str, key: str) -> None:
+        outcome = activity(verb, f"data.root={colour_folder}", "hydra.run.dir=run", f"{key}=null")
+        assert_refused(outcome, f"{key} is None", "accepted: ", f"activity {verb} --cfg job")
+
+    @pytest.mark.parametrize("choice", ["null", "3"])
+    def test_a_group_of_settings_is_not_left_out_by_null(self, colour_folder: Path, choice: str) -> None:
+        outcome = activity("train", f"data.root={colour_folder}", f"head={choice}")
+        assert_refused(outcome, f"there is no choice 'head={choice}'", "Accepted: lstm, mean_pool")
 
     @pytest.mark.parametrize(
         ("key", "value"),
