@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.command import activity
 from tests.cli.test_doctor import PATTERN, diagnose, findings, moving_frames, write_set
+from tests.datasets import TINY
 from tests.videos import cut_off, noise_frames, spoil, write_video
 
 
@@ -23,3 +25,16 @@ def test_a_loss_too_small_to_be_told_by_the_time_is_found(root: Path) -> None:
     assert found["cut-off"] == ("error", [["run/actor0.avi"], ["run/actor1.mp4"]])
     assert found["damaged"] == ("error", [["walk/actor0.avi"]])
     assert "bytes that it declares are missing" in document["videos"][0]["damage"]
+
+
+def test_a_class_that_training_would_stop_at_is_an_error(root: Path) -> None:
+    for path in (root / "walk").iterdir():
+        path.write_text(f"a page that says that {path.name} is gone")
+    document = diagnose(root, *PATTERN, code=1)
+    assert findings(document)["unreadable-class"] == ("error", [["walk"]])
+    advice = {finding["code"]: finding["advice"] for finding in document["findings"]}
+    assert "Training goes on without them as long as each class has others" in advice["unreadable"]
+    table = activity("doctor", root, *PATTERN).out
+    assert "1 class of which no clip to train on can be read: activity train stops" in " ".join(table.split())
+    outcome = activity("train", f"data.root={root}", f"features.store={root}/store", f"hydra.run.dir={root}/run", *TINY)
+    assert "of walk none is left to train on" in outcome.messages[-1]

@@ -1,11 +1,12 @@
-"""Findings about the split that training would make."""
+"""Findings about the split that training would make, and about what is there to train on after it."""
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from activity.data.clips import DataError, DataNote, DataWarning, Manifest
+from activity.data.clips import Clip, DataError, DataNote, DataWarning, Manifest, count_text
 from activity.data.copies import copied_groups
 from activity.data.doctor.findings import Finding, Settings, Subject
 from activity.data.doctor.survey import VideoRecord
@@ -15,7 +16,7 @@ from activity.data.splits import ClassError, ClassWarning, LeakError, LeakWarnin
 def splitting_findings(
     manifest: Manifest, records: Mapping[Path, VideoRecord], settings: Settings, *, leaks: Collection[str]
 ) -> Iterator[Finding]:
-    """What splitting would say, with copies of one video in one group as training has them.
+    """What splitting would say, with copies of one video in one group as training has them, and what it would leave.
 
     Args:
         manifest: the table of clips.
@@ -32,6 +33,10 @@ def splitting_findings(
     for warning in said:
         if not isinstance(warning, DataNote | LeakWarning):
             yield Finding("absent-class", "warning", str(warning), advice, _classes(warning))
+    if isinstance(outcome, Splits):
+        yield from _unreadable_classes(outcome.train, records)
+    else:
+        yield from _unreadable_classes([clip for clip in manifest.clips if clip.split in (None, "train")], records)
 
 
 def _split(manifest: Manifest, settings: Settings) -> tuple[Splits | DataError, list[Warning]]:
@@ -62,3 +67,23 @@ def _classes(said: DataError | Warning) -> tuple[Subject, ...]:
     """The classes that it is about; none where it is about something else."""
     classes = said.subjects if isinstance(said, ClassError | ClassWarning) else ()
     return tuple(Subject((name,), detail) for name, detail in classes)
+
+
+def _unreadable_classes(train: Sequence[Clip], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
+    """Classes whose clips to train on are there, and none of them can be read."""
+    readable: dict[str, list[bool]] = defaultdict(list)
+    for clip in train:
+        readable[clip.label].append(records[clip.path].facts is not None)
+    subjects = [
+        Subject((label,), f"{count_text(len(own), 'clip')} to train on")
+        for label, own in readable.items()
+        if not any(own)
+    ]
+    if subjects:
+        classes = count_text(len(subjects), "class")
+        yield Finding(
+            *("unreadable-class", "error"),
+            f"{classes} of which no clip to train on can be read: activity train stops at that.",
+            "Replace the files that cannot be read, or take them out; a class of which none is left goes with them.",
+            tuple(subjects),
+        )

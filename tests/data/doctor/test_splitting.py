@@ -1,4 +1,4 @@
-"""What the doctor says of splits."""
+"""What the doctor says of splits, and of what they leave to train on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,3 +98,24 @@ def test_classes_with_too_few_groups_are_named(facts: VideoFacts) -> None:
     rows = [f"run {group} -" for group in "abcd"] + ["walk e -", "walk e -", "jump f -"]
     found = findings_of(clips_of(*rows), facts, class_names=("jump", "run", "walk"))
     assert subjects(found["cannot-split"]) == {"jump": "1 clip in 1 group", "walk": "2 clips in 1 group"}
+
+
+def test_a_class_of_which_nothing_can_be_read_is_an_error(facts: VideoFacts) -> None:
+    clips = clips_of(*(f"{label} {group} -" for label in ("run", "walk") for group in "abcd"))
+    found = findings_of(clips, facts, unreadable=(4, 5, 6, 7))
+    assert found["unreadable-class"].severity == "error"
+    assert set(subjects(found["unreadable-class"])) == {"walk"}
+    assert "activity train stops" in found["unreadable-class"].summary
+    assert "Replace the files" in found["unreadable-class"].advice
+    assert findings_of(clips, facts, unreadable=(0,)) == {}  # two of run are trained on: one is left
+
+
+def test_it_is_the_clips_to_train_on_that_count(facts: VideoFacts) -> None:
+    rows = [f"{label} {label}{side} {side}" for label in ("run", "walk") for side in ("train", "val", "test")]
+    found = findings_of(clips_of(*rows), facts, unreadable=(0, 4, 5))
+    assert subjects(found["unreadable-class"]) == {"run": "1 clip to train on"}
+
+
+def test_an_unreadable_class_is_said_beside_that_no_split_can_be_made(facts: VideoFacts) -> None:
+    found = findings_of(clips_of(*(f"run {group} -" for group in "abcd"), "walk e -"), facts, unreadable=(4,))
+    assert set(found) == {"cannot-split", "unreadable-class"}
