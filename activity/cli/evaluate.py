@@ -92,10 +92,11 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     _check_labels(clips, recognizer)
     warn_of_missing_groups(manifest)
     digests = read_digests(config, clips)
-    seen = seen_in_training(model, clips, contents_of(digests), run)
+    contents = contents_of(digests)
+    seen = seen_in_training(model, clips, contents, run)
     if seen.text:
         note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
-    findings = say_copies(manifest, clips, contents_of(digests))
+    findings = say_copies(manifest, clips, contents)
     scored, failed = _scored(config, recognizer, clips, digests)
     if scored is None:
         say_failures("evaluate", failed, len(clips))
