@@ -72,7 +72,7 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
     try:
         with empty_new_folders_removed():
             main()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group that is null, say
         raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
         sys.argv = before
@@ -100,8 +100,9 @@ def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:
         if groups:
             if key not in _files_of(verb)[1]:
                 return f"{key} plays no role in activity {verb}. Leave it out, or see activity {verb} --cfg job."
-            if isinstance(override.value(), str) and override.value() not in groups:
-                return _not_among(f"{key}={override.value()}", str(override.value()), groups)
+            chosen = override.value()
+            if not isinstance(chosen, list) and not override.is_delete() and chosen not in groups:
+                return _not_among(argument, str(chosen), groups)
         elif key not in keys and not key.startswith("hydra.") and not override.is_add():
             return _not_among(key, key, keys, all_of=f"activity {verb} --cfg job")
     if "missing" in message.lower() or isinstance(error, OmegaConfBaseException):

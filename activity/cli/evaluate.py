@@ -100,10 +100,11 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
     warn_of_missing_groups(manifest)
     digests = read_digests(config, clips)
-    seen = seen_in_training(model, clips, contents_of(digests), run)
+    contents = contents_of(digests)
+    seen = seen_in_training(model, clips, contents, run)
     if seen.text:
         note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
-    findings = say_copies(manifest, clips, contents_of(digests))
+    findings = say_copies(manifest, clips, contents)
     measured, failed = _measured(config, recognizer, clips, digests)
     if not measured:
         say_failures("evaluate", failed, len(clips))

@@ -1,5 +1,6 @@
 """What is wrong with a data set, as far as training, cross-validation and extraction come to know it by themselves."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +24,21 @@ from activity.data.doctor import (
 from activity.data.splits import Splits
 from activity.features.outcome import StoredClip
 from activity.inference.scoring import ScoredClip
+from activity.video.reader import VideoError, VideoReader
 
 Contents = Mapping[Path, str]
 _NAMES_IN_A_NOTE = 5
 
 
 def contents_of(digests: Digests) -> Contents:
-    """The digests of the videos that can be read: what two of them share is the same video."""
-    return {path: digest for path, digest in digests.items() if isinstance(digest, str)}
+    """The digests of the videos that can be read: what two of them share is the same video.
+
+    A web page that stands in place of many videos is no copy of a video, and says nothing of their groups. So files
+    that share a digest are opened, each once; of the others the digest plays no role before they are read.
+    """
+    known = {path: digest for path, digest in digests.items() if isinstance(digest, str)}
+    counts = Counter(known.values())
+    return {path: digest for path, digest in known.items() if counts[digest] == 1 or _can_be_read(path)}
 
 
 def join_copies(manifest: Manifest, contents: Contents, *, within_splits: bool) -> tuple[Manifest, JoinedGroups]:
@@ -115,6 +123,15 @@ def say_what_spoils(verb: str, findings: Collection[Finding]) -> int:
 def report_warnings(findings: Collection[Finding]) -> tuple[str, ...]:
     """What a report must say of the data set beside its figures."""
     return tuple(f"{finding.summary} {finding.advice}" for finding in findings if finding.severity != "note")
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        with VideoReader(path) as video:
+            next(iter(video))
+    except (VideoError, OSError):  # said where it is read in full
+        return False
+    return True
 
 
 def _say_joined(joined: JoinedGroups) -> None:

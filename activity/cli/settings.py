@@ -141,6 +141,9 @@ _USAGE_OF_LAYOUT = {
     f"read_{name}": f"activity VERB data={name} data.root=FOLDER data.split=1 (the class folders of {name.upper()})"
     for name in ("ucf101", "hmdb51")
 }
+# What is made of its settings: null does not switch it off.
+_MADE = ("data.layout", "encoder", "head", "baseline", "optim.optimizer", "trainer")
+_SECTIONS = ("features", *_MADE)
 _ABSENT = object()
 
 # Of the data groups, what a verb has no use for, and what is to be said to whoever expects that it has.
@@ -165,6 +168,7 @@ def check_settings(verb: str, config: DictConfig) -> None:
     Raises:
         UsageError: with the setting, its value, and what is accepted.
     """
+    _check_sections(verb, config)
     layout = str(OmegaConf.select(config, "data.layout._target_", default="")).rpartition(".")[2]
     for key, kind in (KINDS | _KINDS_OF_LAYOUT.get(layout, {})).items():
         if _is_missing(config, key):
@@ -189,6 +193,20 @@ def check_overrides(verb: str, overrides: Sequence[str]) -> None:
     for key, _ in given:
         if instead := reason_of.get(key):
             raise UsageError(f"{key} plays no role in activity {verb}: {instead}. Leave it out.")
+
+
+def _check_sections(verb: str, config: DictConfig) -> None:
+    for key in _SECTIONS:
+        section = OmegaConf.select(config, key, default=_ABSENT)
+        if section is _ABSENT:
+            continue
+        shown = f"activity {verb} --cfg job shows"
+        if not isinstance(section, DictConfig):
+            raise UsageError(
+                f"{key} is {section!r}, but cannot be left out; accepted: {key}.NAME=VALUE, with a name that {shown}."
+            )
+        if key in _MADE and not isinstance(target := section.get("_target_"), str):
+            raise UsageError(f"{key}._target_ is {target!r}; accepted: the name of a class or function, as {shown}.")
 
 
 def _is_missing(config: DictConfig, key: str) -> bool:

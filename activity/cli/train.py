@@ -102,8 +102,7 @@ def train(config: DictConfig) -> int:
     _check_they_can_be_made(config, encoder, manifest, folder)
     check_finetuning(config)
     digests = read_digests(config, manifest.clips)
-    contents = contents_of(digests)
-    splits = _splits(config, manifest, contents)
+    splits = _splits(config, manifest, contents_of(digests))
     check_it_can_be_judged(config, splits)
     _say_what_is_split(manifest, splits)
     clips, failed = _stored(config, encoder, splits, digests)
@@ -111,7 +110,7 @@ def train(config: DictConfig) -> int:
     if config.resume is None:
         save_run(config, folder)
     write_splits(splits, folder / SPLITS)
-    save_data(manifest, {clip.name: contents[clip.path] for clip in splits.train if clip.path in contents}, folder)
+    save_data(manifest, {item.clip.name: item.key.content for item in clips["train"]}, folder)
     findings = _say_findings(config, manifest, clips)
     warnings = _report_warnings(manifest, splits, clips) + report_warnings(findings)
     if config.resume is not None:

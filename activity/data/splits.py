@@ -17,6 +17,30 @@ from activity.data.distribution import distribute, joined_groups, overlaps
 from activity.data.layouts import read_clips
 
 
+class _OfSome(Exception):  # noqa: N818 - what errors and warnings below have in common
+    """`subjects`: the names of all that it is about, each with what is wrong."""
+
+    def __init__(self, message: str, subjects: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.subjects = tuple(subjects)
+
+
+class LeakError(_OfSome, DataError):
+    """Groups, or videos, on more than one side."""
+
+
+class LeakWarning(DataWarning):
+    """The same in a split that is used as published."""
+
+
+class ClassError(_OfSome, DataError):
+    """Classes that cannot be on each side."""
+
+
+class ClassWarning(_OfSome, DataWarning):
+    """Classes that are not on each side."""
+
+
 @dataclass(frozen=True)
 class Splits:
     """The clips of each split, sorted by name and span. `Clip.split` stays what the data set said."""
@@ -115,18 +139,14 @@ def check_no_leak(splits: Splits, *, published_split: str | None = None) -> None
     )
     for what, advice, leaking in checks:
         accepted = leaking(published)
-        found = leaking(tagged)
-        own = [f"{name} ({', '.join(sides)})" for name, sides in found.items() if name not in accepted]
+        found = [(name, ", ".join(sides)) for name, sides in leaking(tagged).items()]
+        own = [(name, sides) for name, sides in found if name not in accepted]
         if own:
-            raise DataError(
-                f"{count_text(len(own), what)} on more than one side of the split: {first_few(own)}. {advice}"
-            )
+            where = f"on more than one side of the split: {_few_with(own)}"
+            raise LeakError(f"{count_text(len(own), what)} {where}. {advice}", own)
         if found:
-            names = first_few([f"{name} ({', '.join(sides)})" for name, sides in found.items()])
-            message = (
-                f"{count_text(len(found), what)} on more than one side of {published_split}, as published: {names}."
-            )
-            warnings.warn(message, DataWarning, stacklevel=3)
+            where = f"on more than one side of {published_split}, as published: {_few_with(found)}"
+            warnings.warn(LeakWarning(f"{count_text(len(found), what)} {where}."), stacklevel=3)
 
 
 def write_splits(splits: Splits, path: str | Path) -> None:
@@ -213,14 +233,16 @@ def _check_classes(splits: Splits, manifest: Manifest) -> None:
     for side, clips in splits.parts.items():
         labels = {clip.label for clip in clips}
         absent = [name for name in manifest.class_names if name not in labels]
+        classes = [(name, f"no clips in {side}") for name in absent]
         if absent and side == "train":
-            raise DataError(
+            raise ClassError(
                 f"{count_text(len(absent), 'class')} without clips to train on: {first_few(absent)}. "
-                "Move clips of each to split=train, or remove the class."
+                "Move clips of each to split=train, or remove the class.",
+                classes,
             )
         if absent and clips:
             message = f"{count_text(len(absent), 'class')} without clips in the {side} split: {first_few(absent)}."
-            warnings.warn(message, DataWarning, stacklevel=3)
+            warnings.warn(ClassWarning(message, classes), stacklevel=3)
 
 
 def _leaking_groups(tagged: Iterable[tuple[Clip, str]]) -> dict[str, list[str]]:
@@ -243,13 +265,12 @@ def _distributed(clips: Sequence[Clip], fractions: Mapping[str, float], seed: in
     _check_enough_groups(units, list(fractions))
     parts = distribute(clips, fractions, seed)
     labels = {clip.label for clip in clips}
-    absent = [
-        f"{label} ({name})" for name, part in parts.items() for label in sorted(labels - {clip.label for clip in part})
-    ]
+    absent = [(label, name) for name, part in parts.items() for label in sorted(labels - {c.label for c in part})]
     if absent:
-        raise DataError(
+        raise ClassError(
             f"No distribution of the {count_text(len(units), 'group')} was found with every class in every split; "
-            f"missing would be {first_few(absent)}. {_way_out(list(fractions))}"
+            f"missing would be {_few_with(absent)}. {_way_out(list(fractions))}",
+            [(label, f"none would be in {name}") for label, name in absent],
         )
     return parts
 
@@ -258,15 +279,20 @@ def _check_enough_groups(units: Sequence[Sequence[Clip]], names: Sequence[str]) 
     clips = Counter(clip.label for unit in units for clip in unit)
     groups = Counter(label for unit in units for label in {clip.label for clip in unit})
     few = [
-        f"{label} ({count_text(clips[label], 'clip')} in {count_text(groups[label], 'group')})"
+        (label, f"{count_text(clips[label], 'clip')} in {count_text(groups[label], 'group')}")
         for label in sorted(clips)
         if groups[label] < len(names)
     ]
     if few:
-        raise DataError(
+        raise ClassError(
             f"{count_text(len(few), 'class')} with too few groups for {len(names)} splits ({', '.join(names)}), each "
-            f"of which needs a group of its own: {first_few(few, limit=20)}. {_way_out(names)}"
+            f"of which needs a group of its own: {_few_with(few, limit=20)}. {_way_out(names)}",
+            few,
         )
+
+
+def _few_with(subjects: Sequence[tuple[str, str]], limit: int = 5) -> str:
+    return first_few([f"{name} ({detail})" for name, detail in subjects], limit=limit)
 
 
 def _way_out(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from activity.video.completeness import cut_off, listed_frames
 from activity.video.container import claimed_size, has_index, is_media, is_mp4, playlist_kind
 from activity.video.decoder import open_decoder
 from activity.video.errors import CONVERT, MOST_PIXELS, VideoError, VideoWarning, hanging, too_large
@@ -37,6 +38,7 @@ _TRIES_AT_END = 50
 # what is shown, and no damage.
 _SHORT_BY_SECONDS, _SHORT_BY_FRACTION = 1.0, 0.02
 _SHORT_BY_THIRD = 0.35  # of a clip so short that a second is much of it
+_LOST_FRAMES = 2  # of those listed: one may be lost where a decoder holds its last frame back
 _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown property reads as 0
 # Two reasons of VideoError that callers tell from the others.
 NO_SUCH_FILE = "there is no such file"
@@ -129,14 +131,21 @@ class Capture:
                 "the frame after such a leap is taken to follow at once"
             )
             return Damage(problem, ends_early=False)
-        if declared := self._declared_seconds_if_missing():
-            problem = (
-                f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long: "
-                "it is cut off or damaged, or its sound is longer than its picture"
-            )
+        cut = cut_off(self._path) if self._path else None
+        declared = self._declared_seconds_if_missing(tolerated=0.0 if cut else 1.0)
+        ends = f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long"
+        if cut:
+            return Damage(f"{cut}; {ends}" if declared - self.duration_seconds >= 0.05 else cut, ends_early=True)
+        if declared:
+            problem = f"{ends}: it is cut off or damaged, or its sound is longer than its picture"
             return Damage(problem, ends_early=True)
+        listed = listed_frames(self._path) if self._path else 0
+        if listed - self.frames >= _LOST_FRAMES:
+            problem = f"{listed - self.frames} of {listed} declared frames could not be decoded and were left out"
+            return Damage(problem, ends_early=False)
         if self._skipped:
-            problem = f"{self._skipped} damaged packets in it could not be decoded and were left out"
+            packets = "1 damaged packet" if self._skipped == 1 else f"{self._skipped} damaged packets"
+            problem = f"{packets} in it could not be decoded and {'was' if self._skipped == 1 else 'were'} left out"
             return Damage(problem, ends_early=False)
         return None
 
@@ -224,13 +233,13 @@ class Capture:
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
         return declared, shown
 
-    def _declared_seconds_if_missing(self) -> float:
-        """How long the container says the video is where clearly less was read, else 0."""
+    def _declared_seconds_if_missing(self, *, tolerated: float = 1.0) -> float:
+        """How long the container says the video is where clearly less was read, else 0; 0 tolerates nothing."""
         declared, shown = self._declared_and_shown_seconds()
         fps = self._cv.get(cv2.CAP_PROP_FPS)
         missing = min(declared, shown) - self.duration_seconds
         allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
-        return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
+        return declared if missing > tolerated * max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
 
 
 def check_file(source: str) -> None:
@@ -273,6 +282,8 @@ def _not_opened(source: str, path: Path) -> VideoError:
         return VideoError(source, "it was cut off: its index (moov) is missing", "copy or record it again")
     if (size := claimed_size(path)) and size[0] * size[1] > MOST_PIXELS:
         return too_large(source, *size)
+    if cut := cut_off(path):
+        return VideoError(source, cut, "copy or record it again")
     if is_media(path):
         reason = "there is no video in it that FFmpeg can decode, only sound or an unknown format"
         return VideoError(source, reason, f"give a file with a picture, or {CONVERT}")

@@ -33,17 +33,17 @@ def playlist_kind(path: Path) -> str | None:
 
 def is_media(path: Path) -> bool:
     """Whether it starts as files of sound and pictures do."""
-    return is_mp4(path) or _first_bytes(path).startswith(_CONTAINERS)
+    return is_mp4(path) or first_bytes(path).startswith(_CONTAINERS)
 
 
 def is_mp4(path: Path) -> bool:
     """Whether it is MP4, MOV or the like."""
-    return _first_bytes(path)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+    return first_bytes(path)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 
 
 def has_index(path: Path) -> bool:
     """Whether an MP4 file has its index, which is written last: without it nothing can be read."""
-    return b"moov" in _mp4_boxes(path)
+    return b"moov" in mp4_boxes(path)
 
 
 def claimed_size(path: Path) -> tuple[int, int] | None:
@@ -66,14 +66,18 @@ def _mp4_sizes(data: bytes) -> Iterator[tuple[int, int]]:
         yield int.from_bytes(data[place : place + 2]), int.from_bytes(data[place + 4 : place + 6])
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
+    """The first 12 bytes, by which containers are known."""
     with path.open("rb") as file:
         return file.read(12)
 
 
-def _mp4_boxes(path: Path) -> set[bytes]:
-    """The names of the outermost boxes: each is a size (4 bytes), a name (4), for size 1 the size (8)."""
-    names, place, end = set(), 0, path.stat().st_size
+def mp4_boxes(path: Path) -> dict[bytes, int]:
+    """The names of the outermost boxes, each with the byte at which the last one of that name ends.
+
+    Each is a size (4 bytes), a name (4), for size 1 the size (8).
+    """
+    ends, place, end = dict[bytes, int](), 0, path.stat().st_size
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES):
             file.seek(place)
@@ -81,8 +85,8 @@ def _mp4_boxes(path: Path) -> set[bytes]:
             size, length = int.from_bytes(header[:4]), 8
             if size == 1:
                 size, length = int.from_bytes(header[8:16]), 16
-            names.add(header[4:8])
+            ends[header[4:8]] = place + size
             place += size
             if size < length or place >= end:  # 0: to the end of the file
                 break
-    return names
+    return ends

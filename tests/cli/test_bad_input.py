@@ -304,6 +304,34 @@ class TestCopies:
             ["red/actor1.mp4", "red/copy.mp4"],
         ]
 
+    def test_files_that_cannot_be_read_are_no_copies(
+        self, train: Callable[..., Outcome], store: str, root: Path
+    ) -> None:
+        unreadable = {"blue/actor0.mp4", "blue/actor1.mp4", "red/actor0.mp4"}
+        for name in unreadable:  # what a download left in their places
+            (root / name).write_text("404: there is no such video")
+        shutil.copy(root / "red" / "actor2.mp4", root / "red" / "copy.mp4")
+        outcome = train("data.root=videos")
+        assert outcome.code == 1, outcome.err
+        assert "2 groups hold a video that another of them holds too" in outcome.err
+        assert "3 of 13 clips could not be read; the rest was used" in outcome.messages[-1]
+        assert " = " not in outcome.err.replace("red/actor2.mp4 = red/copy.mp4", "")
+        with Path("run/splits.csv").open(newline="", encoding="utf-8") as file:
+            group_of = {row["path"]: row["group"] for row in csv.DictReader(file)}
+        assert {name: group_of[name] for name in unreadable} == {name: name for name in unreadable}
+        assert unreadable.isdisjoint(json.loads(Path("run/data.json").read_text())["training_videos"])
+        outcome = activity(
+            *("crossval", store, *TINY, "trainer.max_epochs=1", "data.root=videos", "folds=2", "processes=1"),
+            "hydra.run.dir=folds",
+        )
+        assert outcome.code == 1, outcome.err
+        assert json.loads(Path("folds/crossval.json").read_text())["joined_groups"] == [
+            ["red/actor2.mp4", "red/copy.mp4"]
+        ]
+        outcome = activity("evaluate", "run/checkpoints/best.ckpt", "split=all", "hydra.run.dir=measured")
+        assert outcome.code == 1, outcome.err
+        assert "across labels" not in outcome.err
+
 
 class TestCsv:
     @pytest.fixture(autouse=True)
@@ -376,6 +404,7 @@ class TestOverrides:
             ("encoder=resnet5", ["encoder=resnet5", "resnet50", "efficientnet_lite0"]),
             ("trainer=gpuu", ["trainer=gpuu", "gpu", "cpu"]),
             ("head=lstmm", ["head=lstmm", "lstm", "mean_pool"]),
+            ("head@baseline=null", ["head@baseline=null", "lstm", "mean_pool"]),
             ("data.root", ["'data.root'", "KEY=VALUE"]),
             ("seed=[1", ["'seed=[1'", "KEY=VALUE"]),
         ],
@@ -399,6 +428,17 @@ class TestOverrides:
             "accepted: ",
         )
         assert not Path("run/splits.csv").exists()
+
+    @pytest.mark.parametrize("key", ["baseline", "optim.optimizer", "features", "data.layout", "baseline._target_"])
+    @pytest.mark.parametrize("verb", ["train", "crossval"])
+    def test_what_cannot_be_left_out_is_not_left_out_by_null(self, colour_folder: Path, verb: str, key: str) -> None:
+        outcome = activity(verb, f"data.root={colour_folder}", "hydra.run.dir=run", f"{key}=null")
+        assert_refused(outcome, f"{key} is None", "accepted: ", f"activity {verb} --cfg job")
+
+    @pytest.mark.parametrize("choice", ["null", "3"])
+    def test_a_group_of_settings_is_not_left_out_by_null(self, colour_folder: Path, choice: str) -> None:
+        outcome = activity("train", f"data.root={colour_folder}", f"head={choice}")
+        assert_refused(outcome, f"there is no choice 'head={choice}'", "Accepted: lstm, mean_pool")
 
     @pytest.mark.parametrize(
         ("key", "value"),

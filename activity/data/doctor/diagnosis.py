@@ -135,8 +135,7 @@ def diagnose(
     published = None if manifest is None else manifest.published_split
     findings += copy_findings(clips, records, published_split=published)
     if manifest is not None:
-        digests = {path: record.digest for path, record in records.items() if record.digest}
-        findings += manifest_findings(manifest, guess, class_lists, digests, settings)
+        findings += manifest_findings(manifest, guess, class_lists, records, settings)
     names = {clip.path: clip.name for clip in clips}
     facts = [records[path].facts for path in names]
     good = [item for item in facts if item is not None]

@@ -1,19 +1,17 @@
 """Findings about the table of clips: spans that overlap, groups, classes, and whether it can be split."""
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest, count_text
-from activity.data.copies import copied_groups
+from activity.data.clips import SPLIT_NAMES, Clip, Manifest, count_text
 from activity.data.distribution import overlaps
 from activity.data.doctor.class_lists import ClassList, difference
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, span_text
 from activity.data.doctor.grouping import GroupGuess
+from activity.data.doctor.splitting import splitting_findings
+from activity.data.doctor.survey import VideoRecord
 from activity.data.segments import BACKGROUND
-from activity.data.splits import split_manifest
 
 # Classes of unlike size are the rule: from three times on it is good to know. At ten times the smallest class hardly
 # counts in the loss or in accuracy (surveys of imbalanced data call a ratio above 9 high).
@@ -24,7 +22,7 @@ def manifest_findings(
     manifest: Manifest,
     guess: GroupGuess | None,
     class_lists: Sequence[ClassList],
-    digests: Mapping[Path, str],
+    records: Mapping[Path, VideoRecord],
     settings: Settings,
 ) -> Iterator[Finding]:
     """What the table of clips has.
@@ -33,15 +31,16 @@ def manifest_findings(
         manifest: the table.
         guess: groups that the names suggest, where none are given.
         class_lists: lists of class names beside the data set.
-        digests: of each video's bytes, of those that can be read.
+        records: what was found out about the video of each clip.
         settings: how training would split.
     """
     findings = [*overlap_findings(manifest.clips), *_groups(manifest, guess)]
     yield from findings
     yield from class_size_findings(manifest)
     yield from class_order_findings(manifest, class_lists)
-    if not any(finding.code in ("group-leak", "overlap") for finding in findings):  # it would say that again
-        yield from _splitting(manifest, digests, settings)
+    leaks = [finding for finding in findings if finding.code in ("group-leak", "overlap")]
+    names = {name for finding in leaks for subject in finding.subjects for name in subject.names}
+    yield from splitting_findings(manifest, records, settings, leaks=names)
 
 
 def overlap_findings(clips: Sequence[Clip]) -> Iterator[Finding]:
@@ -153,25 +152,3 @@ def class_order_findings(manifest: Manifest, class_lists: Sequence[ClassList]) -
             "data=ucf101 takes the official order.",
             tuple(differing),
         )
-
-
-def _splitting(manifest: Manifest, digests: Mapping[Path, str], settings: Settings) -> Iterator[Finding]:
-    """What splitting would say, with copies of one video in one group as training has them."""
-    joined = copied_groups(((clip, clip.split) for clip in manifest.clips), digests)
-    manifest = replace(manifest, clips=joined.applied(manifest.clips))
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", DataWarning)
-        try:
-            split_manifest(
-                manifest,
-                val_fraction=settings.val_fraction,
-                test_fraction=settings.test_fraction,
-                seed=settings.seed,
-            )
-        except DataError as error:
-            advice = "Do one of these before training."
-            yield Finding("cannot-split", "error", str(error), advice)
-    advice = "Give each class clips on each side; else the measure leaves it out."
-    for warning in said:
-        if not issubclass(warning.category, DataNote):
-            yield Finding("absent-class", "warning", str(warning.message), advice)

@@ -103,7 +103,7 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
             subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
-            advice = f"{advice} Training goes on without them."
+            advice = f"{advice} Training goes on without them as long as each class has others to train on."
             yield Finding(code, "error", f"{count_text(len(own), 'video')} {what}.", advice, tuple(own))
 
 
