@@ -24,9 +24,25 @@ def check_output(path: str | None, inputs: Iterable[str | Path]) -> None:
             raise UsageError(f"--output {path} is one of the files to be read; give the name of another file.")
 
 
+def check_new(path: str | Path | None, *, force: bool, flag: str = "--output", advice: str = "") -> None:
+    """Refuse to write over a file that holds something; devices and pipes are written to.
+
+    Args:
+        path: the file; None is standard output.
+        force: it may be replaced.
+        flag: that named it.
+        advice: what else can be done, as the beginning of a sentence's list.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    if path is not None and not force and os.path.isfile(path) and os.path.getsize(path):  # noqa: PTH113, PTH202
+        raise UsageError(f"{flag} {path} is there already. Give {advice}--force to replace it, or another name.")
+
+
 @contextmanager
-def open_output(path: str | None) -> Iterator[TextIO]:
-    """A file to write results to, made with its folder; None is standard output."""
+def open_output(path: str | None, *, append: bool = False) -> Iterator[TextIO]:
+    """A file to write results to, made with its folder, anew or at its end; None is standard output."""
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -35,5 +51,5 @@ def open_output(path: str | None) -> Iterator[TextIO]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Results are written as they come: those of an interrupted run are not lost. No newline is translated: a CSV has
     # its own.
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with Path(path).open("a" if append else "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file
