@@ -159,7 +159,7 @@ def _cross_validated(
     kept = KeptFolds(folder / FOLDS, folds, heads, _settings_that_matter(config))
     done = kept.done()
     missing = [fold for fold in folds if fold.name not in {scores.fold for scores in done}]
-    _say_what_is_kept(len(folds), len(missing), folder)
+    _say_what_is_kept(len(folds), len(missing), kept)
     tasks = len(missing) * len(heads)
     processes = max(1, _processes(config, encoding_device(config), tasks))
     settings = _crossval_settings(config, manifest)
@@ -188,11 +188,12 @@ def _settings_that_matter(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in settings.items() if name not in ("features", "processes")}
 
 
-def _say_what_is_kept(folds: int, missing: int, folder: Path) -> None:
+def _say_what_is_kept(folds: int, missing: int, kept: KeptFolds) -> None:
+    others = kept.folder.parent
     if missing < folds:
-        note(f"{folds - missing} of {count_text(folds, 'fold')} were done before the run in {folder} was stopped")
-    elif (folder / FOLDS).exists():
-        note(f"note: what is in {folder / FOLDS} was made of other clips or with other settings, and is not used")
+        note(f"{folds - missing} of {count_text(folds, 'fold')} were done before this run was stopped")
+    elif others.exists() and not kept.folder.exists():
+        note(f"note: what is in {others} was made of other clips or with other settings, and is not used")
 
 
 def _say_how_to_go_on(folds: int, kept: KeptFolds, folder: Path) -> None:

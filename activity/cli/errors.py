@@ -27,6 +27,7 @@ def _is_users(error: BaseException) -> bool:
         "activity.models.pretrained": "EncoderError",
         "activity.features.store": "StoreError",
         "activity.inference.segmentation": "TimelineSettingsError",
+        "activity.inference.plot.figure": "PlotError",
         "activity.formats.contract": "ModelFileError",
         "activity.training.module": "DivergedError",
         "activity.inference.plot": "PlotError",

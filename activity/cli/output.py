@@ -21,7 +21,20 @@ def check_output(path: str | None, inputs: Iterable[str | Path]) -> None:
         return
     for name in inputs:
         if os.path.exists(name) and Path(path).samefile(name):  # noqa: PTH110
-            raise UsageError(f"--output {path} is one of the files to be read; give the name of another file.")
+            raise UsageError(f"{path} is one of the files to be read; give the name of another file.")
+
+
+def check_new_output(path: str | Path | None, inputs: Iterable[str | Path], *, force: bool) -> None:
+    """Refuse to write over what is to be read, and without `force` over anything.
+
+    Raises:
+        UsageError: as said.
+    """
+    if path is None:
+        return
+    check_output(str(path), inputs)
+    if os.path.exists(path) and not force:  # noqa: PTH110 - a name may be too long for pathlib
+        raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
 
 
 def check_new(path: str | Path | None, *, force: bool, flag: str = "--output", advice: str = "") -> None:

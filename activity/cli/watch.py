@@ -4,10 +4,9 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
 
 import torch
 
@@ -15,10 +14,13 @@ from activity.cli.arguments import ArgumentParser, add_model_argument, device_of
 from activity.cli.latency import Latencies
 from activity.cli.main import EXIT_OK
 from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
+from activity.data.segments import Segment
 from activity.formats import load_recognizer
 from activity.inference.live import LiveEvent, LiveRecognizer
+from activity.inference.palette import captions_of
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
+from activity.video.window import LiveWindow
 
 _WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and allocated once
 
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     with ExitStack() as stack:
         stack.enter_context(source)
-        window = stack.enter_context(_window(source.name)) if options.display else None
+        window = stack.enter_context(closing(LiveWindow(source.name))) if options.display else None
         stack.enter_context(_ended_by_signals(source))
         _Watch(live, source, recognizer, window).run()
     return EXIT_OK
@@ -54,7 +56,7 @@ class _Watch:
     """One source being watched: what comes of it is written as it comes."""
 
     def __init__(
-        self, live: LiveRecognizer, source: LiveSource, recognizer: LoadedRecognizer, window: Any | None
+        self, live: LiveRecognizer, source: LiveSource, recognizer: LoadedRecognizer, window: LiveWindow | None
     ) -> None:
         self._live = live
         self._source = source
@@ -64,6 +66,7 @@ class _Watch:
         self._sampled = self._missed = self._lost = 0
         self._end_seconds = 0.0
         self._begun = time.monotonic()
+        self._going_on: LiveEvent | None = None
 
     def run(self) -> None:
         """Until the source ends or is closed."""
@@ -86,8 +89,27 @@ class _Watch:
         self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
         self._latencies.add(time.monotonic() - frame.shown_at)
         self._write_all(events, frame)
-        if self._window is not None:
-            self._window.show(frame.pixels, events)
+        if self._window is not None and not self._shown(frame, events):
+            self._source.close()
+
+    def _shown(self, frame: LiveFrame, events: Sequence[LiveEvent]) -> bool:
+        """Show the frame with what goes on; whether the window is still wanted."""
+        assert self._window is not None
+        for event in events:
+            if event.kind == "start":
+                self._going_on = event
+            elif event.kind == "end":
+                self._going_on = None
+        span, now = None, frame.index / self._recognizer.sample_fps
+        if self._going_on is not None:
+            begun = Segment(
+                label=self._going_on.label,
+                start_seconds=self._going_on.time_seconds,
+                end_seconds=max(now, self._going_on.time_seconds) + 1,
+                score=self._going_on.score,
+            )
+            (span,) = captions_of([begun], self._recognizer.class_names)
+        return self._window.show(frame.pixels, time_seconds=now, span=span)
 
     def _gone(self, lost: SourceLost) -> None:
         self._write_all(self._live.interrupt(), None)
@@ -184,17 +206,6 @@ def _ended_by_signals(source: LiveSource) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _window(name: str) -> Iterator[Any]:
-    from activity.video.window import LiveWindow
-
-    window = LiveWindow(name)
-    try:
-        yield window
-    finally:
-        window.close()
 
 
 def _parser() -> ArgumentParser:

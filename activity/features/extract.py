@@ -21,6 +21,8 @@ from activity.features.batches import (
     size_of,
 )
 from activity.features.views import PLAIN, View
+from activity.video.capture import HANGS_AFTER_SECONDS
+from activity.video.errors import hanging
 from activity.video.reader import SampledFrame, VideoError, VideoReader, unreadable
 from activity.video.sampling import first_index_at_or_after
 
@@ -64,6 +66,7 @@ def extract_features(
     decode_threads: int,
     device: torch.device,
     still_wanted: Callable[[int], bool] = lambda _: True,
+    hang_seconds: float = HANGS_AFTER_SECONDS,
 ) -> Generator[FeatureChunk | VideoEnd, None, None]:
     """Encode the wanted sampled frames of videos, each once.
 
@@ -80,10 +83,19 @@ def extract_features(
         decode_threads: videos decoded at the same time.
         device: where the encoder is.
         still_wanted: asked for each request when its turn comes, from a decoding thread.
+        hang_seconds: a video of which no frame is decoded for so long is given up, and the others are done.
     """
     budget = ByteBudget(_MOST_BYTES)
     sources = [partial(_decode, video, request, still_wanted) for video, request in enumerate(requests)]
-    decoded = run_ahead(sources, size_of=size_of, budget=budget, capacity=batch_frames, threads=decode_threads)
+    decoded = run_ahead(
+        sources,
+        size_of=size_of,
+        budget=budget,
+        capacity=batch_frames,
+        threads=decode_threads,
+        when_hanging=lambda video: VideoEnd(video, error=hanging(str(requests[video].path), hang_seconds)),
+        hang_seconds=hang_seconds,
+    )
     with encoding_threads(device) as (pool, workers), contextlib.closing(decoded):
         batches = Batches(
             encode,
@@ -100,9 +112,9 @@ def extract_features(
 
 
 def _decode(
-    video: int, request: VideoRequest, still_wanted: Callable[[int], bool]
+    video: int, request: VideoRequest, still_wanted: Callable[[int], bool], lives: Callable[[], None]
 ) -> Iterator[DecodedFrame | VideoEnd]:
-    """One video's wanted sampled frames, then its end."""
+    """One video's wanted sampled frames, then its end; `lives` is called for each frame that was decoded."""
     if not still_wanted(video):
         yield VideoEnd(video, skipped=True)
         return
@@ -110,6 +122,7 @@ def _decode(
     shown: list[np.ndarray] = []  # the latest frame, in each view
     try:
         with VideoReader(request.path) as reader:
+            reader.on_frame = lives
             for frame in reader.sampled_frames(request.sample_fps, indices=request.reading_range()):
                 before = shown
                 if previous is None or frame.pixels is not previous.pixels:  # a slow video shows a frame twice

@@ -10,6 +10,7 @@ from torch import Tensor
 from activity.data.segments import BACKGROUND, Segment, gaps_between
 from activity.inference.activity_stream import ActivityStream, Step
 from activity.inference.frame_scores import Scores
+from activity.inference.html import timeline_html
 from activity.inference.segmentation import TimelineSettings, segment_of
 from activity.inference.videos import Failure, read_videos
 from activity.models.recognizer import LoadedRecognizer
@@ -44,6 +45,15 @@ class Timeline:
     frame_seconds: Tensor
     frame_scores: Tensor
     settings: TimelineSettings
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: a bar of segments along the time, and a table."""
+        return timeline_html(
+            source=self.source,
+            duration_seconds=self.duration_seconds,
+            class_names=self.class_names,
+            segments=self.segments,
+        )
 
     def with_background(self) -> list[Segment]:
         """The segments, and between them what no activity is sure of, labelled `background`: the whole video.

@@ -21,6 +21,9 @@ class KeptFolds:
         folds: all of them.
         heads: as for `cross_validate`.
         settings: all else that the scores depend on, as plain Python.
+
+    Attributes:
+        folder: that of this cross-validation, there once something is kept.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class KeptFolds:
         # A clip is tested in one fold and trained on in the others: one change makes all scores others.
         clips = [[fold.name, [_described(item) for item in fold.test]] for fold in folds]
         basis = json.dumps([clips, heads, settings], sort_keys=True)
-        self._folder = folder / hashlib.blake2b(basis.encode(), digest_size=10).hexdigest()
+        self.folder = folder / hashlib.blake2b(basis.encode(), digest_size=10).hexdigest()
 
     def keep(self, scores: FoldScores) -> None:
         """Write the scores of one head in one fold; raises an OSError where they cannot be written."""
@@ -61,7 +64,7 @@ class KeptFolds:
         return FoldScores(fold.name, head, tuple(fold.test), logits, windows, document["chosen"])
 
     def _path(self, fold: str, head: str) -> Path:
-        return self._folder / f"{list(self._folds).index(fold)}-{head}.json"  # a fold's name may be no file name
+        return self.folder / f"{list(self._folds).index(fold)}-{head}.json"  # a fold's name may be no file name
 
 
 def _described(item: StoredClip) -> list[Any]:

@@ -1,15 +1,20 @@
 """OpenCV's capture of a video file: frames that rise in time, and words for what is wrong with a file."""
 
-import functools
 import os
 import re
+import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from activity.video.container import claimed_size, has_index, is_media, is_mp4, playlist_kind
+from activity.video.decoder import open_decoder
+from activity.video.errors import CONVERT, MOST_PIXELS, VideoError, VideoWarning, hanging, too_large
 
 # Of what FFmpeg reads, the suffixes that mean a video. MPEG transport streams are called .ts, but so are our
 # exported models: a scan takes .mts and .m2ts and leaves .ts out (a file that is named outright may have any
@@ -18,6 +23,11 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg"}
     | {".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv"}
 )
+
+MOST_GAP_SECONDS = 600.0
+"""From one frame to the next. A longer gap is damage: filled with repeats, it would take for ever."""
+HANGS_AFTER_SECONDS = 60.0
+"""Without a frame, decoding hangs and is given up."""
 
 # A packet that cannot be decoded is one failed grab, and so is the end of the file, at 0.01 ms each: many
 # tries where the container promised more, few elsewhere.
@@ -28,37 +38,11 @@ _TRIES_AT_END = 50
 _SHORT_BY_SECONDS, _SHORT_BY_FRACTION = 1.0, 0.02
 _SHORT_BY_THIRD = 0.35  # of a clip so short that a second is much of it
 _PTS = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11; an unknown property reads as 0
-# First bytes of a media file (MP4 has its own at byte 4): where FFmpeg finds no video in one, it holds none.
-_CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"ID3", b"fLaC", b"0&\xb2u", b"\x00\x00\x01\xba")
-
 # Two reasons of VideoError that callers tell from the others.
 NO_SUCH_FILE = "there is no such file"
 NO_FRAMES = "it opens as a video but no frame of it can be decoded"
-_CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
 
 Pixels = npt.NDArray[np.uint8]
-
-
-class VideoError(ValueError):
-    """A video that cannot be read: which (``source``), why (``reason``), and in the message what to do."""
-
-    def __init__(self, source: str, reason: str, advice: str) -> None:
-        super().__init__(source, reason, advice)  # all three, so that it survives pickling between processes
-        self.source = source
-        self.reason = reason
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.reason}; {self.advice}."
-
-
-def unreadable(path: Path, error: OSError) -> VideoError:
-    """What to say of a video that the system does not let us read: removed meanwhile, or on a drive that is gone."""
-    return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
-
-
-class VideoWarning(UserWarning):
-    """A video that is damaged or cut off: its good frames were delivered."""
 
 
 @dataclass(frozen=True)
@@ -70,35 +54,59 @@ class Damage:
 
 
 class Capture:
-    """One pass of OpenCV over a file, with times that rise and a word about how it ended."""
+    """One pass of OpenCV over a file or stream, with times that rise and a word about how it ended.
 
-    def __init__(self, source: str) -> None:
-        _silence_decoder_logs()
+    Args:
+        source: the file; of a `stream` only the name.
+        stream: an open one, for what is no file.
+        on_frame: called after each frame that was grabbed; what it raises ends the reading.
+        hang_seconds: without a frame, after which reading is given up.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        stream: cv2.VideoCapture | None = None,
+        on_frame: Callable[[], None] = lambda: None,
+        hang_seconds: float = HANGS_AFTER_SECONDS,
+    ) -> None:
         self.frames = 0  # grabbed so far
         self.time_seconds = 0.0  # of the last one
         self.damage_said: str | None = None  # what the VideoWarning at the end said, without the name
         self._source = source
-        self._skipped = 0
-        self._first = self._start_frames = 0.0
-        self._path = Path(source).absolute()  # never a URL, a protocol ("concat:a.mp4") or an option
-        self._cv = _open(source, self._path)
+        self._on_frame = on_frame
+        self._hang_seconds = hang_seconds
+        self._skipped = self._leaps = 0
+        self._first = self._start_frames = self._shift = 0.0
+        self._path: Path | None = None
+        if stream is None:
+            self._path = Path(source).absolute()  # never a URL, a protocol ("concat:a.mp4") or an option
+            stream = _open(source, self._path, hang_seconds)
+        self._cv = stream
         self._released = False
+        self._check_size(int(self._cv.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._cv.get(cv2.CAP_PROP_FRAME_HEIGHT)))
 
     def grab(self) -> bool:
-        """Go to the next frame that can be decoded; False at the end, VideoError where there is none."""
+        """Go to the next frame that can be decoded; False at the end, VideoError where a file has none or hangs."""
         if self._released:
             raise ValueError(f"{self._source} was closed while it was being read; iterate again from the start.")
-        tries = 0
+        tries, started = 0, time.monotonic()
         while not self._cv.grab():
+            if time.monotonic() - started > self._hang_seconds:
+                if self._path is None:
+                    return False
+                raise hanging(self._source, self._hang_seconds)
             if tries == 0:
                 limit = _TRIES_BEFORE_DECLARED_END if self._declared_seconds_if_missing() else _TRIES_AT_END
             tries += 1
             if tries == limit:
-                if self.frames == 0:
-                    raise VideoError(self._source, NO_FRAMES, _CONVERT)
+                if self.frames == 0 and self._path is not None:
+                    raise self._no_frames(self._path)
                 return False
         self._skipped += tries
         self._advance(self._cv.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        self._on_frame()
         return True
 
     def retrieve(self) -> Pixels:
@@ -108,13 +116,20 @@ class Capture:
         except cv2.error:  # a frame too large for the memory, say
             done = False
         if not done:
-            raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", _CONVERT)
+            raise VideoError(self._source, f"the frame at {self.time_seconds:.2f} s cannot be converted", CONVERT)
+        self._check_size(bgr.shape[1], bgr.shape[0])  # it may have changed midway
         return bgr  # type: ignore[return-value]
 
     def damage(self) -> "Damage | None":
         """At the end: what is missing, or None."""
-        declared = self._declared_seconds_if_missing()
-        if declared:
+        if self._leaps:
+            times = "once" if self._leaps == 1 else f"{self._leaps} times"
+            problem = (
+                f"its times leap ahead by more than {MOST_GAP_SECONDS / 60:.0f} minutes {times}: "
+                "the frame after such a leap is taken to follow at once"
+            )
+            return Damage(problem, ends_early=False)
+        if declared := self._declared_seconds_if_missing():
             problem = (
                 f"its frames end at {self.duration_seconds:.1f} s, but it says it is {declared:.1f} s long: "
                 "it is cut off or damaged, or its sound is longer than its picture"
@@ -142,6 +157,11 @@ class Capture:
         return 0.0 if self.frames < 2 else self.time_seconds * self.frames / (self.frames - 1)
 
     @property
+    def ends_early(self) -> bool:
+        """At the end: whether clearly less was read than the container says."""
+        return self._declared_seconds_if_missing() > 0
+
+    @property
     def fourcc(self) -> int:
         """The codec in the container's four letters, as one number; 0 where it says none."""
         return int(self._cv.get(cv2.CAP_PROP_FOURCC))
@@ -163,14 +183,33 @@ class Capture:
             # In frames; some Matroska files count it into their length. Unknown is a large negative number.
             self._start_frames = max(0.0, self._cv.get(_PTS))
             return
-        seconds = container_seconds - self._first
+        shown, before = container_seconds - self._first, self.time_seconds
+        if self._shift and 0 < shown - before <= MOST_GAP_SECONDS:
+            self._shift = 0.0  # one frame alone had a wrong time
+        if (ahead := shown + self._shift - before) > MOST_GAP_SECONDS:
+            self._leaps += 1
+            self._shift += self._mean_interval() - ahead
         # The frames that a decoder gives last, B-frames in AVI and MPEG program streams, carry no time, and
         # OpenCV says 0 for them: they follow at the mean interval.
-        self.time_seconds = seconds if seconds > self.time_seconds else self.time_seconds + self._mean_interval()
+        seconds = shown + self._shift
+        self.time_seconds = seconds if seconds > before else before + self._mean_interval()
 
     def _mean_interval(self) -> float:
         timed = self.frames - 1
-        return self.time_seconds / (timed - 1) if timed > 1 else 1 / (self._cv.get(cv2.CAP_PROP_FPS) or 25.0)
+        if timed > 1:
+            return self.time_seconds / (timed - 1)
+        fps = self._cv.get(cv2.CAP_PROP_FPS)
+        return 1 / (fps if fps * MOST_GAP_SECONDS >= 1 else 25.0)  # a header may say any rate
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > MOST_PIXELS:
+            self.release()
+            raise too_large(self._source, width, height)
+
+    def _no_frames(self, path: Path) -> VideoError:
+        if (size := claimed_size(path)) and size[0] * size[1] > MOST_PIXELS:
+            return too_large(self._source, *size)
+        return VideoError(self._source, NO_FRAMES, CONVERT)
 
     def _declared_and_shown_seconds(self) -> tuple[float, float]:
         """How long the container says the video is, and how much of that is shown; 0 where it does not say."""
@@ -179,7 +218,7 @@ class Capture:
         declared = (count - self._start_frames) / fps if count > 0 and fps > 0 else 0.0
         shown = declared
         bit_rate = self._cv.get(cv2.CAP_PROP_BITRATE)
-        if bit_rate > 0 and _is_mp4(self._path):
+        if bit_rate > 0 and self._path is not None and is_mp4(self._path):
             # A trimmed MP4 counts the frames that its edit list hides, but its bit rate (kbit/s, rounded
             # down) is the file's size by the length that is shown.
             shown = self._path.stat().st_size * 8 / 1000 / (bit_rate + 1)
@@ -192,17 +231,6 @@ class Capture:
         missing = min(declared, shown) - self.duration_seconds
         allowed = max(min(_SHORT_BY_SECONDS, _SHORT_BY_THIRD * declared), _SHORT_BY_FRACTION * declared)
         return declared if missing > max(allowed, 2 / fps if fps > 0 else 0.0) else 0.0
-
-
-@functools.cache
-def _silence_decoder_logs() -> None:
-    """Keep FFmpeg and OpenCV from writing to standard error what VideoError and VideoWarning say.
-
-    A user who set their variables keeps them.
-    """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first capture opens
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 def check_file(source: str) -> None:
@@ -224,50 +252,29 @@ def check_file(source: str) -> None:
         raise VideoError(source, "the file is empty (0 bytes)", "copy or download it again")
 
 
-def _open(source: str, path: Path) -> cv2.VideoCapture:
+def _open(source: str, path: Path, hang_seconds: float) -> cv2.VideoCapture:
     if re.search(r"%(\d*d|[*?\[{])", str(path)) and path.suffix.lower() not in VIDEO_SUFFIXES:
         reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
         raise VideoError(source, reason, "rename it without the %, or give it the suffix of a video")
-    # This backend only: others read pictures and patterns, and report other times.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if kind := playlist_kind(path):
+        reason = f"it is {kind}: it holds no video but names other files or addresses, which are not opened for it"
+        raise VideoError(source, reason, "give the video itself")
+    try:
+        capture = open_decoder(str(path), protocols=("file",), open_seconds=hang_seconds, read_seconds=hang_seconds)
+    except TimeoutError:
+        raise hanging(source, hang_seconds) from None
     if not capture.isOpened():
-        raise VideoError(source, *_why_not_opened(path))
+        raise _not_opened(source, path)
     return capture
 
 
-def _why_not_opened(path: Path) -> tuple[str, str]:
-    if _is_mp4(path) and b"moov" not in _mp4_boxes(path):
-        return "it was cut off: its index (moov) is missing", "copy or record it again"
-    if _is_mp4(path) or _first_bytes(path).startswith(_CONTAINERS):
-        return (
-            "there is no video in it that FFmpeg can decode, only sound or an unknown format",
-            f"give a file with a picture, or {_CONVERT}",
-        )
-    return (
-        "it is not a video",
-        f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {_CONVERT}",
-    )
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(12)
-
-
-def _is_mp4(path: Path) -> bool:
-    return _first_bytes(path)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
-
-
-def _mp4_boxes(path: Path) -> list[bytes]:
-    """The names of the outermost boxes: each is a size (4 bytes), a name (4), for size 1 the size (8)."""
-    names = []
-    with path.open("rb") as file:
-        while len(header := file.read(8)) == 8:
-            size, length = int.from_bytes(header[:4]), 8
-            if size == 1:
-                size, length = int.from_bytes(file.read(8)), 16
-            names.append(header[4:])
-            if size < length:  # 0: to the end of the file
-                break
-            file.seek(size - length, os.SEEK_CUR)
-    return names
+def _not_opened(source: str, path: Path) -> VideoError:
+    if is_mp4(path) and not has_index(path):
+        return VideoError(source, "it was cut off: its index (moov) is missing", "copy or record it again")
+    if (size := claimed_size(path)) and size[0] * size[1] > MOST_PIXELS:
+        return too_large(source, *size)
+    if is_media(path):
+        reason = "there is no video in it that FFmpeg can decode, only sound or an unknown format"
+        return VideoError(source, reason, f"give a file with a picture, or {CONVERT}")
+    advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {CONVERT}"
+    return VideoError(source, "it is not a video", advice)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from activity.video.capture import Capture, VideoError, check_file
+from activity.video.capture import Capture, check_file
+from activity.video.errors import VideoError
 
 
 def declared_seconds(path: Path) -> float | None:

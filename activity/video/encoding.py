@@ -16,7 +16,8 @@ import cv2
 from av.container import OutputContainer
 from av.video import VideoStream
 
-from activity.video.capture import Pixels, VideoError
+from activity.video.capture import Pixels
+from activity.video.errors import VideoError
 
 _BT601 = 5  # how colours are converted; players are told, or they guess by the size
 _KEY_FRAME_INTERVAL = 120  # frames; a player can jump to these

@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 
 from activity.files import renamed_when_whole
-from activity.video.capture import Capture, Pixels, VideoError
+from activity.video.capture import Capture, Pixels
+from activity.video.errors import VideoError
 from activity.video.reader import VideoReader
 from activity.video.sampling import TIME_TOLERANCE_SECONDS
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Self
 
 import cv2
 
-from activity.video.capture import VIDEO_SUFFIXES, Capture, Pixels, VideoError, VideoWarning, check_file, unreadable
-from activity.video.sampling import first_index_at_or_after
+from activity.video.capture import HANGS_AFTER_SECONDS, VIDEO_SUFFIXES, Capture, Pixels, check_file
+from activity.video.errors import VideoError, VideoWarning, unreadable
+from activity.video.sampling import GridSampler, first_index_at_or_after
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -50,6 +51,9 @@ class VideoReader:
     file asks for is applied. The file is open only while an iteration runs, and `close`, the end of a
     ``with`` block or dropping the iterator closes it.
 
+    Reading is given up after ``hang_seconds`` without a frame. What is assigned to ``on_frame`` is called after each
+    frame that was decoded, whether it is given or not; what it raises ends the reading.
+
     Raises VideoError: on construction where there is no such file or nothing in it, on the first frame where
     it cannot be decoded. Warns with VideoWarning, after the last frame, where the file is damaged or ends
     early.
@@ -67,9 +71,11 @@ class VideoReader:
     [(0, 0.0), (1, 0.2)]
     """
 
-    def __init__(self, source: str | os.PathLike[str]) -> None:
+    def __init__(self, source: str | os.PathLike[str], *, hang_seconds: float = HANGS_AFTER_SECONDS) -> None:
         self.source = os.fspath(source)
         check_file(self.source)
+        self.on_frame: Callable[[], None] = lambda: None
+        self._hang_seconds = hang_seconds
         self._captures: set[Capture] = set()
         self._latest: Capture | None = None
         self._ended = False
@@ -95,21 +101,21 @@ class VideoReader:
         if wanted.step != 1:
             raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
         forecast = _Forecast(sample_fps, wanted)
+        sampler = GridSampler(sample_fps=sample_fps)
         held = None  # the latest frame: how long it is shown is known when the next one comes
         self._ended = False
         with self._capture() as capture:
             self._latest = capture
             while capture.grab():
-                first = first_index_at_or_after(capture.time_seconds, sample_fps)
+                shown = sampler.push(capture.time_seconds)
                 if held is not None:
-                    yield from self._shown(held, first, forecast)
-                if first >= wanted.stop:
+                    yield from self._shown(held, shown, forecast)
+                if shown.stop >= wanted.stop:
                     return
-                needed = forecast.is_needed(capture.time_seconds, first)
-                held = _Held(capture.frames, capture.time_seconds, first, capture.retrieve() if needed else None)
+                needed = forecast.is_needed(capture.time_seconds, shown.stop)
+                held = _Held(capture.frames, capture.time_seconds, capture.retrieve() if needed else None)
             assert held is not None  # a capture without any frame raises
-            end = max(1, first_index_at_or_after(capture.duration_seconds, sample_fps))
-            yield from self._shown(held, end, forecast)
+            yield from self._shown(held, sampler.finish(capture.duration_seconds), forecast)
             self._ended = True
             capture.warn_of_damage()
 
@@ -143,7 +149,7 @@ class VideoReader:
 
     @contextmanager
     def _capture(self) -> Iterator[Capture]:
-        capture = Capture(self.source)
+        capture = Capture(self.source, on_frame=self.on_frame, hang_seconds=self._hang_seconds)
         self._captures.add(capture)
         try:
             yield capture
@@ -151,8 +157,8 @@ class VideoReader:
             capture.release()
             self._captures.discard(capture)
 
-    def _shown(self, held: "_Held", end: int, forecast: "_Forecast") -> Iterator[SampledFrame]:
-        shown = range(max(held.first_index, forecast.wanted.start), min(end, forecast.wanted.stop))
+    def _shown(self, held: "_Held", indices: range, forecast: "_Forecast") -> Iterator[SampledFrame]:
+        shown = range(max(indices.start, forecast.wanted.start), min(indices.stop, forecast.wanted.stop))
         if not shown:
             return
         if held.bgr is None:
@@ -204,7 +210,6 @@ def _raise_unreadable(error: OSError) -> None:
 class _Held:
     number: int  # counted from 1
     time_seconds: float
-    first_index: int
     bgr: Pixels | None
 
 

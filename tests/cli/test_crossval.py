@@ -194,6 +194,21 @@ class TestStopped:
         assert (run / "predictions.csv").read_text() == (outcome[0] / "predictions.csv").read_text()
         assert not (run / "folds").exists()
 
+    def test_where_no_fold_was_finished_all_are_trained_and_nothing_is_said(
+        self, tmp_path: Path, colour_folder: Path, store: str, trained: list[str]
+    ) -> None:
+        trained.extend([""] * 4)  # one head of the first fold is done
+        given = (store, f"data.root={colour_folder}", GROUP_PATTERN, "folds=2")
+        stopped = crossval(tmp_path / "run", *given)
+        assert stopped.code == 130
+        assert "Go on with" not in stopped.err
+        trained.append("stopped")
+        again = crossval(tmp_path / "run", *given)
+        assert again.code == 0, again.err
+        assert trained[6:] == ["1", "1", "2", "2"]
+        assert "done before" not in again.err
+        assert "other settings" not in again.err
+
     @pytest.mark.parametrize("change", ["a setting", "a clip"])
     def test_folds_of_other_settings_or_clips_are_not_used(
         self, tmp_path: Path, store: str, trained: list[str], change: str

@@ -14,6 +14,7 @@ from torch import Tensor
 from activity.features import extract
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
 from activity.features.views import PLAIN, View
+from activity.video.capture import Capture
 from activity.video.reader import SampledFrame, VideoError, VideoReader
 from tests.recognizers import tiny_encoder
 from tests.videos import index_frames, noise_frames, write_video
@@ -200,6 +201,49 @@ def test_a_video_that_fails_says_so_and_the_others_are_done(
 
 
 # A reader that notes how far it was read
+
+
+@pytest.mark.parametrize("decode_threads", [1, 2])
+def test_a_video_in_which_decoding_hangs_is_given_up_and_the_others_are_done(
+    videos: list[Path], monkeypatch: pytest.MonkeyPatch, decode_threads: int
+) -> None:
+    let_go, real = threading.Event(), Capture.grab
+
+    def grab(capture: Capture) -> bool:
+        if capture._source == str(videos[1]) and capture.frames == 3:
+            let_go.wait()
+        return real(capture)
+
+    monkeypatch.setattr(Capture, "grab", grab)
+    encoder = tiny_encoder("rgb", "motion")
+    requests = [request(path, WHOLE) for path in videos]
+    start = time.monotonic()
+    done = by_video(run(encoder, requests, decode_threads=decode_threads, hang_seconds=0.5))
+    assert time.monotonic() - start < 10
+    let_go.set()
+    assert sorted(done) == list(range(len(videos)))
+    _, _, end = done[1]
+    assert isinstance(end.error, VideoError)
+    assert "decoding hangs: there was no frame for 0.5 s" in end.error.reason
+    assert str(videos[1]) in str(end.error)
+    for video in set(done) - {1}:
+        _, features, end = done[video]
+        assert end.error is None
+        expected = frame_by_frame(encoder, videos[video])
+        torch.testing.assert_close(features, torch.stack(list(expected.values())), rtol=0, atol=1e-5)
+
+
+def test_a_span_far_into_a_video_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Capture.grab
+
+    def grab(capture: Capture) -> bool:
+        time.sleep(0.02)
+        return real(capture)
+
+    path = write_video(tmp_path / "long.mp4", index_frames(60))
+    monkeypatch.setattr(Capture, "grab", grab)
+    indices, _, end = by_video(run(tiny_encoder("rgb"), [request(path, (range(11, 12),))], hang_seconds=0.5))[0]
+    assert (indices, end.error) == ([11], None)
 
 
 class FakeReader:

@@ -1,0 +1,147 @@
+"""`activity timeline MODEL SOURCE...`: what happens when in long videos."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from activity.cli.arguments import (
+    ArgumentParser,
+    UsageError,
+    add_model_argument,
+    device_of,
+    expand_sources,
+    note,
+    positive_number,
+)
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.output import check_new_output, open_output
+from activity.cli.timeline_formats import FORMATS, failure_text, subtitle_files, timeline_header, timeline_text
+from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
+from activity.data.clips import count_text
+from activity.formats import load_recognizer
+from activity.inference.palette import captions_of
+from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
+from activity.inference.timeline import Timeline, make_timelines
+from activity.inference.videos import Failure
+from activity.video.overlay import check_overlay, write_overlay
+from activity.video.reader import VideoError
+
+_THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120
+
+Write = Callable[[Timeline | Failure], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb."""
+    options = _parser().parse_args(arguments)
+    settings = timeline_settings(options)
+    sources = expand_sources(options.source)
+    files = subtitle_files(options.format, sources, options.output)
+    _check(options, sources, files)
+    device = device_of(options.device)
+    recognizer = load_recognizer(options.model, device)
+    results = make_timelines(
+        recognizer,
+        sources,
+        settings=settings,
+        batch_frames=options.batch_frames,
+        decode_threads=options.decode_threads,
+        device=device,
+    )
+    failures = 0
+    with _writer(options, sources, files) as write:
+        for result in results:
+            failures += not _taken(result, options, write)
+    if failures:
+        note(f"activity timeline: {failures} of {count_text(len(sources), 'source')} failed")
+    return EXIT_SOME_FAILED if failures else EXIT_OK
+
+
+def _taken(result: Timeline | Failure, options: argparse.Namespace, write: Write) -> bool:
+    """Write one result, and what else was asked for of it; whether all of it could be done."""
+    write(result)
+    try:
+        if isinstance(result, Failure):
+            raise result.cause
+        if options.plot is not None:
+            plot_timeline(
+                result,
+                options.plot,
+                thumbnails_of(
+                    result.source,
+                    count=_THUMBNAILS,
+                    duration_seconds=result.duration_seconds,
+                    height=_THUMBNAIL_HEIGHT,
+                ),
+            )
+        if options.overlay is not None:
+            spans = captions_of(result.segments, result.class_names)
+            write_overlay(result.source, options.overlay, spans, force=options.force)
+    except VideoError as error:
+        note(f"activity timeline: {error}")
+        return False
+    return True
+
+
+def _check(options: argparse.Namespace, sources: Sequence[str], files: Sequence[Path] | None) -> None:
+    """Refuse before hours of work what could not be written in the end."""
+    for name in ("plot", "overlay"):
+        if getattr(options, name) is not None and len(sources) != 1:
+            raise UsageError(f"--{name} is of one video, and there are {count_text(len(sources), 'source')}. Give one.")
+    inputs = [options.model, *sources]
+    outputs = files if files is not None else [options.output]
+    for path in (*outputs, options.plot):
+        check_new_output(path, inputs, force=options.force)
+    if options.plot is not None:
+        check_plot(options.plot)
+    if options.overlay is not None:
+        check_new_output(options.overlay, [options.model], force=options.force)
+        check_overlay(sources[0], options.overlay, force=options.force)
+
+
+@contextmanager
+def _writer(options: argparse.Namespace, sources: Sequence[str], files: Sequence[Path] | None) -> Iterator[Write]:
+    """What writes one result after the other: to one output, or each to a file of its own."""
+    if files is not None:
+        remaining = iter(files)
+
+        def write_own(result: Timeline | Failure) -> None:
+            path = next(remaining)
+            if isinstance(result, Timeline):  # a failure is said on standard error, and leaves no file
+                with open_output(str(path)) as output:
+                    print(timeline_header(options.format) + _text(options, result), end="", file=output)
+
+        yield write_own
+        return
+    with open_output(options.output) as output:
+        print(timeline_header(options.format), end="", file=output)
+        yield lambda result: print(_text(options, result), end="", file=output, flush=True)
+
+
+def _text(options: argparse.Namespace, result: Timeline | Failure) -> str:
+    if isinstance(result, Failure):
+        return failure_text(options.format, result.source, result.error)
+    segments = result.segments if options.no_background else result.with_background()
+    return timeline_text(options.format, result.source, segments, result.duration_seconds)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="activity timeline", description="What happens when in videos of any length: segments with start and end."
+    )
+    add_model_argument(parser)
+    parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("--output", metavar="FILE", help="write there; with srt or vtt of several videos, a folder")
+    parser.add_argument("--plot", metavar="FILE", help="scores over time, segments and frames, as .png, .svg or .pdf")
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="the video with labels and scores drawn on it, .webm or .mp4, without sound"
+    )
+    parser.add_argument("--no-background", action="store_true", help="leave out the spans in which no activity is sure")
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
+    parser.add_argument("--batch-frames", type=positive_number, default=16, metavar="N", help="frames encoded at once")
+    parser.add_argument("--decode-threads", type=positive_number, default=2, metavar="N", help="videos decoded at once")
+    add_timeline_settings(parser)
+    return parser
