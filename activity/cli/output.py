@@ -24,8 +24,18 @@ def check_output(path: str | None, inputs: Iterable[str | Path]) -> None:
             raise UsageError(f"{path} is one of the files to be read; give the name of another file.")
 
 
-def check_new_output(path: str | Path | None, inputs: Iterable[str | Path], *, force: bool) -> None:
-    """Refuse to write over what is to be read, and without `force` over anything.
+def check_new_output(
+    path: str | Path | None, inputs: Iterable[str | Path], *, force: bool, otherwise: str = "--force to replace it"
+) -> None:
+    """Refuse to write over what is to be read, and without `force` over a file that holds something.
+
+    Devices, pipes and empty files hold nothing.
+
+    Args:
+        path: the file; None is standard output.
+        inputs: what is to be read.
+        force: it may be replaced.
+        otherwise: what the user can do but give another name.
 
     Raises:
         UsageError: as said.
@@ -33,24 +43,8 @@ def check_new_output(path: str | Path | None, inputs: Iterable[str | Path], *, f
     if path is None:
         return
     check_output(str(path), inputs)
-    if os.path.exists(path) and not force:  # noqa: PTH110 - a name may be too long for pathlib
-        raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
-
-
-def check_new(path: str | Path | None, *, force: bool, flag: str = "--output", advice: str = "") -> None:
-    """Refuse to write over a file that holds something; devices and pipes are written to.
-
-    Args:
-        path: the file; None is standard output.
-        force: it may be replaced.
-        flag: that named it.
-        advice: what else can be done, as the beginning of a sentence's list.
-
-    Raises:
-        UsageError: there is such a file.
-    """
-    if path is not None and not force and os.path.isfile(path) and os.path.getsize(path):  # noqa: PTH113, PTH202
-        raise UsageError(f"{flag} {path} is there already. Give {advice}--force to replace it, or another name.")
+    if not force and os.path.isfile(path) and os.path.getsize(path):  # noqa: PTH113, PTH202 - a name may be too long
+        raise UsageError(f"{path} is there already. Give another name, or {otherwise}.")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from activity.cli.arguments import (
 )
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_new, check_output, open_output
+from activity.cli.output import check_new_output, open_output
 from activity.cli.resume import ResultsFile, check_same_model
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     options.format = _format_of(options)
     device = device_of(options.device)
     sources = expand_sources(options.source)
-    check_output(options.output, [options.model, *sources])
-    resume = "--resume to go on where it ends, " if options.format == "jsonl" else ""
-    check_new(options.output, force=options.force or options.resume, advice=resume)
+    _check_output(options, sources)
     recognizer = load_recognizer(options.model, device)
     top_k = min(options.top_k, len(recognizer.class_names))
     earlier = _earlier_results(options, sources, recognizer.class_names, top_k) if options.resume else None
@@ -72,6 +70,14 @@ def _format_of(options: argparse.Namespace) -> str:
             "another suffix, --format jsonl as well."
         )
     return name
+
+
+def _check_output(options: argparse.Namespace, sources: Sequence[str]) -> None:
+    otherwise = "--force to replace it"
+    if options.format == "jsonl":
+        otherwise = f"--resume to go on where it ends, or {otherwise}"
+    inputs = [options.model, *sources]
+    check_new_output(options.output, inputs, force=options.force or options.resume, otherwise=otherwise)
 
 
 def _earlier_results(
