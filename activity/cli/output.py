@@ -24,8 +24,18 @@ def check_output(path: str | None, inputs: Iterable[str | Path]) -> None:
             raise UsageError(f"{path} is one of the files to be read; give the name of another file.")
 
 
-def check_new_output(path: str | Path | None, inputs: Iterable[str | Path], *, force: bool) -> None:
-    """Refuse to write over what is to be read, and without `force` over anything.
+def check_new_output(
+    path: str | Path | None, inputs: Iterable[str | Path], *, force: bool, otherwise: str = "--force to replace it"
+) -> None:
+    """Refuse to write over what is to be read, and without `force` over a file that holds something.
+
+    Devices, pipes and empty files hold nothing.
+
+    Args:
+        path: the file; None is standard output.
+        inputs: what is to be read.
+        force: it may be replaced.
+        otherwise: what the user can do but give another name.
 
     Raises:
         UsageError: as said.
@@ -33,13 +43,13 @@ def check_new_output(path: str | Path | None, inputs: Iterable[str | Path], *, f
     if path is None:
         return
     check_output(str(path), inputs)
-    if os.path.exists(path) and not force:  # noqa: PTH110 - a name may be too long for pathlib
-        raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
+    if not force and os.path.isfile(path) and os.path.getsize(path):  # noqa: PTH113, PTH202 - a name may be too long
+        raise UsageError(f"{path} is there already. Give another name, or {otherwise}.")
 
 
 @contextmanager
-def open_output(path: str | None) -> Iterator[TextIO]:
-    """A file to write results to, made with its folder; None is standard output."""
+def open_output(path: str | None, *, append: bool = False) -> Iterator[TextIO]:
+    """A file to write results to, made with its folder, anew or at its end; None is standard output."""
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -48,5 +58,5 @@ def open_output(path: str | None) -> Iterator[TextIO]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Results are written as they come: those of an interrupted run are not lost. No newline is translated: a CSV has
     # its own.
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with Path(path).open("a" if append else "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file

@@ -1,13 +1,27 @@
 """`activity predict MODEL SOURCE...`: labels for files and folders."""
 
+import argparse
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from activity.cli.arguments import ArgumentParser, add_model_argument, device_of, expand_sources, note, positive_number
+from activity.cli.arguments import (
+    ArgumentParser,
+    UsageError,
+    add_model_argument,
+    device_of,
+    expand_sources,
+    note,
+    positive_number,
+)
+from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_output, open_output
+from activity.cli.output import check_new_output, open_output
+from activity.cli.resume import ResultsFile, check_same_model
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
@@ -18,30 +32,96 @@ Line = Callable[[Prediction | Failure, int], str]
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
+    options.format = _format_of(options)
     device = device_of(options.device)
+    sources = expand_sources(options.source)
+    _check_output(options, sources)
     recognizer = load_recognizer(options.model, device)
     top_k = min(options.top_k, len(recognizer.class_names))
-    line = LINES[options.format]
-    failures = 0
-    sources = expand_sources(options.source)
-    check_output(options.output, [options.model, *sources])
+    earlier = _earlier_results(options, sources, recognizer.class_names, top_k) if options.resume else None
+    remaining = sources if earlier is None else earlier.remaining
     results = predict_videos(
         recognizer,
-        sources,
+        remaining,
         batch_frames=options.batch_frames,
         decode_threads=options.decode_threads,
         device=device,
     )
-    with open_output(options.output) as output:
+    try:
+        failures = _write(results, options, top_k, earlier, remaining, len(sources))
+    except KeyboardInterrupt:
+        if options.output is not None and options.format == "jsonl":
+            again = [argument for argument in arguments if argument not in ("--resume", "--force")]
+            note(f"stopped; {options.output} is kept. Go on with: activity predict --resume {shlex.join(again)}")
+        raise
+    if failures:
+        note(f"activity predict: {failures} of {count_text(len(remaining), 'source')} failed")
+    return EXIT_SOME_FAILED if failures else EXIT_OK
+
+
+def _format_of(options: argparse.Namespace) -> str:
+    """The format that is asked for, else that of the output's suffix."""
+    suffix = Path(options.output or "").suffix.lower().removeprefix(".")
+    name: str = options.format or (suffix if suffix in LINES else "table")
+    if options.resume and (name != "jsonl" or options.output is None):
+        given = f"the format is {name}" if options.output else "there is no --output"
+        raise UsageError(
+            f"--resume goes on with a file of JSON lines, and {given}. Give --output results.jsonl; where the name has "
+            "another suffix, --format jsonl as well."
+        )
+    return name
+
+
+def _check_output(options: argparse.Namespace, sources: Sequence[str]) -> None:
+    otherwise = "--force to replace it"
+    if options.format == "jsonl":
+        otherwise = f"--resume to go on where it ends, or {otherwise}"
+    inputs = [options.model, *sources]
+    check_new_output(options.output, inputs, force=options.force or options.resume, otherwise=otherwise)
+
+
+def _earlier_results(
+    options: argparse.Namespace, sources: Sequence[str], class_names: Sequence[str], top_k: int
+) -> ResultsFile:
+    path = Path(options.output)
+    results = ResultsFile(path, sources)
+    check_same_model(results, path, model=Path(options.model), class_names=class_names, top_k=top_k)
+    results.begin()
+    done = len(sources) - len(results.remaining)
+    if done:
+        note(f"{done} of {count_text(len(sources), 'source')} are in {path}; {len(results.remaining)} left")
+    return results
+
+
+def _write(
+    results: Iterator[Prediction | Failure],
+    options: argparse.Namespace,
+    top_k: int,
+    earlier: ResultsFile | None,
+    remaining: Sequence[str],
+    total: int,
+) -> int:
+    """Write the results as they come; returns how many sources failed."""
+    failures, line = 0, LINES[options.format]
+    # Where the results appear in the same terminal, they are the progress.
+    shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty())
+    with (
+        open_output(options.output, append=earlier is not None) as output,
+        files_progress(total, done=total - len(remaining), shown=shown) as advance,
+    ):
         print(header_line(options.format, top_k), end="", file=output)
         for result in results:
-            print(line(result, top_k), end="", file=output, flush=True)
+            text = line(result, top_k)
+            print(text, end="", file=output, flush=True)
+            if earlier is not None:
+                earlier.add(text)
             if isinstance(result, Failure):
                 failures += 1
                 note(f"activity predict: {result.error}")
-    if failures:
-        note(f"activity predict: {failures} of {count_text(len(sources), 'source')} failed")
-    return EXIT_SOME_FAILED if failures else EXIT_OK
+            advance()
+    if earlier is not None:
+        earlier.end()
+    return failures
 
 
 def header_line(format_name: str, top_k: int) -> str:
@@ -100,9 +180,12 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="activity predict", description="Labels for video files and folders.")
     add_model_argument(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
-    parser.add_argument("--format", choices=list(LINES), default="table", help="default: table")
+    parser.add_argument("--format", choices=list(LINES), help="default: that of --output's suffix, else table")
     parser.add_argument("--top-k", type=positive_number, default=1, metavar="K", help="the K best classes (default: 1)")
     parser.add_argument("--output", metavar="FILE", help="write the results there, not to standard output")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with an interrupted --output FILE.jsonl")
+    existing.add_argument("--force", action="store_true", help="replace an --output that is there")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
     parser.add_argument("--batch-frames", type=positive_number, default=16, metavar="N", help="frames encoded at once")
     parser.add_argument("--decode-threads", type=positive_number, default=2, metavar="N", help="videos decoded at once")

@@ -1,0 +1,38 @@
+"""Progress over files, on standard error. Apart from `progress.py`, which brings Lightning."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SPEED_SECONDS = 600.0  # files take their time: the time left is told from those of the last minutes
+
+
+@contextmanager
+def files_progress(total: int, *, done: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """A bar over files, of which some are done already; calls of what it gives move it by one."""
+    if not shown:
+        yield lambda: None
+        return
+    progress = Progress(
+        TextColumn("files"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,  # rich would send the results to standard error
+        speed_estimate_period=_SPEED_SECONDS,
+    )
+    begun = time.monotonic()
+    with progress:
+        task = progress.add_task("files", total=total, completed=done, speed="")
+
+        def advance() -> None:
+            progress.advance(task)
+            rate = (progress.tasks[0].completed - done) / max(time.monotonic() - begun, 1e-3)
+            progress.update(task, speed=f"{rate:.2g} files/s" if rate < 10 else f"{rate:.0f} files/s")
+
+        yield advance
