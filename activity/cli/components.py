@@ -63,6 +63,13 @@ def make_encoder(config: DictConfig) -> FrameEncoder:
     return encoder
 
 
+def balance_of(config: DictConfig) -> str:
+    """How classes of unlike size are made to count: one of `BALANCES`."""
+    if config.data.balance != "auto":
+        return str(config.data.balance)
+    return "loss" if OmegaConf.select(config, "data.background", default=False) else "none"
+
+
 def clip_views(config: DictConfig) -> tuple[View, ...]:
     """The views of a training clip, the plain one first.
 
@@ -175,7 +182,7 @@ def feature_loaders(
         class_names,
         window_frames=config.sampling.window_frames,
         batch_size=config.optim.batch_size,
-        balance=config.data.balance,
+        balance=balance_of(config),
         steps_per_epoch=config.optim.steps_per_epoch,
         memory_mb=config.features.memory_mb,
     )

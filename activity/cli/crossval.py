@@ -18,6 +18,7 @@ from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
+    balance_of,
     check_classes_are_left,
     check_optimizer,
     encoding_device,
@@ -209,7 +210,7 @@ def _crossval_settings(config: DictConfig, manifest: Manifest) -> CrossvalSettin
         sample_fps=config.sampling.sample_fps,
         window_frames=config.sampling.window_frames,
         batch_size=config.optim.batch_size,
-        balance=config.data.balance,
+        balance=balance_of(config),
         steps_per_epoch=config.optim.steps_per_epoch,
         memory_mb=config.features.memory_mb,
         training=training_settings(config),

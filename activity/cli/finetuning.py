@@ -10,7 +10,7 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning import Trainer, seed_everything
 
 from activity.cli.arguments import UsageError, note
-from activity.cli.components import StoredSplits, make_trainer, stored_clips, training_settings
+from activity.cli.components import StoredSplits, balance_of, make_trainer, stored_clips, training_settings
 from activity.data.clips import DataError, Manifest
 from activity.data.splits import Splits
 from activity.features.outcome import FailedClip
@@ -128,7 +128,7 @@ def _settings(config: DictConfig) -> FinetuneSettings:
         gradient_checkpointing=own.gradient_checkpointing,
         smallest_crop=own.smallest_crop,
         flip=config.data.flip,
-        balance=config.data.balance,
+        balance=balance_of(config),
         batch_frames=config.features.batch_frames,
         decode_threads=config.features.decode_threads,
     )

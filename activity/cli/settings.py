@@ -75,7 +75,7 @@ KINDS: dict[str, _Kind] = {
     "data.background": _SWITCH,
     "data.views": _COUNT,
     "data.flip": _SWITCH,
-    "data.balance": _one_of(*BALANCES),
+    "data.balance": _one_of("auto", *BALANCES),
     "features.store": _TEXT,
     "features.batch_frames": _COUNT,
     "features.decode_threads": _COUNT,

@@ -1,6 +1,7 @@
 """`activity timeline MODEL SOURCE...`: what happens when in long videos."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from activity.cli.arguments import (
     note,
     positive_number,
 )
+from activity.cli.files_progress import seconds_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output, open_output
 from activity.cli.timeline_formats import FORMATS, failure_text, subtitle_files, timeline_header, timeline_text
@@ -24,6 +26,7 @@ from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
 from activity.inference.timeline import Timeline, make_timelines
 from activity.inference.videos import Failure
+from activity.video.declared import declared_seconds
 from activity.video.overlay import check_overlay, write_overlay
 from activity.video.reader import VideoError
 
@@ -41,17 +44,20 @@ def main(arguments: Sequence[str]) -> int:
     _check(options, sources, files)
     device = device_of(options.device)
     recognizer = load_recognizer(options.model, device)
-    results = make_timelines(
-        recognizer,
-        sources,
-        settings=settings,
-        batch_frames=options.batch_frames,
-        decode_threads=options.decode_threads,
-        device=device,
-    )
+    # Where the results appear in the same terminal, a bar would stand among them.
+    shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty() and len(sources) > 1)
+    total = sum(declared_seconds(Path(source)) or 0.0 for source in sources) if shown else 0.0
     failures = 0
-    with _writer(options, sources, files) as write:
-        for result in results:
+    with _writer(options, sources, files) as write, seconds_progress(total, shown=shown) as advance:
+        for result in make_timelines(
+            recognizer,
+            sources,
+            settings=settings,
+            batch_frames=options.batch_frames,
+            decode_threads=options.decode_threads,
+            device=device,
+            on_frames=lambda frames: advance(frames / recognizer.sample_fps),
+        ):
             failures += not _taken(result, options, write)
     if failures:
         note(f"activity timeline: {failures} of {count_text(len(sources), 'source')} failed")

@@ -1,6 +1,6 @@
 """Timelines: what happens when in a video, from features that are computed once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,6 +169,7 @@ def make_timelines(
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
+    on_frames: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Timeline | Failure]:
     """The timelines of videos, in the order given; a video that cannot be read is a `Failure`, and the rest is done.
 
@@ -181,6 +182,7 @@ def make_timelines(
         batch_frames: frames the encoder gets at once.
         decode_threads: videos decoded at the same time.
         device: where the recognizer is.
+        on_frames: told how many sampled frames more have been encoded.
 
     Raises:
         TimelineSettingsError: the settings do not fit the recognizer.
@@ -193,4 +195,5 @@ def make_timelines(
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,
+        on_frames=on_frames,
     )

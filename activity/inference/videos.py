@@ -47,6 +47,7 @@ def read_videos(
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
+    on_frames: Callable[[int], None] = lambda _: None,
 ) -> Iterator[_Result | Failure]:
     """One result for each video, in the order given; a video that cannot be read is a `Failure`, the rest is done.
 
@@ -59,6 +60,7 @@ def read_videos(
         batch_frames: frames the encoder gets at once.
         decode_threads: videos decoded at the same time.
         device: where the recognizer is.
+        on_frames: told how many sampled frames more have been encoded.
     """
     reading: dict[int, VideoResult[_Result]] = {}
     done: dict[int, _Result | Failure] = {}
@@ -75,6 +77,7 @@ def read_videos(
             if item.video not in reading:
                 reading[item.video] = begin(sources[item.video])
             reading[item.video].push(item.features)
+            on_frames(len(item.indices))
             continue
         done[item.video] = _finished(sources[item.video], reading.pop(item.video, None), item)
         while following in done:
