@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from activity.data.clips import Clip, Manifest, count_text
 from activity.data.doctor.class_lists import ClassList
 from activity.data.doctor.copies import identical_findings
-from activity.data.doctor.findings import SEVERITIES, Finding, Subject
+from activity.data.doctor.findings import SEVERITIES, Finding, Subject, agreeing
 from activity.data.doctor.manifest import (
     class_order_findings,
     class_size_findings,
     group_leak_finding,
     overlap_findings,
 )
-from activity.data.doctor.videos import short_finding, single_frame_finding, span_outside_finding
+from activity.data.doctor.videos import CUT_OFF_ADVICE, short_finding, single_frame_finding, span_outside_finding
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def _read_in_part(clips: Sequence[ReadClip]) -> Iterator[Finding]:
         yield Finding(
             *("read-in-part", "error"),
             f"{count_text(len(names), 'video')} cut off or damaged; what could be read was used.",
-            "See whether what is left shows the activity; copy them again where the original is whole, else take them "
-            "out.",
+            agreeing(CUT_OFF_ADVICE, len(names)),
             tuple(Subject((name,)) for name in names),
         )
 
