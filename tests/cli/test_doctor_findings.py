@@ -38,3 +38,22 @@ def test_a_class_that_training_would_stop_at_is_an_error(root: Path) -> None:
     assert "1 class of which no clip to train on can be read: activity train stops" in " ".join(table.split())
     outcome = activity("train", f"data.root={root}", f"features.store={root}/store", f"hydra.run.dir={root}/run", *TINY)
     assert "of walk none is left to train on" in outcome.messages[-1]
+
+
+def test_of_one_video_the_advice_speaks_in_the_singular(root: Path) -> None:
+    (root / "run" / "actor0.mp4").write_bytes(b"")
+    write_video(root / "run" / "actor1.mp4", moving_frames(1, 1))
+    cut_off(write_video(root / "run" / "actor2.avi", noise_frames(75)), 0.6)
+    write_video(root / "walk" / "actor2.mp4", moving_frames(4), rotation=90)
+    for number, word in ((1, "it"), (2, "them")):
+        found = diagnose(root, *PATTERN, "--window-frames", "1", code=1)["findings"]
+        advice = {finding["code"]: finding["advice"] for finding in found}
+        assert advice.keys() == {"unreadable", "single-frame", "cut-off", "rotated"}
+        assert f"Training goes on without {word} as long" in advice["unreadable"]
+        assert f"take {word} out" in advice["single-frame"]
+        assert f"copy {word} again" in advice["cut-off"]
+        assert ("where it plays upright" if number == 1 else "where they play upright") in advice["rotated"]
+        (root / "run" / "actor8.mp4").write_bytes(b"x")
+        write_video(root / "walk" / "actor7.mp4", moving_frames(2, 1))
+        cut_off(write_video(root / "run" / "actor7.avi", noise_frames(80)), 0.6)
+        write_video(root / "walk" / "actor6.mp4", moving_frames(6), rotation=90)

@@ -47,6 +47,19 @@ class Settings:
     seed: int
 
 
+def agreeing(advice: str, number: int) -> str:
+    """Advice that speaks of so many things: `{them}`, `{they}` and `{their}`, and the endings `{s}` and `{plural}`.
+
+    >>> for number in (1, 2):
+    ...     agreeing("Look whether {they} play{s}, and correct {their} path{plural}.", number)
+    'Look whether it plays, and correct its path.'
+    'Look whether they play, and correct their paths.'
+    """
+    if number == 1:
+        return advice.format(them="it", they="it", their="its", s="s", plural="")
+    return advice.format(them="them", they="they", their="their", s="", plural="s")
+
+
 def span_text(clip: Clip) -> str:
     """The span in words."""
     return f"{clip.start_seconds:g} s to {'the end' if clip.end_seconds is None else f'{clip.end_seconds:g} s'}"

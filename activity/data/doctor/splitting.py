@@ -84,6 +84,6 @@ def _unreadable_classes(train: Sequence[Clip], records: Mapping[Path, VideoRecor
         yield Finding(
             *("unreadable-class", "error"),
             f"{classes} of which no clip to train on can be read: activity train stops at that.",
-            "Replace the files that cannot be read, or take them out; a class of which none is left goes with them.",
+            "Replace each file that cannot be read, or take it out; a class of which none is left goes with the last.",
             tuple(subjects),
         )

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import Clip, count_text
-from activity.data.doctor.findings import Finding, Settings, Severity, Subject, span_text
+from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
 from activity.video.capture import NO_FRAMES, NO_SUCH_FILE
 from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
 
+CUT_OFF_ADVICE = (
+    "See whether what is left shows the activity; copy {them} again where the original is whole, else take {them} out."
+)
+
 
 @dataclass(frozen=True)
 class _Kind:
-    """Something that a video may be: which videos are, and what to say of them."""
+    """Something that a video may be: which videos are, and what to say of them (`advice` as `agreeing` takes it)."""
 
     code: str
     severity: Severity
@@ -25,55 +29,56 @@ class _Kind:
 
     def finding(self, subjects: Sequence[Subject]) -> Finding:
         summary = f"{count_text(len(subjects), 'video')} {self.what}."
-        return Finding(self.code, self.severity, summary, self.advice, tuple(subjects))
+        return Finding(self.code, self.severity, summary, agreeing(self.advice, len(subjects)), tuple(subjects))
 
 
 _SINGLE_FRAME = _Kind(
     *("single-frame", "warning", "with one frame"),
-    "A picture shows no activity: take them out, or replace them by videos.",
+    "A picture shows no activity: take {them} out, or record {them} again.",
     lambda facts: facts.frames == 1,
 )
 _KINDS = (
     _Kind(
         *("cut-off", "error", "shorter than declared"),
-        "See whether what is left shows the activity; copy them again where the original is whole, else take them out.",
+        CUT_OFF_ADVICE,
         lambda facts: facts.ends_early,
         lambda facts: facts.damage or "",
     ),
     _Kind(
         *("damaged", "error", "with damaged places"),
-        "Copy or export them again; without that, the good frames are used.",
+        "Copy or export {them} again; without that, the good frames are used.",
         lambda facts: facts.damage and not facts.ends_early,
         lambda facts: facts.damage or "",
     ),
     _SINGLE_FRAME,
     _Kind(
         *("black", "warning", "black throughout"),
-        "Export them again, or take them out: there is nothing to learn from.",
+        "Export {them} again, or take {them} out: there is nothing to learn from.",
         lambda facts: facts.black,
     ),
     _Kind(
         *("frozen", "warning", "with the same picture throughout"),
-        "Look at them, and take them out where recording had stopped: nothing moves.",
+        "Look at {them}, and take {them} out where recording had stopped: nothing moves.",
         lambda facts: facts.frozen and not facts.black,
         lambda facts: count_text(facts.frames, "frame"),
     ),
     _Kind(
         *("size-changes", "warning", "with a frame size that changes midway"),
-        "See whether two recordings were joined; if so, cut them apart.",
+        "See whether two recordings were joined; if so, cut these apart.",
         lambda facts: len(facts.sizes) > 1,
         lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
     ),
     _Kind(
         *("variable-rate", "note", "with a variable frame rate"),
-        "Nothing to do: frames are sampled by their time. Programs that count frames go wrong on them; a long gap "
+        "Nothing to do: frames are sampled by time. Programs that count frames go wrong on {them}; a long gap "
         "may mean that recording halted.",
         lambda facts: facts.variable_rate,
         lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
     ),
     _Kind(
         *("rotated", "note", "to be shown rotated"),
-        "Nothing to do where they play upright: the rotation is applied. Where they play on their side, correct it.",
+        "Nothing to do where {they} play{s} upright: the rotation is applied. Where {they} play{s} on {their} side, "
+        "correct it.",
         lambda facts: facts.rotation,
         lambda facts: f"{facts.rotation} degrees clockwise",
     ),
@@ -91,8 +96,11 @@ def video_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord], s
 
 def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) -> Iterator[Finding]:
     kinds = {
-        "missing": ("missing on the disk", "Correct their paths, or remove their rows; data.root= gives the folder."),
-        "no-frames": ("without a frame that can be decoded", "Copy or export them again, or take them out."),
+        "missing": (
+            "missing on the disk",
+            "Correct {their} path{plural}, or remove {their} row{plural}; data.root= gives the folder.",
+        ),
+        "no-frames": ("without a frame that can be decoded", "Copy or export {them} again, or take {them} out."),
         "unreadable": ("that cannot be read", "Do what stands behind each, or take it out."),
     }
     code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
@@ -103,8 +111,9 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
             subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
-            advice = f"{advice} Training goes on without them as long as each class has others to train on."
-            yield Finding(code, "error", f"{count_text(len(own), 'video')} {what}.", advice, tuple(own))
+            advice += " Training goes on without {them} as long as each class has others to train on."
+            summary = f"{count_text(len(own), 'video')} {what}."
+            yield Finding(code, "error", summary, agreeing(advice, len(own)), tuple(own))
 
 
 def _of_facts(videos: Sequence[tuple[str, VideoFacts]], sample_fps: float) -> Iterator[Finding]:

@@ -106,7 +106,7 @@ def test_a_class_of_which_nothing_can_be_read_is_an_error(facts: VideoFacts) -> 
     assert found["unreadable-class"].severity == "error"
     assert set(subjects(found["unreadable-class"])) == {"walk"}
     assert "activity train stops" in found["unreadable-class"].summary
-    assert "Replace the files" in found["unreadable-class"].advice
+    assert "Replace each file" in found["unreadable-class"].advice
     assert findings_of(clips, facts, unreadable=(0,)) == {}  # two of run are trained on: one is left
 
 
