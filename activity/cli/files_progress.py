@@ -23,7 +23,6 @@ def files_progress(total: int, *, done: int, shown: bool) -> Iterator[Callable[[
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        redirect_stdout=False,  # rich would send the results to standard error
         speed_estimate_period=_SPEED_SECONDS,
     )
     begun = time.monotonic()
