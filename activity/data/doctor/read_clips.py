@@ -6,23 +6,19 @@ from dataclasses import dataclass, replace
 from activity.data.clips import Clip, Manifest, count_text
 from activity.data.doctor.class_lists import ClassList
 from activity.data.doctor.copies import identical_findings
-from activity.data.doctor.findings import SEVERITIES, Finding, Subject, agreeing
+from activity.data.doctor.findings import SEVERITIES, Finding, Subject
 from activity.data.doctor.manifest import (
     class_order_findings,
     class_size_findings,
     group_leak_finding,
     overlap_findings,
 )
-<<<<<<< HEAD
 from activity.data.doctor.videos import (
     read_in_part_finding,
     short_finding,
     single_frame_finding,
     span_outside_finding,
 )
-=======
-from activity.data.doctor.videos import CUT_OFF_ADVICE, short_finding, single_frame_finding, span_outside_finding
->>>>>>> doc
 
 
 @dataclass(frozen=True)
@@ -84,29 +80,6 @@ def read_findings(
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-<<<<<<< HEAD
-=======
-def _read_in_part(clips: Sequence[ReadClip]) -> Iterator[Finding]:
-    # What is missing of each was said as it was read.
-    names = dict.fromkeys(item.clip.name for item in clips if item.is_damaged)
-    if names:
-        yield Finding(
-            *("read-in-part", "error"),
-            f"{count_text(len(names), 'video')} cut off or damaged; what could be read was used.",
-            agreeing(CUT_OFF_ADVICE, len(names)),
-            tuple(Subject((name,)) for name in names),
-        )
-
-
-def _outside(clips: Sequence[ReadClip]) -> list[tuple[Clip, float]]:
-    return [
-        (item.clip, item.video_seconds)
-        for item in clips
-        if item.video_seconds is not None and item.clip.reaches_beyond(item.video_seconds)
-    ]
-
-
->>>>>>> doc
 def _short(clips: Sequence[ReadClip], sample_fps: float, window_frames: int) -> Iterator[Finding]:
     short = [
         Subject((item.clip.name,), count_text(item.length, "sampled frame"))

@@ -167,8 +167,7 @@ def read_in_part_finding(names: Iterable[str]) -> Iterator[Finding]:
         yield Finding(
             *("read-in-part", "error"),
             f"{count_text(len(subjects), 'video')} cut off or damaged; what could be read was used.",
-            "See whether what is left shows the activity; copy them again where the original is whole, else take them "
-            "out.",
+            agreeing(CUT_OFF_ADVICE, len(subjects)),
             tuple(subjects),
         )
 
