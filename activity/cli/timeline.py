@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     _check(options, sources, files)
     device = device_of(options.device)
     recognizer = load_recognizer(options.model, device)
+    settings.stride_frames(recognizer.window_frames)  # refused before a header is written
     # Where the results appear in the same terminal, a bar would stand among them.
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty() and len(sources) > 1)
     total = sum(declared_seconds(Path(source)) or 0.0 for source in sources) if shown else 0.0

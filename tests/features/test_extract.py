@@ -116,7 +116,7 @@ def test_the_encoder_gets_what_it_asks_for(videos: list[Path]) -> None:
     list(run(encode, [request(path, WHOLE) for path in videos], batch_frames=5))
     assert sum(seen) == 12 + 15 + 6
     assert max(seen) <= 5
-    assert len(seen) <= 7 + 6  # full batches; two sizes in one batch are two calls
+    assert len(seen) <= 7 * 3  # seven batches, in each a call for each size
 
 
 def test_frames_of_all_sizes_fill_a_batch(videos: list[Path]) -> None:

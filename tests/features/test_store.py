@@ -75,6 +75,7 @@ def other_keys() -> dict[str, FeatureKey]:
         "interpolation": "bicubic",
         "mean": [0.4, 0.5, 0.61],
         "std": [0.2, 0.25, 0.31],
+        "framing": "whole",
     }
     for name, value in changes.items():
         preprocess = {**KEY.encoder["preprocess"], name: value}
