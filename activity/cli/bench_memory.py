@@ -2,19 +2,29 @@
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from activity.cli.arguments import UsageError
 from activity.cli.configuration import quoted
 from activity.cli.main import EXIT_OK
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, write_film
 
-_UNIT_OF_MEMORY = 1 if platform.system() == "Darwin" else 1024  # bytes, of what the system says of a process
+_PROGRAM = """
+import sys
+from activity.cli.main import main
+code = main(sys.argv[2:])
+from activity.cli.bench_memory import own_peak_bytes
+with open(sys.argv[1], "w") as file:
+    file.write(str(own_peak_bytes()))
+sys.exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -88,18 +98,33 @@ def _write_large(root: Path) -> None:
 
 def peak_gigabytes(arguments: Sequence[str]) -> float:
     """The peak memory of `activity ARGUMENTS` in a process of its own; its standard output goes to ours for errors."""
-    program = "import sys; from activity.cli.main import main; sys.exit(main())"
-    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    command = [sys.executable, "-c", program, *arguments]
-    child = os.posix_spawn(sys.executable, command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
-    _, status, usage = os.wait4(child, 0)
-    if os.waitstatus_to_exitcode(status) != EXIT_OK:
-        raise UsageError(
-            f"activity {arguments[0]} could not be measured: it ended with "
-            f"{os.waitstatus_to_exitcode(status)} on videos written for it. What it said stands above."
-        )
-    return usage.ru_maxrss * _UNIT_OF_MEMORY / 1e9
+    with NamedTemporaryFile(prefix="activity-peak-") as file:
+        path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+        command = [sys.executable, "-c", _PROGRAM, file.name, *arguments]
+        code = subprocess.run(command, env=environment, stdout=2, check=False).returncode
+        if code != EXIT_OK:
+            raise UsageError(
+                f"activity {arguments[0]} could not be measured: it ended with {code} on videos written for it. What "
+                "it said stands above."
+            )
+        return int(file.read()) / 1e9
+
+
+def own_peak_bytes() -> int:
+    """The most memory that this program has held so far.
+
+    On Linux what the system says to a parent (`ru_maxrss`) has in it what the parent itself held when it started the
+    program; the program's own status has not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+    import resource
+
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _peak_of_extract(folder: Path, overrides: Sequence[str]) -> float:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from activity.cli.bench_memory import Figure
+from activity.cli.arguments import UsageError
+from activity.cli.bench_memory import Figure, peak_gigabytes
 from tests.cli.command import activity
 from tests.datasets import TINY, write_colour_folder
 
@@ -83,3 +84,44 @@ def test_a_data_set_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert len(outcome.messages) == 1, outcome.err
     assert "nothing" in outcome.messages[0]
     assert outcome.out == ""
+
+
+def test_the_memory_of_a_program_is_its_own_and_not_that_of_who_starts_it(exported: Path, tmp_path: Path) -> None:
+    held = bytearray(1_500_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    peak = peak_gigabytes(["inspect", str(exported)])
+    assert 0.05 < peak < 1.4
+    with pytest.raises(UsageError, match="activity inspect could not be measured: it ended with 2"):
+        peak_gigabytes(["inspect", str(tmp_path / "nothing.ts")])
+
+
+@pytest.mark.slow
+def test_streams_and_long_videos_are_measured(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = activity("bench", "live", "--quick", "--model", exported, "--format", "json")
+    assert outcome.code == 0, outcome.err
+    figures = {figure["name"]: figure for figure in json.loads(outcome.out)["figures"]}
+    value = {name: figure["value"] for name, figure in figures.items()}
+    assert value["live: all else by encoding"] == pytest.approx(
+        value["live: all else for a sampled frame"] / value["live: encoding a sampled frame"]
+    )
+    assert value["overlapping by side by side"] == pytest.approx(
+        value["timeline, a window at each sampled frame"] / value["timeline, windows side by side"]
+    )
+    assert value["predict: bound, both by the cores"] > 0
+    assert all(0.1 < value[name] < 10 for name in value if name.startswith("peak memory"))
+    bounds = {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]}
+    assert bounds == {
+        "live: all else by encoding": ("at most", 0.1),
+        "overlapping by side by side": ("at most", 1.15),
+        "predict: bound by time": ("at least", 0.85),
+        "the longer by the shorter": ("at most", 1.05),
+    }
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(("flag", "what"), [("--limit", "live"), ("--model", "extract")])
+def test_a_flag_that_plays_no_role_is_refused(flag: str, what: str) -> None:
+    outcome = activity("bench", what, flag, "5")
+    assert outcome.code == 2
+    assert f"{flag} plays no role in activity bench {what}" in outcome.err
