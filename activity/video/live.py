@@ -70,7 +70,7 @@ class LiveSource:
                 f"stall_seconds is {stall_seconds} and most_wait_seconds {most_wait_seconds}: must be > 0."
             )
         self.name = without_credentials(source)
-        self.frames = 0  # received so far
+        self.frames = 0  # received so far; one that is decoded once more counts again
         self._kind = kind_of_source(source)
         self._outbox = Outbox(self._lives, tick_seconds=_TICK_SECONDS)
         self._playing = Playing(

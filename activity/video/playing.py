@@ -13,6 +13,7 @@ from activity.video.reader import VideoReader
 from activity.video.sampling import GridSampler
 from activity.video.sources import open_stream
 
+_FIRST_WAIT_SECONDS = 1.0  # between tries; each is twice the one before
 _CHECK = "check that it is on and reachable, and start again"
 
 
@@ -79,7 +80,7 @@ class Stream:
             away, give_up = time.monotonic() - self._last_at, playing.give_up_seconds
             if give_up is not None and away >= give_up:
                 raise VideoError(playing.name, f"it gave no frame for {away:.0f} s and is given up: {reason}", _CHECK)
-            wait = min(2.0 ** min(self._attempt, 30), playing.most_wait_seconds)
+            wait = min(_FIRST_WAIT_SECONDS * 2.0 ** min(self._attempt, 30), playing.most_wait_seconds)
             if give_up is not None:
                 wait = min(wait, give_up - away)
             self._attempt += 1
@@ -126,13 +127,15 @@ class Stream:
             run.held = _Held(capture.retrieve(), now)
             run.count(seconds)
             self._attempt, self._last_at, self._last_seconds = 0, now, seconds
-        return self._end(capture, run, drop=drop, is_over=has_times and not capture.ends_early)
+        # It may be shorter than it says: read once more, it shows nothing new.
+        nothing_new = run.held is None and capture.frames > 0
+        return self._end(capture, run, is_over=has_times and (nothing_new or not capture.ends_early))
 
-    def _end(self, capture: Capture, run: "_Run", *, drop: bool, is_over: bool) -> str | None:
+    def _end(self, capture: Capture, run: "_Run", *, is_over: bool) -> str | None:
         """Show what is left; why there is no more of it, None where it was all."""
         if run.held is not None:
             end = capture.duration_seconds if is_over else self._last_seconds + run.mean_interval()
-            self._show(self._sampler.finish(end), run.held, drop=drop)
+            self._show(self._sampler.finish(end), run.held, drop=False)  # now there is time
         if is_over:
             capture.warn_of_damage()
             return None

@@ -70,7 +70,7 @@ def open_stream(source: str, *, open_seconds: float, read_seconds: float) -> cv2
     name = without_credentials(source)
     try:
         capture = open_decoder(
-            source,
+            scheme + source[len(scheme) :],
             protocols=_PROTOCOLS[scheme],
             formats=_STREAM_FORMATS,
             options=("rtsp_flags;prefer_tcp",),  # what OpenCV says where it is not told anything
@@ -97,15 +97,13 @@ def without_credentials(url: str) -> str:
         return url
     scheme, rest = url.split("://", 1)
     host, path = _split(rest)
-    if "@" not in host and re.search(r":(?!\\d*$)", host) and "@" in path:
+    if "@" not in host and re.search(r":(?!\d*$)", host) and "@" in path:
         host, path = _split(rest[rest.rindex("@") :])  # a password with a slash or the like in it
     host = host.rsplit("@", 1)[-1]
-    path, mark, query = path.partition("?")
+    path, mark, query = path.partition("#")[0].partition("?")
     path = re.sub(_SECRETS, rf"\1{_HIDDEN}", path)  # some cameras have theirs in the path
-    query = re.sub(r"=[^&;#]*", f"={_HIDDEN}", query)
-    if mark and "=" not in query:
-        query = _HIDDEN
-    return f"{scheme}://{host}{path}{mark}{query}"
+    query = re.sub(r"=[^&;]*", f"={_HIDDEN}", query) if "=" in query else _HIDDEN
+    return f"{scheme}://{host}{path}{mark}{query if mark else ''}"
 
 
 def _split(rest: str) -> tuple[str, str]:

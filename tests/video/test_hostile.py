@@ -1,12 +1,9 @@
 """Files from other people: what they ask for is not done, what they claim is not believed, and reading them ends."""
 
-import http.server
 import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,25 +24,6 @@ DASH = """<?xml version="1.0"?>
 <BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>"""
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
 SMIL = "<smil><body><video src='{}'/></body></smil>"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """A web server on loopback that has a good video, and the requests it got."""
-    folder, asked = tmp_path / "served", []
-    folder.mkdir()
-    write_video(folder / "good.ts", index_frames(20))
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            asked.append(self.path)
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_address[1]}/good.ts", asked
-        http_server.shutdown()
-        thread.join()
 
 
 def error_of(path: Path) -> VideoError:

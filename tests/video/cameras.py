@@ -1,0 +1,81 @@
+"""A network camera on loopback, for tests: JPEG pictures one after the other in an HTTP answer that does not end."""
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+
+from tests.videos import index_frame
+
+Send = Callable[[int], None]
+_BOUNDARY = "picture"
+
+
+class Camera:
+    """What a connection gives is said by a script, which is called with its number and a function that sends a frame.
+
+    A frame's colour says its index (`tests.videos.frame_index`). The connection ends with the script.
+    """
+
+    def __init__(self, script: Callable[[int, Send], None]) -> None:
+        self.script = script
+        self.connections = 0
+        self.over = threading.Event()  # the test's end: scripts that wait go on
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/live"
+
+    def wait(self, seconds: float) -> None:
+        """Wait in a script."""
+        self.over.wait(seconds)
+
+    def send_at(self, send: Send, fps: float, count: int, *, first: int = 0) -> None:
+        """Send frames `first`, `first` + 1, ... at even times."""
+        start = time.monotonic()
+        for number in range(count):
+            self.wait(start + number / fps - time.monotonic())
+            if self.over.is_set():
+                return
+            send(first + number)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Serve; gives the URL."""
+        camera = self
+        self.over.clear()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                number, camera.connections = camera.connections, camera.connections + 1
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+                    self.end_headers()
+                    camera.script(number, self._send)
+                except OSError:  # the client is gone
+                    pass
+
+            def _send(self, index: int) -> None:
+                picture = cv2.imencode(".jpg", index_frame(index)[:, :, ::-1])[1].tobytes()
+                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                self.wfile.write(head.encode() + picture + b"\r\n")
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
+            self.port = server.server_address[1]
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            try:
+                yield self.url
+            finally:
+                self.over.set()
+                server.shutdown()
+                thread.join()
