@@ -95,6 +95,13 @@ def not_negative(text: str) -> float:
     return number
 
 
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    if not_negative(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return float(text)
+
+
 def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
     parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or an exported file (.ts)")

@@ -30,7 +30,6 @@ def _is_users(error: BaseException) -> bool:
         "activity.inference.plot.figure": "PlotError",
         "activity.formats.contract": "ModelFileError",
         "activity.training.module": "DivergedError",
-        "activity.inference.plot": "PlotError",
         "activity.cli.arguments": "UsageError",
     }
     known = tuple(getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules)

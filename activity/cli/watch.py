@@ -1,69 +1,119 @@
 """`activity watch MODEL SOURCE`: events of a camera, a stream or a file, as JSON lines while it runs."""
 
+import argparse
 import json
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from types import FrameType
+from typing import TextIO
 
 import torch
 
-from activity.cli.arguments import ArgumentParser, add_model_argument, device_of, not_negative, note
+from activity.cli.arguments import (
+    ArgumentParser,
+    UsageError,
+    add_model_argument,
+    device_of,
+    not_negative,
+    note,
+    positive,
+)
 from activity.cli.latency import Latencies
-from activity.cli.main import EXIT_OK
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.output import open_output
 from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
 from activity.data.segments import Segment
 from activity.formats import load_recognizer
 from activity.inference.live import LiveEvent, LiveRecognizer
 from activity.inference.palette import captions_of
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.errors import VideoError
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
+from activity.video.sources import kind_of_source
 from activity.video.window import LiveWindow
 
+_SCORES_SECONDS, _STALL_SECONDS = 1.0, 10.0
 _WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and allocated once
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
-    device = device_of(options.device)
-    recognizer = load_recognizer(options.model, device)
-    live = LiveRecognizer(
-        recognizer,
-        settings=timeline_settings(options),
-        device=device,
-        scores_every_seconds=None if options.no_scores else options.scores_every,
-    )
-    warm_up(recognizer, device)
+    settings = timeline_settings(options)
+    try:
+        kind = kind_of_source(options.source)
+        _check_flags(options, kind)
+        device = device_of(options.device)
+        recognizer = load_recognizer(options.model, device)
+        live = LiveRecognizer(
+            recognizer,
+            settings=settings,
+            device=device,
+            scores_every_seconds=_scores_every(options),
+        )
+        _watch(options, live, recognizer)
+    except VideoError as error:  # not there, or given up
+        note(f"activity watch: {error}")
+        return EXIT_SOME_FAILED
+    return EXIT_OK
+
+
+def _watch(options: argparse.Namespace, live: LiveRecognizer, recognizer: LoadedRecognizer) -> None:
     source = LiveSource(
         options.source,
         sample_fps=recognizer.sample_fps,
         realtime=options.realtime,
-        stall_seconds=options.stall_seconds,
+        stall_seconds=options.stall_seconds or _STALL_SECONDS,
         give_up_seconds=options.give_up_seconds,
     )
     with ExitStack() as stack:
-        stack.enter_context(source)
+        output = stack.enter_context(open_output(None))
         window = stack.enter_context(closing(LiveWindow(source.name))) if options.display else None
+        warm_up(recognizer, device_of(options.device))
+        stack.enter_context(source)
         stack.enter_context(_ended_by_signals(source))
-        _Watch(live, source, recognizer, window).run()
-    return EXIT_OK
+        _Watch(live, source, recognizer, window, output).run()
+
+
+def _scores_every(options: argparse.Namespace) -> float | None:
+    if options.no_scores:
+        return None
+    return _SCORES_SECONDS if options.scores_every is None else float(options.scores_every)
+
+
+def _check_flags(options: argparse.Namespace, kind: str) -> None:
+    """Refuse flags that would do nothing."""
+    if options.no_scores and options.scores_every is not None:
+        raise UsageError("--scores-every and --no-scores contradict each other. Give one of them.")
+    if options.realtime and kind == "camera":
+        raise UsageError("--realtime is for files: a camera has its own speed. Leave it out.")
+    for name in ("stall_seconds", "give_up_seconds"):
+        if kind == "file" and getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for cameras and streams: a file ends. Leave it out.")
 
 
 class _Watch:
     """One source being watched: what comes of it is written as it comes."""
 
     def __init__(
-        self, live: LiveRecognizer, source: LiveSource, recognizer: LoadedRecognizer, window: LiveWindow | None
+        self,
+        live: LiveRecognizer,
+        source: LiveSource,
+        recognizer: LoadedRecognizer,
+        window: LiveWindow | None,
+        output: TextIO,
     ) -> None:
         self._live = live
         self._source = source
         self._recognizer = recognizer
         self._window = window
+        self._output = output
         self._latencies = Latencies()
-        self._sampled = self._missed = self._lost = 0
+        self._sampled = self._lost = 0
         self._end_seconds = 0.0
         self._begun = time.monotonic()
         self._going_on: LiveEvent | None = None
@@ -80,15 +130,15 @@ class _Watch:
                     self._back(item)
         finally:  # the source is given up: what was found till then is not lost
             self._write_all(self._live.finish(), None)
-            _write(self._summary())
+            if self._sampled or sys.exc_info()[0] is None:  # of a source that was never there, nothing is to be told
+                self._write(self._summary())
 
     def _frame(self, frame: LiveFrame) -> None:
         events = self._live.push_sampled(frame.index, frame.pixels)
         self._sampled += 1
-        self._missed += frame.missed
         self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
-        self._latencies.add(time.monotonic() - frame.shown_at)
         self._write_all(events, frame)
+        self._latencies.add(time.monotonic() - frame.shown_at)
         if self._window is not None and not self._shown(frame, events):
             self._source.close()
 
@@ -122,16 +172,19 @@ class _Watch:
             "attempt": lost.attempt,
             "retry_seconds": lost.retry_seconds,
         }
-        _write(document | {"time_seconds": self._end_seconds, "wall_time": _wall_time()})
+        self._write(document | {"time_seconds": self._end_seconds, "wall_time": _wall_time()})
 
     def _back(self, back: SourceBack) -> None:
         seconds = back.index / self._recognizer.sample_fps
         document = {"event": "back", "time_seconds": seconds, "away_seconds": round(back.away_seconds, 3)}
-        _write(document | {"wall_time": _wall_time()})
+        self._write(document | {"wall_time": _wall_time()})
 
     def _write_all(self, events: Sequence[LiveEvent], frame: LiveFrame | None) -> None:
         for event in events:
-            _write(event_document(event, self._recognizer.class_names, None if frame is None else frame.shown_at))
+            self._write(event_document(event, self._recognizer.class_names, None if frame is None else frame.shown_at))
+
+    def _write(self, document: dict[str, object]) -> None:
+        print(json.dumps(document, ensure_ascii=False), file=self._output, flush=True)
 
     def _summary(self) -> dict[str, object]:
         return {
@@ -181,10 +234,6 @@ def warm_up(recognizer: LoadedRecognizer, device: torch.device) -> None:
             recognizer.classify(recognizer.encode(frames, frames[:, 0]).repeat(1, recognizer.window_frames, 1))
 
 
-def _write(document: dict[str, object]) -> None:
-    print(json.dumps(document, ensure_ascii=False), flush=True)
-
-
 def _wall_time() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -218,19 +267,18 @@ def _parser() -> ArgumentParser:
     parser.add_argument("source", metavar="SOURCE", help="a camera (0), a device (/dev/video0), a URL, or a video file")
     parser.add_argument("--realtime", action="store_true", help="play a file at its own speed, not as fast as it goes")
     parser.add_argument(
-        "--scores-every", type=not_negative, default=1.0, metavar="SECONDS", help="default: 1; 0: of each sampled frame"
+        "--scores-every", type=not_negative, metavar="SECONDS", help="default: 1; 0: of each sampled frame"
     )
     parser.add_argument("--no-scores", action="store_true", help="only what begins and ends")
     parser.add_argument("--display", action="store_true", help="show the picture with its labels in a window")
     parser.add_argument(
         "--stall-seconds",
-        type=not_negative,
-        default=10.0,
+        type=positive,
         metavar="N",
         help="without a frame: it is lost (default: 10)",
     )
     parser.add_argument(
-        "--give-up-seconds", type=not_negative, metavar="N", help="end when it is lost for so long (default: never)"
+        "--give-up-seconds", type=positive, metavar="N", help="end when it is lost for so long (default: never)"
     )
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
     add_timeline_settings(parser)

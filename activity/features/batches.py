@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from activity.features.ahead import ByteBudget
+from activity.models.precision import compute_as_on_a_cpu
 from activity.video.reader import VideoError
 
 _MOST_ENCODERS = 4  # threads that encode: the memory of a batch's activations is needed for each
@@ -261,8 +262,7 @@ def _before(item: DecodedFrame) -> np.ndarray:
 @torch.inference_mode()
 def _encode_batch(encode: EncodeRows, batch: _Batch, *, device: torch.device) -> Tensor:
     """Features `(len(batch.places), D)`, on the CPU."""
-    # A GPU would round to TF32 by default, and the features differ from those that a CPU gives in deployment.
-    torch.backends.cudnn.allow_tf32 = False
+    compute_as_on_a_cpu()
     rows = torch.tensor(batch.rows, device=device)
     previous_rows = None if batch.previous_rows is None else torch.tensor(batch.previous_rows, device=device)
     frames = [_stack(alike, device) for alike in batch.frames]

@@ -8,6 +8,7 @@ import torch
 
 from activity.formats.contract import MAKE_ONE, ModelFileError
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.addresses import is_address, without_credentials
 
 
 def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> LoadedRecognizer:
@@ -19,6 +20,10 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
     Raises:
         ModelFileError: missing, truncated, of another program, of an unknown version, or holding pickled code.
     """
+    if is_address(str(path)):
+        raise ModelFileError(
+            f"{without_credentials(str(path))} is the address of a stream, not a model file. {MAKE_ONE}"
+        )
     path = Path(path)
     names = _archive_names(path)
     if any(name.endswith("/constants.pkl") for name in names):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from activity.models.precision import compute_as_on_a_cpu
 from activity.models.recognizer import LoadedRecognizer
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,6 +63,7 @@ class FrameFeatures:
 
     @torch.inference_mode()
     def _encode(self, pixels: Pixels, before: Pixels | None) -> Tensor:
+        compute_as_on_a_cpu()
         begun = time.perf_counter()
         previous = None if before is None or not self._motion else self._tensor(before)
         feature = self._recognizer.encode(self._tensor(pixels).unsqueeze(0), previous)[0].float().cpu()

@@ -13,6 +13,7 @@ from activity.inference.frame_features import FrameError, FrameFeatures, Pixels,
 from activity.inference.frame_scores import Scores
 from activity.inference.segmentation import TimelineSettings
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.capture import MOST_GAP_SECONDS
 from activity.video.sampling import GridSampler
 
 
@@ -45,36 +46,38 @@ class LiveRecognizer:
     Args:
         recognizer: on `device`.
         settings: how scores become events.
-        device: where the recognizer is.
+        device: where the recognizer is; None: where it says itself, or on the CPU.
         scores_every_seconds: how often "scores" are given; 0: of each sampled frame; None: never.
 
     Raises:
         TimelineSettingsError: the settings do not fit the recognizer.
     """
 
+    _held: Pixels | None  # the frame on screen
+    _times: tuple[float, float] | None  # of the first frame and of the last one
+
     def __init__(
         self,
         recognizer: LoadedRecognizer,
         *,
         settings: TimelineSettings | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         scores_every_seconds: float | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._settings = settings or TimelineSettings()
-        self._device = torch.device(device)
+        self._device = torch.device(getattr(recognizer, "device", "cpu") if device is None else device)
         self._scores_every = scores_every_seconds
         self._features = FrameFeatures(recognizer, self._device)
-        self._sampler = GridSampler(sample_fps=recognizer.sample_fps)
-        self._held: tuple[Pixels, float] | None = None  # the frame on screen, and its time
-        self._frames_seen, self._duration = 0, 0.0
-        self._origin = 0.0
         self.scores: Tensor | None = None  # of the last stream that ended
         self._next = 0
+        self._start_clock()
         self._begin(0)
 
     def push(self, frame: Pixels | Tensor, time_seconds: float) -> list[LiveEvent]:
         """Take the next frame; what has come to be known by it.
+
+        A frame is shown until the next one comes, for ten minutes at most: after a longer gap all begins anew.
 
         Args:
             frame: RGB `uint8 (H, W, 3)`, a numpy array or a tensor; of any size, which may change.
@@ -85,12 +88,15 @@ class LiveRecognizer:
         """
         pixels = checked_frame(frame).copy()  # it is needed until the next one, and the caller's may change meanwhile
         self._check_time(time_seconds)
-        if self._held is None:
-            self._origin = time_seconds
-        shown = self._sampler.push(time_seconds - self._origin)
-        events = [event for index in shown for event in self.push_sampled(index, self._held_pixels())]
-        self._held = (pixels, time_seconds)
-        self._frames_seen += 1
+        if self._times is None:
+            self._times = (time_seconds, time_seconds)
+        first, last = self._times
+        events = self.interrupt() if time_seconds - last > MOST_GAP_SECONDS else []
+        for index in self._sampler.push(time_seconds - first):
+            if self._held is not None:  # what came before a break is not shown on
+                events += self.push_sampled(index, self._held)
+        self._held, self._times = pixels, (first, time_seconds)
+        self._frames += 1
         return events
 
     @property
@@ -111,7 +117,7 @@ class LiveRecognizer:
         missed = index - self._next
         events: list[LiveEvent] = []
         if missed >= self._recognizer.window_frames or not self._stream.frames:
-            events += self.interrupt()
+            events += self._end()
             self._begin(index)
         elif missed > 0:
             events += self._events(self._stream.push(self._features.latest.repeat(missed, 1)))
@@ -120,6 +126,26 @@ class LiveRecognizer:
 
     def interrupt(self) -> list[LiveEvent]:
         """The source gives nothing more for now: what had begun has ended; what comes then is taken by itself."""
+        self._held = None
+        return self._end()
+
+    def finish(self) -> list[LiveEvent]:
+        """The stream has ended; what is left to be known. What is pushed next is another stream, from time 0.
+
+        `scores` are then those `float64 (C,)` of the whole stream, or of what came after its last break.
+        """
+        events: list[LiveEvent] = []
+        if self._times is not None and self._held is not None:
+            first, last = self._times
+            mean = (last - first) / (self._frames - 1) if self._frames > 1 else 0.0
+            for index in self._sampler.finish(last - first + mean):
+                events += self.push_sampled(index, self._held)
+        events += self._end()
+        self._start_clock()
+        self._begin(0)
+        return events
+
+    def _end(self) -> list[LiveEvent]:
         if not self._stream.frames:
             return []
         step, self.scores = self._stream.finish()
@@ -127,16 +153,12 @@ class LiveRecognizer:
         self._begin(self._next)
         return events
 
-    def finish(self) -> list[LiveEvent]:
-        """The stream has ended; what is left to be known. `scores` are those of all of it (since the last break)."""
-        events: list[LiveEvent] = []
-        if self._held is not None:
-            last = self._held[1] - self._origin
-            mean = last / (self._frames_seen - 1) if self._frames_seen > 1 else 0.0
-            shown = self._sampler.finish(last + mean)
-            events = [event for index in shown for event in self.push_sampled(index, self._held_pixels())]
-            self._held = None
-        return [*events, *self.interrupt()]
+    def _start_clock(self) -> None:
+        """No frame has come yet."""
+        self._sampler = GridSampler(sample_fps=self._recognizer.sample_fps)
+        self._held = None
+        self._times = None
+        self._frames = 0
 
     def _begin(self, index: int) -> None:
         """A new stream of features, whose first sampled frame is `index`."""
@@ -144,10 +166,6 @@ class LiveRecognizer:
         self._first = self._next = index
         self._told = 0  # frames of the stream whose scores are known
         self._features.begin()
-
-    def _held_pixels(self) -> Pixels:
-        assert self._held is not None
-        return self._held[0]
 
     def _events(self, step: Step) -> list[LiveEvent]:
         events = list(self._score_events(step.scores))
@@ -173,8 +191,8 @@ class LiveRecognizer:
     def _check_time(self, time_seconds: float) -> None:
         if not np.isfinite(time_seconds):
             raise FrameError(f"time_seconds is {time_seconds}; accepted: seconds, later with each frame.")
-        if self._held is not None and time_seconds <= self._held[1]:
+        if self._times is not None and time_seconds <= self._times[1]:
             raise FrameError(
-                f"time_seconds is {time_seconds:g}, not later than that of the frame before, {self._held[1]:g}. "
+                f"time_seconds is {time_seconds:g}, not later than that of the frame before, {self._times[1]:g}. "
                 "Accepted: seconds that rise with each frame, time.monotonic() for a camera."
             )

@@ -115,7 +115,7 @@ class _Run:
     end: int
     before: Scores
     after: Scores
-    peak: float = 0.0
+    sure: int = -1  # the last frame in which it reached the enter score
 
 
 @dataclass
@@ -173,11 +173,12 @@ class SegmentTracker:
         if rival is None or rival.label != leader or now - rival.end > self.merge_frames:
             rival = self._rival = _Run(leader, now, now, before, before)
         rival.end, rival.after = self.frames, self._sum
-        rival.peak = max(rival.peak, float(scores[leader]))
+        if scores[leader] >= self.enter_score:
+            rival.sure = now
 
     def _begin_if_sure(self) -> list[Change]:
         rival = self._rival
-        if rival is None or rival.peak < self.enter_score or rival.end - rival.start < self.min_frames:
+        if rival is None or rival.sure < rival.start or rival.end - rival.start < self.min_frames:
             return []
         if self._open is not None and rival.start < self._open.end:
             self._open.end, self._open.after = rival.start, rival.before

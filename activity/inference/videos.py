@@ -10,6 +10,7 @@ from torch import Tensor
 
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
 
 _WHOLE_VIDEO = (range(2**62),)
@@ -87,7 +88,7 @@ def read_videos(
 
 def _finished(source: str, result: VideoResult[_Result] | None, end: VideoEnd) -> _Result | Failure:
     if end.error is not None:
-        return Failure(source, end.error)
+        return Failure(without_credentials(source), end.error)
     # A video without an error has a first frame, and all of it was read.
     assert result is not None
     assert end.duration_seconds is not None

@@ -58,3 +58,8 @@ def refresh_bfloat16_copy(reduced: nn.Module, backbone: nn.Module) -> None:
     with torch.no_grad():
         for name, tensor in reduced.named_buffers():
             tensor.copy_(given[name])
+
+
+def compute_as_on_a_cpu() -> None:
+    """Have a GPU convolve in float32: by default it would round to TF32, and its features differ from a CPU's."""
+    torch.backends.cudnn.allow_tf32 = False

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from activity.video.addresses import WATCH_IT, is_address, without_credentials
 from activity.video.completeness import cut_off, listed_frames
 from activity.video.container import claimed_size, has_index, is_media, is_mp4, playlist_kind
 from activity.video.decoder import open_decoder
@@ -249,6 +250,8 @@ def check_file(source: str) -> None:
     except UnicodeEncodeError:  # OpenCV ends the whole process on such a name
         raise VideoError(ascii(source), "its name is not valid UTF-8", "rename it") from None
     path = Path(source)
+    if is_address(source):
+        raise VideoError(without_credentials(source), "it is the address of a stream, not a file", WATCH_IT)
     if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise VideoError(source, NO_SUCH_FILE, "check the path")
     if path.is_dir():

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from activity.video.addresses import without_credentials
 from activity.video.capture import HANGS_AFTER_SECONDS
 from activity.video.errors import hanging
 from activity.video.outbox import Closed, End, LiveFrame, Outbox, SourceBack, SourceLost
 from activity.video.playing import Playing, Stream, play_file
 from activity.video.sampling import first_index_at_or_after
-from activity.video.sources import kind_of_source, without_credentials
+from activity.video.sources import kind_of_source
 
 __all__ = ["LiveFrame", "LiveSource", "SourceBack", "SourceLost"]
 

@@ -1,6 +1,5 @@
 """Where live frames come from: cameras, devices and URLs; by which protocols each is read, and names safe to print."""
 
-import re
 import socket
 import stat
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from activity.video.addresses import without_credentials
 from activity.video.capture import check_file
 from activity.video.decoder import VIDEO_FORMATS, open_decoder, silence_decoder_logs
 from activity.video.errors import VideoError
@@ -35,8 +35,6 @@ _PROTOCOLS: dict[str, tuple[str, ...]] = {
 _STREAM_FORMATS = (*VIDEO_FORMATS, "rtsp", "rtp", "hls", "dash", "aac", "mp3", "ac3", "eac3", "webvtt")
 _PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 _DIAGNOSIS_SECONDS = 3.0
-_HIDDEN = "***"
-_SECRETS = r"(?i)((?:pass\w*|pwd|user(?:name)?|token|secret|key|auth\w*|sig\w*)=)[^/?#&;]*"
 
 
 def kind_of_source(source: str) -> Kind:
@@ -83,33 +81,6 @@ def open_stream(source: str, *, open_seconds: float, read_seconds: float) -> cv2
     if not capture.isOpened():
         raise VideoError(name, _why_not_reached(source, open_seconds), "check the address, and that it sends video")
     return capture
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL in a form that may be printed: no user and password, and no values in its query.
-
-    >>> without_credentials("rtsp://admin:pa@ss@camera:554/stream?channel=1&token=x")
-    'rtsp://camera:554/stream?channel=***&token=***'
-    >>> without_credentials("holiday.mp4")
-    'holiday.mp4'
-    """
-    if "://" not in url:
-        return url
-    scheme, rest = url.split("://", 1)
-    host, path = _split(rest)
-    if "@" not in host and re.search(r":(?!\d*$)", host) and "@" in path:
-        host, path = _split(rest[rest.rindex("@") :])  # a password with a slash or the like in it
-    host = host.rsplit("@", 1)[-1]
-    path, mark, query = path.partition("#")[0].partition("?")
-    path = re.sub(_SECRETS, rf"\1{_HIDDEN}", path)  # some cameras have theirs in the path
-    query = re.sub(r"=[^&;]*", f"={_HIDDEN}", query) if "=" in query else _HIDDEN
-    return f"{scheme}://{host}{path}{mark}{query if mark else ''}"
-
-
-def _split(rest: str) -> tuple[str, str]:
-    """Of what comes after the scheme, the host (with user and port) and the others."""
-    end = next((place for place, letter in enumerate(rest) if letter in "/?#"), len(rest))
-    return rest[:end], rest[end:]
 
 
 def _is_device(source: str) -> bool:

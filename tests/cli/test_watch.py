@@ -74,8 +74,8 @@ def test_a_signal_ends_it_with_a_summary(exported: Path, long_video: Path, tmp_p
     ],
 )
 def test_a_source_that_is_not_there(exported: Path, source: str, said: str) -> None:
-    outcome = activity("watch", exported, source, "--stall-seconds", "2")
-    assert outcome.code in (1, 2)
+    outcome = activity("watch", exported, source)
+    assert (outcome.code, outcome.out) == (1, "")
     assert said in outcome.err
     assert "secret" not in outcome.err + outcome.out
     assert "Traceback" not in outcome.err
@@ -85,5 +85,36 @@ def test_a_window_without_a_screen(exported: Path, long_video: Path, monkeypatch
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     outcome = activity("watch", exported, long_video, "--display")
-    assert outcome.code == 2
+    assert outcome.code == 1
     assert "no screen" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "said"),
+    [
+        ("", ["--no-scores", "--scores-every", "2"], "contradict"),
+        ("", ["--stall-seconds", "5"], "--stall-seconds is for cameras"),
+        ("0", ["--realtime"], "--realtime is for files"),
+        ("0", ["--stall-seconds", "0"], "no number above 0"),
+        ("", ["--enter-score", "0.1"], "leave_score is 0.35, above enter_score"),
+    ],
+)
+def test_flags_that_would_do_nothing(
+    exported: Path, long_video: Path, source: str, flags: list[str], said: str
+) -> None:
+    outcome = activity("watch", exported, source or long_video, *flags)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("verb", ["predict", "timeline"])
+def test_an_address_is_no_file_and_its_password_is_not_printed(exported: Path, verb: str) -> None:
+    outcome = activity(verb, exported, "rtsp://user:secret@127.0.0.1:9/stream", "--format", "jsonl")
+    assert outcome.code == 1
+    assert "activity watch" in outcome.err
+    (line,) = events(outcome.out)
+    assert line["source"] == "rtsp://127.0.0.1:9/stream"
+    assert "secret" not in outcome.out + outcome.err
+    swapped = activity("watch", "rtsp://user:secret@127.0.0.1:9/stream", exported)
+    assert swapped.code == 2
+    assert "secret" not in swapped.err

@@ -1,4 +1,3 @@
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -209,5 +208,35 @@ def test_a_stride_that_leaves_frames_out_is_refused_at_once() -> None:
 
 def test_class_names_are_those_of_the_recognizer() -> None:
     live = LiveRecognizer(restless_recognizer(), scores_every_seconds=0)
-    events = itertools.chain.from_iterable(live.push(frame, k / 5) for k, frame in enumerate(scenes(20)))
-    assert {event.label for event in events} <= set(CLASS_NAMES)
+    events = [event for k, frame in enumerate(scenes(20)) for event in live.push(frame, k / 5)]
+    assert len(events) > 10
+    assert all(event.label == CLASS_NAMES[int(np.argmax(event.scores))] for event in events if event.scores)
+
+
+def test_one_stream_after_the_other() -> None:
+    recognizer = restless_recognizer("rgb", "motion")
+    live, fresh = (LiveRecognizer(recognizer, settings=SETTINGS, scores_every_seconds=0) for _ in range(2))
+    for k, frame in enumerate(scenes(60)):
+        live.push(frame, k / 5)
+    live.finish()
+    frames = scenes(50, seed=7)
+    pairs = [(live.push(frame, 3 + k / 5), fresh.push(frame, 3 + k / 5)) for k, frame in enumerate(frames)]
+    pairs.append((live.finish(), fresh.finish()))
+    assert sum(len(one) for one, _ in pairs) > 40
+    assert all(one == other for one, other in pairs)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_after_a_long_gap_all_begins_anew(interrupted: bool) -> None:
+    recognizer, frames = restless_recognizer(), scenes(40)
+    live = LiveRecognizer(recognizer, settings=TimelineSettings(enter_score=0.34, leave_score=0.01, min_seconds=0))
+    events = [event for k in range(20) for event in live.push(frames[k], k / 5)]
+    assert [event.kind for event in events] == ["start"]
+    gap = 20.0 if interrupted else 1e9  # as of a clock that is set: nothing is shown for thirty years
+    events = live.interrupt() if interrupted else []
+    events += live.push(frames[20], 19 / 5 + gap)
+    assert [event.kind for event in events] == ["end"]
+    assert events[0].time_seconds <= 20 / 5
+    events = [event for k in range(21, 40) for event in live.push(frames[k], k / 5 + gap)]
+    assert events[0].kind == "start"
+    assert events[0].time_seconds == pytest.approx(19 / 5 + gap, abs=0.41)

@@ -105,6 +105,12 @@ def test_what_led_while_another_had_not_left_begins_where_that_ended() -> None:
     assert found(rows) == ["a 0-3", "b 3-6"]
 
 
+def test_a_moment_in_which_another_activity_still_went_on_makes_none_begin() -> None:
+    sure_of_a, both, only_b = [0.6, 0.1], [0.4, 0.55], [0.1, 0.45]
+    rows = [sure_of_a] * 3 + [both] + [only_b] * 3
+    assert found(rows, enter_score=0.5, leave_score=0.35, min_seconds=0.3) == ["a 0-4"]
+
+
 def test_a_class_called_background_is_no_activity() -> None:
     rows = [[0.7, 0.1, 0.2], [0.1, 0.1, 0.8], [0.1, 0.1, 0.8], [0.1, 0.7, 0.2]]
     assert found(rows, NAMES) == ["a 0-1", "b 3-4"]
@@ -140,7 +146,7 @@ def test_segments_are_ordered_disjoint_inside_and_long_enough(
     for item in segments:  # none without a moment in which the class was sure
         column = NAMES.index(item.label)
         frames = range(round(item.start_seconds * FPS), round(item.end_seconds * FPS))
-        assert max(rows[frame][column] for frame in frames) >= thresholds[0]
+        assert max(rows[frame][column] for frame in frames) >= thresholds[1]
 
 
 @given(SCORES, THRESHOLDS, FRAMES, FRAMES)

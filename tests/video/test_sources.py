@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
-from activity.video.sources import kind_of_source, open_stream, without_credentials
+from activity.video.sources import kind_of_source, open_stream
 from tests.video.test_hostile import HLS
 from tests.videos import index_frames, write_video
 
@@ -59,7 +60,9 @@ class TestCredentials:
             ("rtsp://camera/user=admin_password=secret_channel=1.sdp", "rtsp://camera/user=***"),
             ("rtsp://camera/user=admin&password=secret&channel=1", "rtsp://camera/user=***&password=***&channel=1"),
             ("http://camera/@people/video.mp4", "http://camera/@people/video.mp4"),
-            ("http://camera:8080/@people/video.mp4", "http://camera:8080/@people/video.mp4"),
+            ("http://camera:8080/@people/video.mp4", "http://people/video.mp4"),  # may be user:password/@host
+            ("rtsp://admin:12/34secret@camera/x", "rtsp://camera/x"),
+            ("rtsp:/admin:secret@camera/x", "rtsp://camera/x"),  # what a path makes of it
             ("rtsp://[fe80::1]:554/x", "rtsp://[fe80::1]:554/x"),
             ("http://camera", "http://camera"),
             ("udp://@:1234", "udp://:1234"),
