@@ -1,4 +1,4 @@
-"""One video, one answer: the test of a training run, `predict` on its checkpoint and on the exported file."""
+"""One video, one answer: the test of a training run, `predict` on checkpoint and exported file, `timeline`, `watch`."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import activity.training.module as training
+from activity import Timeline, load_recognizer
 from tests.cli.command import activity
 from tests.datasets import TINY, write_colour_video
 
@@ -41,6 +42,19 @@ def predicted(model: Path, folder: Path) -> dict[str, list[float]]:
     }
 
 
+def watched(model: Path, video: Path) -> list[float]:
+    """The scores of all of a video that `watch` says at its end."""
+    outcome = activity("watch", model, video, "--no-scores")
+    assert outcome.code == 0, outcome.err
+    scores = json.loads(outcome.out.splitlines()[-1])["scores"]
+    return [scores[label] for label in sorted(scores)]
+
+
+def of_timelines(model: Path, folder: Path) -> dict[str, list[float]]:
+    results = load_recognizer(model).timelines([folder / name for name in TEST_FRAMES])
+    return {Path(result.source).name: list(result.scores) for result in results if isinstance(result, Timeline)}
+
+
 @pytest.mark.parametrize("modalities", ["[rgb]", "[rgb,motion]"])
 def test_training_checkpoint_and_exported_file_agree(
     modalities: str, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
@@ -67,5 +81,8 @@ def test_training_checkpoint_and_exported_file_agree(
     for name in TEST_FRAMES:
         assert of_checkpoint[name] == pytest.approx(in_training[name], abs=1e-4), name
         assert of_exported[name] == pytest.approx(in_training[name], abs=1e-4), name
+        assert watched(exported, tmp_path / name) == pytest.approx(in_training[name], abs=1e-4), name
+    for name, scores in of_timelines(exported, tmp_path).items():
+        assert scores == pytest.approx(in_training[name], abs=1e-4), name
     # The clips do differ, or the comparison would say nothing.
     assert torch.tensor(list(in_training.values())).std(dim=0).max() > 1e-3
