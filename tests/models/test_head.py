@@ -223,8 +223,10 @@ def test_modality_dropout_is_for_training_alone(head: StackedLSTM | MeanPool) ->
     head.train()
     if isinstance(head, StackedLSTM):
         head.lstm.dropout = 0.0
-    differing = (head(window, lengths) - head.eval()(window, lengths)).abs().amax(dim=1) > 1e-4
-    assert 16 < int(differing.sum()) < 48  # about half of the windows
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        differing = (head(window, lengths) - head.eval()(window, lengths)).abs().amax(dim=1) > 1e-4
+    assert 16 < int(differing.sum()) < 60  # half of the windows, or where two vote and each draws, three quarters
 
 
 @pytest.mark.parametrize("make", [lstm_head, mean_pool_head])
