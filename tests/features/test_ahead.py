@@ -155,6 +155,21 @@ class TestHanging:
         items = list(ahead_of([late, waits], threads=1, hang_seconds=0.2))
         assert items == [(0, GIVEN_UP), (1, 0), (1, 1)]
 
+    def test_an_item_that_comes_too_late_is_not_given(self, blocked: threading.Event) -> None:
+        def late(lives: Lives) -> Iterator[Item]:
+            blocked.wait()
+            yield 0, 0
+
+        def goes_on(lives: Lives) -> Iterator[Item]:
+            blocked.set()
+            for number in range(20):
+                time.sleep(0.01)
+                lives()
+                yield 1, number
+
+        items = list(ahead_of([late, goes_on], threads=1, hang_seconds=0.2))
+        assert items == [(0, GIVEN_UP), *((1, number) for number in range(20))]
+
     def test_closing_does_not_wait_for_it(self, blocked: threading.Event) -> None:
         ahead = ahead_of([partial(self.stuck, 0, blocked), *sources(0, 5)[1:]], threads=1, hang_seconds=0.2)
         assert next(item for item in ahead if item == (0, GIVEN_UP))
@@ -181,16 +196,29 @@ class TestHanging:
 
         assert list(ahead_of([slow], hang_seconds=0.4)) == [(0, 0)]
 
-    def test_nor_does_one_that_waits_for_room_or_budget(self) -> None:
-        budget, seen = ByteBudget(10), []
-        with closing(ahead_of(sources(3, 3), size=10, budget=budget, capacity=1, hang_seconds=0.1)) as ahead:
-            for item in ahead:
-                if isinstance(item, Short):
-                    continue
-                time.sleep(0.3)
+    def test_nor_does_one_that_waits_for_the_budget(self) -> None:
+        def slow(lives: Lives) -> Iterator[Item]:
+            for number in range(20):
+                time.sleep(0.05)
+                lives()
+                yield 1, number
+
+        budget = ByteBudget(10)
+        items: list[Item] = []
+        for item in run_ahead(
+            [*sources(2), slow],
+            size_of=lambda item: 10 if item[0] == 0 else 0,
+            budget=budget,
+            capacity=8,
+            threads=2,
+            when_hanging=lambda source: (source, GIVEN_UP),
+            hang_seconds=0.2,
+        ):
+            if not isinstance(item, Short):
+                items.append(item)
+            if item == (1, 19):
                 budget.give_back(10)
-                seen.append(item)
-        assert sorted(seen) == [(source, number) for source in range(2) for number in range(3)]
+        assert sorted(items) == [(0, 0), (0, 1), *((1, number) for number in range(20))]
 
     def test_closing_ends_one_that_is_far_from_its_next_item(self) -> None:
         going = threading.Event()

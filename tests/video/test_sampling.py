@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from activity.video.sampling import (
     TIME_TOLERANCE_SECONDS,
+    GridSampler,
     first_index_at_or_after,
     grid_range,
     tail_window,
@@ -107,3 +108,26 @@ def test_no_features_make_no_window() -> None:
 def test_a_window_without_frames_is_refused() -> None:
     with pytest.raises(ValueError, match="window_frames is 0"):
         window_starts(5, 0)
+
+
+@given(st.lists(TIMES, min_size=1, max_size=30), RATES)
+def test_a_sampler_gives_each_grid_point_once_with_the_last_frame_not_later(times: list[float], fps: float) -> None:
+    times = sorted(times)
+    sampler, shown = GridSampler(sample_fps=fps), []
+    for number, time in enumerate(times):
+        shown += [(index, number - 1) for index in sampler.push(time)[:50]]
+    end = sampler.finish(times[-1] + 3 / fps)
+    shown += [(index, len(times) - 1) for index in end]
+    assert len(end) > 0
+    for index, number in shown:
+        assert times[number] <= index / fps + TIME_TOLERANCE_SECONDS
+        assert number == len(times) - 1 or index / fps + TIME_TOLERANCE_SECONDS < times[number + 1]
+    assert [index for index, _ in shown] == sorted({index for index, _ in shown})
+    assert sampler.push(times[-1] + 9 / fps).stop >= end.stop
+
+
+def test_a_stream_of_one_frame_shows_it_once() -> None:
+    sampler = GridSampler(sample_fps=8)
+    assert list(sampler.finish(0.0)) == []  # there was none
+    assert list(sampler.push(0.0)) == []
+    assert list(sampler.finish(0.0)) == [0]
