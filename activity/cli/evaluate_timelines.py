@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import encoding_device
 from activity.cli.configuration import run_folder, run_with_configuration
+from activity.cli.findings import say_what_breaks_off, say_what_spoils
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import steps_progress
 from activity.cli.settings import check_settings
@@ -46,11 +47,13 @@ class FoundTimelines:
     Attributes:
         segments: of the videos that can be measured.
         durations_seconds: of these, each above 0.
+        damage: what is missing of those that could be read in part.
         failed: the others.
     """
 
     segments: Mapping[str, tuple[Segment, ...]]
     durations_seconds: Mapping[str, float]
+    damage: Mapping[str, str]
     failed: tuple[Failure, ...]
 
 
@@ -101,6 +104,7 @@ def take_timelines(videos: Sequence[AnnotatedVideo], results: Iterable[Timeline 
     by_source = {str(video.path): video for video in videos}
     segments: dict[str, tuple[Segment, ...]] = {}
     durations: dict[str, float] = {}
+    damage: dict[str, str] = {}
     failed: list[Failure] = []
     for result in results:
         if isinstance(result, Timeline) and not result.duration_seconds:
@@ -112,9 +116,11 @@ def take_timelines(videos: Sequence[AnnotatedVideo], results: Iterable[Timeline 
         else:
             name = by_source[result.source].name
             segments[name], durations[name] = result.segments, result.duration_seconds
+            if result.damage is not None:
+                damage[name] = result.damage
     if not segments:
         raise DataError(f"Of {count_text(len(videos), 'annotated video')} none could be measured.")
-    return FoundTimelines(segments, durations, tuple(failed))
+    return FoundTimelines(segments, durations, damage, tuple(failed))
 
 
 def measure_timelines(
@@ -132,7 +138,7 @@ def measure_timelines(
     """
     measured = [video for video in videos if video.name in found.segments]
     for video in measured:
-        _say_what_lies_beyond(video, found.durations_seconds[video.name])
+        _say_what_lies_beyond(video, found.durations_seconds[video.name], found.damage.get(video.name))
     annotated = {video.name: video.segments for video in measured}
     return timeline_metrics(annotated, found.segments, found.durations_seconds, class_names)
 
@@ -157,9 +163,11 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     found = take_timelines(videos, _timelines(config, recognizer, videos))
     table = segments_csv(found.segments, scores=True)
     write_atomically(folder / TIMELINES, table.encode())  # hours of work: first of all they are kept
+    findings = say_what_breaks_off(found.damage)
     metrics = measure_timelines(videos, found, recognizer.class_names)
     failed = [{"source": item.source, "error": item.error} for item in found.failed]
-    document = metrics.document() | {"seen_in_training": seen, "failed": failed}
+    damaged = [{"source": name, "damage": damage} for name, damage in found.damage.items()]
+    document = metrics.document() | {"seen_in_training": seen, "damaged": damaged, "failed": failed}
     text = json.dumps(document, indent=2, ensure_ascii=False)
     write_atomically(folder / METRICS, text.encode())
     _print(config.format, metrics, text, table)
@@ -167,7 +175,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     if failed:
         videos_text = count_text(len(videos), "video")
         note(f"activity evaluate: {len(failed)} of {videos_text} could not be measured; the rest was")
-    return EXIT_SOME_FAILED if failed else EXIT_OK
+    return max(say_what_spoils("evaluate", findings), EXIT_SOME_FAILED if failed else EXIT_OK)
 
 
 def _timelines(
@@ -187,12 +195,13 @@ def _timelines(
             advance()
 
 
-def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float) -> None:
+def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float, damage: str | None) -> None:
     end = max(segment.end_seconds for segment in video.segments)
     if end > duration_seconds + _SPAN_TOLERANCE_SECONDS:
+        advice = "correct the annotations" if damage is None else "it is cut off or damaged: copy or record it again"
         note(
             f"warning: {video.name} is annotated to {end:g} s, but ends at {duration_seconds:.2f} s. Nothing can be "
-            "found beyond; correct the annotations."
+            f"found beyond; {advice}."
         )
 
 

@@ -23,7 +23,7 @@ from activity.inference.videos import Failure
 from activity.video.reader import VideoError
 from tests.cli.command import Outcome, activity
 from tests.datasets import VIDEO_FPS, colour_frames
-from tests.videos import write_video
+from tests.videos import cut_off, write_video
 
 HEADER = "source,start,end,label"
 
@@ -32,7 +32,7 @@ def evaluate(folder: Path, model: Path, *arguments: object) -> Outcome:
     return activity("evaluate", model, *arguments, f"hydra.run.dir={folder}")
 
 
-def timeline(source: str, *segments: Segment, seconds: float = 20.0) -> Timeline:
+def timeline(source: str, *segments: Segment, seconds: float = 20.0, damage: str | None = None) -> Timeline:
     return Timeline(
         source=source,
         class_names=("blue", "red"),
@@ -43,6 +43,7 @@ def timeline(source: str, *segments: Segment, seconds: float = 20.0) -> Timeline
         frame_seconds=torch.zeros(1, dtype=torch.float64),
         frame_scores=torch.full((1, 2), 0.5),
         settings=TimelineSettings(),
+        damage=damage,
     )
 
 
@@ -114,7 +115,18 @@ class TestMeasuring:
         measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
         said = capsys.readouterr().err
         assert "warning: b.mp4 is annotated to 12 s, but ends at 11.50 s" in said
+        assert "correct the annotations" in said
         assert "a.mp4" not in said  # seconds in tables are rounded
+
+    def test_where_a_video_was_cut_off_the_annotations_are_not_what_is_wrong(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        results = [timeline("/videos/b.mp4", seconds=11.5, damage="it is cut off")]
+        measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
+        said = capsys.readouterr().err
+        assert "ends at 11.50 s" in said
+        assert "copy or record it again" in said
+        assert "correct the annotations" not in said
 
 
 @pytest.mark.parametrize("flag", [("--timeline", "{}"), ("--timeline={}",)])
@@ -187,6 +199,22 @@ def test_videos_that_cannot_be_measured_are_named_and_the_exit_code_says_so(
         1,
         ["text.avi", "still.avi", "gone.avi"],
     )
+
+
+def test_a_video_that_breaks_off_is_named_and_the_exit_code_says_so(
+    checkpoint: Path, annotations: Path, tmp_path: Path
+) -> None:
+    for name in ("one.avi", "two.avi"):
+        shutil.copy(annotations.parent / name, tmp_path)
+    cut_off(tmp_path / "two.avi", 0.8)
+    table = Path(shutil.copy(annotations, tmp_path / "table.csv"))
+    outcome = evaluate(tmp_path / "out", checkpoint, "--timeline", table, "format=json")
+    assert outcome.code == 1
+    assert outcome.messages[-1].startswith("activity evaluate: 1 video cut off or damaged; what could be read was used")
+    document = json.loads(outcome.out)
+    assert (document["videos"], document["failed"]) == (2, [])
+    ((source, damage),) = (item.values() for item in document["damaged"])
+    assert (source, "it is cut off" in damage) == ("two.avi", True)
 
 
 def test_what_was_found_is_kept_where_it_cannot_be_measured(
