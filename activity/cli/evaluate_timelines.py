@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import encoding_device
 from activity.cli.configuration import run_folder, run_with_configuration
+from activity.cli.findings import say_what_breaks_off, say_what_spoils
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import steps_progress
 from activity.cli.settings import check_settings
@@ -18,7 +19,7 @@ from activity.cli.tables import print_timelines
 from activity.cli.training_run import training_run, videos_seen_in_training
 from activity.data.annotations import AnnotatedVideo, read_annotations, segments_csv
 from activity.data.clips import DataError, check_labels_are_known, count_text
-from activity.data.segments import BACKGROUND
+from activity.data.segments import BACKGROUND, Segment
 from activity.evaluation.timelines import TimelineMetrics, timeline_metrics
 from activity.files import write_atomically
 from activity.formats import load_recognizer
@@ -26,6 +27,7 @@ from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import Timeline, make_timelines
 from activity.inference.videos import Failure
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.reader import VideoError
 
 METRICS, TIMELINES = "timeline_metrics.json", "timelines.csv"
 _FLAG = "--timeline"
@@ -39,17 +41,19 @@ _SPAN_TOLERANCE_SECONDS = 0.1  # seconds in tables are rounded, and players coun
 
 
 @dataclass(frozen=True)
-class MeasuredTimelines:
-    """Predicted timelines that were measured.
+class FoundTimelines:
+    """What was found in annotated videos, of each by its name in the annotations.
 
     Attributes:
-        metrics: of those that could be made.
-        timelines: these, by the name of the video in the annotations.
-        failed: what could not be read.
+        segments: of the videos that can be measured.
+        durations_seconds: of these, each above 0.
+        damage: what is missing of those that could be read in part.
+        failed: the others.
     """
 
-    metrics: TimelineMetrics
-    timelines: Mapping[str, Timeline]
+    segments: Mapping[str, tuple[Segment, ...]]
+    durations_seconds: Mapping[str, float]
+    damage: Mapping[str, str]
     failed: tuple[Failure, ...]
 
 
@@ -87,40 +91,56 @@ def evaluate_timelines(model: Path, annotations: Path, overrides: Sequence[str])
     return run_with_configuration("evaluate", ["~data", *overrides], partial(_evaluate, model, annotations))
 
 
-def measure_timelines(
-    videos: Sequence[AnnotatedVideo], results: Iterable[Timeline | Failure], class_names: Sequence[str]
-) -> MeasuredTimelines:
-    """Measure timelines as they come, and name the videos that could not be read and annotations beyond an end.
+def take_timelines(videos: Sequence[AnnotatedVideo], results: Iterable[Timeline | Failure]) -> FoundTimelines:
+    """Take timelines as they come, and name at once the videos that cannot be measured.
 
     Args:
         videos: what is annotated.
         results: of their paths, in any order.
-        class_names: what the model knows.
 
     Raises:
-        DataError: none could be read, or no activity is annotated in those that could.
+        DataError: none can be measured.
     """
     by_source = {str(video.path): video for video in videos}
-    timelines: dict[str, Timeline] = {}
+    segments: dict[str, tuple[Segment, ...]] = {}
+    durations: dict[str, float] = {}
+    damage: dict[str, str] = {}
     failed: list[Failure] = []
     for result in results:
+        if isinstance(result, Timeline) and not result.duration_seconds:
+            reason = "it has one frame and lasts no time, so there is nothing to measure"
+            result = Failure(result.source, VideoError(result.source, reason, "leave it out of the annotations"))
         if isinstance(result, Failure):
             failed.append(result)
             note(f"activity evaluate: {result.error}")
         else:
-            timelines[by_source[result.source].name] = result
-    measured = [video for video in videos if video.name in timelines]
-    if not measured:
-        raise DataError(f"Of {count_text(len(videos), 'annotated video')} none could be read, so nothing was measured.")
+            name = by_source[result.source].name
+            segments[name], durations[name] = result.segments, result.duration_seconds
+            if result.damage is not None:
+                damage[name] = result.damage
+    if not segments:
+        raise DataError(f"Of {count_text(len(videos), 'annotated video')} none could be measured.")
+    return FoundTimelines(segments, durations, damage, tuple(failed))
+
+
+def measure_timelines(
+    videos: Sequence[AnnotatedVideo], found: FoundTimelines, class_names: Sequence[str]
+) -> TimelineMetrics:
+    """Measure what was found, and name annotations beyond the end of their video.
+
+    Args:
+        videos: what is annotated.
+        found: what was found in them.
+        class_names: what the model knows.
+
+    Raises:
+        DataError: no activity is annotated in those that could be measured.
+    """
+    measured = [video for video in videos if video.name in found.segments]
     for video in measured:
-        _say_what_lies_beyond(video, timelines[video.name].duration_seconds)
-    metrics = timeline_metrics(
-        {video.name: video.segments for video in measured},
-        {video.name: timelines[video.name].segments for video in measured},
-        {video.name: timelines[video.name].duration_seconds for video in measured},
-        class_names,
-    )
-    return MeasuredTimelines(metrics, timelines, tuple(failed))
+        _say_what_lies_beyond(video, found.durations_seconds[video.name], found.damage.get(video.name))
+    annotated = {video.name: video.segments for video in measured}
+    return timeline_metrics(annotated, found.segments, found.durations_seconds, class_names)
 
 
 def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
@@ -131,23 +151,31 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     recognizer = load_recognizer(model, device)
     videos = read_annotations(annotations)
     labels = {segment.label for video in videos for segment in video.segments}
+    if labels == {BACKGROUND}:
+        raise DataError(
+            f"No activity is annotated in {annotations}, so there is nothing to find; give at least one segment whose "
+            f"label is not {BACKGROUND!r}."
+        )
     check_labels_are_known(labels - {BACKGROUND}, recognizer.class_names, of="segments")
     seen, said = videos_seen_in_training(model, {video.name: video.path for video in videos}, training_run(model))
     if said:
         note(f"{'warning' if seen else 'note'}: {said}")
-    measured = measure_timelines(videos, _timelines(config, recognizer, videos), recognizer.class_names)
-    failed = [{"source": item.source, "error": item.error} for item in measured.failed]
-    document = measured.metrics.document() | {"seen_in_training": seen, "failed": failed}
+    found = take_timelines(videos, _timelines(config, recognizer, videos))
+    table = segments_csv(found.segments, scores=True)
+    write_atomically(folder / TIMELINES, table.encode())  # hours of work: first of all they are kept
+    findings = say_what_breaks_off(found.damage)
+    metrics = measure_timelines(videos, found, recognizer.class_names)
+    failed = [{"source": item.source, "error": item.error} for item in found.failed]
+    damaged = [{"source": name, "damage": damage} for name, damage in found.damage.items()]
+    document = metrics.document() | {"seen_in_training": seen, "damaged": damaged, "failed": failed}
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    table = segments_csv({name: timeline.segments for name, timeline in measured.timelines.items()}, scores=True)
     write_atomically(folder / METRICS, text.encode())
-    write_atomically(folder / TIMELINES, table.encode())
-    _print(config.format, measured.metrics, text, table)
+    _print(config.format, metrics, text, table)
     note(f"results: {folder / METRICS}, {folder / TIMELINES}")
     if failed:
         videos_text = count_text(len(videos), "video")
-        note(f"activity evaluate: {len(failed)} of {videos_text} could not be read; the rest was measured")
-    return EXIT_SOME_FAILED if failed else EXIT_OK
+        note(f"activity evaluate: {len(failed)} of {videos_text} could not be measured; the rest was")
+    return max(say_what_spoils("evaluate", findings), EXIT_SOME_FAILED if failed else EXIT_OK)
 
 
 def _timelines(
@@ -167,12 +195,13 @@ def _timelines(
             advance()
 
 
-def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float) -> None:
+def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float, damage: str | None) -> None:
     end = max(segment.end_seconds for segment in video.segments)
     if end > duration_seconds + _SPAN_TOLERANCE_SECONDS:
+        advice = "correct the annotations" if damage is None else "it is cut off or damaged: copy or record it again"
         note(
             f"warning: {video.name} is annotated to {end:g} s, but ends at {duration_seconds:.2f} s. Nothing can be "
-            "found beyond; correct the annotations."
+            f"found beyond; {advice}."
         )
 
 

@@ -103,10 +103,16 @@ def say_copies(manifest: Manifest, clips: Sequence[Clip], contents: Contents) ->
 
 def say_what_is_missing(clips: Sequence[ScoredClip]) -> list[Finding]:
     """Name the videos that break off, and the spans that reach beyond their end, among clips that were measured."""
-    findings = [
-        *read_in_part_finding(dict.fromkeys(item.clip.name for item in clips if item.damage is not None)),
-        *span_outside_finding((item.clip, item.video_seconds) for item in clips),
-    ]
+    outside = list(span_outside_finding((item.clip, item.video_seconds) for item in clips))
+    findings = say_what_breaks_off(dict.fromkeys(item.clip.name for item in clips if item.damage is not None))
+    for finding in outside:
+        note(_in_full(finding))
+    return [*findings, *outside]
+
+
+def say_what_breaks_off(names: Iterable[str]) -> list[Finding]:
+    """Name the videos of which something is missing, among those that were measured."""
+    findings = list(read_in_part_finding(names))
     for finding in findings:
         note(_in_full(finding))
     return findings

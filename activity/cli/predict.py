@@ -137,7 +137,7 @@ def json_line(result: Prediction | Failure, top_k: int) -> str:
     if isinstance(result, Failure):
         return json.dumps({"source": result.source, "error": result.error}) + "\n"
     best = result.top(top_k)
-    document = {
+    document: dict[str, object] = {
         "source": result.source,
         "label": best[0][0],
         "score": best[0][1],
@@ -145,6 +145,8 @@ def json_line(result: Prediction | Failure, top_k: int) -> str:
         "duration_seconds": result.duration_seconds,
         "windows": result.windows,
     }
+    if result.damage is not None:
+        document["damage"] = result.damage
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 

@@ -23,6 +23,7 @@ class Prediction:
         class_names: the class of each score.
         duration_seconds: of the video, as far as it was read.
         windows: how many windows the scores are the mean of.
+        damage: what is missing of the video where it could be read in part, or None.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Prediction:
     class_names: tuple[str, ...]
     duration_seconds: float
     windows: int
+    damage: str | None = None
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The k best classes with their scores, best first."""
@@ -74,11 +76,12 @@ class _VideoPrediction:
     def push(self, features: Tensor) -> None:
         self._scorer.push(features)
 
-    def finish(self, duration_seconds: float) -> Prediction:
+    def finish(self, duration_seconds: float, damage: str | None) -> Prediction:
         return Prediction(
             source=self._source,
             scores=tuple(self._scorer.finish().tolist()),
             class_names=tuple(self._scorer.class_names),
             duration_seconds=duration_seconds,
             windows=self._scorer.windows,
+            damage=damage,
         )

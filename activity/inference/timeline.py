@@ -34,6 +34,7 @@ class Timeline:
             of blocks of them.
         frame_scores: `float32 (N, C)`, smoothed scores at these points: what the segments were found in.
         settings: how they were found.
+        damage: what is missing of the video where it could be read in part, or None.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Timeline:
     frame_seconds: Tensor
     frame_scores: Tensor
     settings: TimelineSettings
+    damage: str | None = None
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: a bar of segments along the time, and a table."""
@@ -121,8 +123,8 @@ class TimelineBuilder:
         """Take the features `float32 (n, D)` of the next sampled frames."""
         self._take(self._stream.push(features))
 
-    def finish(self, duration_seconds: float) -> Timeline:
-        """The timeline of the video, which ends at `duration_seconds`."""
+    def finish(self, duration_seconds: float, damage: str | None) -> Timeline:
+        """The timeline of the video, which ends at `duration_seconds`, and what is missing of it."""
         step, scores = self._stream.finish()
         self._take(step)
         seconds, frame_scores = self._trace.points()
@@ -136,6 +138,7 @@ class TimelineBuilder:
             frame_seconds=seconds,
             frame_scores=frame_scores,
             settings=self._settings,
+            damage=damage,
         )
 
     def _take(self, step: Step) -> None:

@@ -36,8 +36,8 @@ class VideoResult(Protocol[_Result]):
     def push(self, features: Tensor) -> object:
         """Take the features `float32 (n, D)` of the next sampled frames."""
 
-    def finish(self, duration_seconds: float) -> _Result:
-        """The result of a video that has ended; at least one feature was pushed."""
+    def finish(self, duration_seconds: float, damage: str | None) -> _Result:
+        """The result of a video that has ended, and what is missing of it; at least one feature was pushed."""
 
 
 def read_videos(
@@ -92,4 +92,4 @@ def _finished(source: str, result: VideoResult[_Result] | None, end: VideoEnd) -
     # A video without an error has a first frame, and all of it was read.
     assert result is not None
     assert end.duration_seconds is not None
-    return result.finish(end.duration_seconds)
+    return result.finish(end.duration_seconds, end.damage)

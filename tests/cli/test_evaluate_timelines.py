@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from activity.cli import evaluate_timelines
-from activity.cli.evaluate_timelines import measure_timelines
+from activity.cli.evaluate_timelines import measure_timelines, take_timelines
 from activity.data.annotations import AnnotatedVideo, read_annotations
 from activity.data.clips import DataError
 from activity.data.segments import Segment
@@ -23,7 +23,7 @@ from activity.inference.videos import Failure
 from activity.video.reader import VideoError
 from tests.cli.command import Outcome, activity
 from tests.datasets import VIDEO_FPS, colour_frames
-from tests.videos import write_video
+from tests.videos import cut_off, write_video
 
 HEADER = "source,start,end,label"
 
@@ -32,7 +32,7 @@ def evaluate(folder: Path, model: Path, *arguments: object) -> Outcome:
     return activity("evaluate", model, *arguments, f"hydra.run.dir={folder}")
 
 
-def timeline(source: str, *segments: Segment, seconds: float = 20.0) -> Timeline:
+def timeline(source: str, *segments: Segment, seconds: float = 20.0, damage: str | None = None) -> Timeline:
     return Timeline(
         source=source,
         class_names=("blue", "red"),
@@ -43,6 +43,7 @@ def timeline(source: str, *segments: Segment, seconds: float = 20.0) -> Timeline
         frame_seconds=torch.zeros(1, dtype=torch.float64),
         frame_scores=torch.full((1, 2), 0.5),
         settings=TimelineSettings(),
+        damage=damage,
     )
 
 
@@ -74,38 +75,58 @@ class TestMeasuring:
     )
 
     def test_each_timeline_is_measured_against_the_annotations_of_its_video(self) -> None:
-        found = [
+        results = [
             timeline("/videos/b.mp4", segment("blue", 2, 6)),
             timeline("/videos/a.mp4", segment("blue", 2, 6), segment("red", 8, 12)),
         ]
-        measured = measure_timelines(self.VIDEOS, found, ["blue", "red"])
-        assert measured.failed == ()
-        assert set(measured.timelines) == {"a.mp4", "b.mp4"}
-        assert measured.metrics.frame_accuracy == pytest.approx(36 / 40)
-        assert [item.counts.matched for item in measured.metrics.classes] == [2, 1]
+        found = take_timelines(self.VIDEOS, results)
+        assert found.failed == ()
+        assert set(found.segments) == {"a.mp4", "b.mp4"}
+        metrics = measure_timelines(self.VIDEOS, found, ["blue", "red"])
+        assert metrics.frame_accuracy == pytest.approx(36 / 40)
+        assert [item.counts.matched for item in metrics.classes] == [2, 1]
 
-    def test_videos_that_cannot_be_read_are_named_at_once_and_the_rest_is_measured(
-        self, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize(
+        ("unusable", "said"),
+        [
+            (failure("/videos/a.mp4"), "/videos/a.mp4: it is not a video; give one."),
+            (timeline("/videos/a.mp4", seconds=0.0), "/videos/a.mp4: it has one frame and lasts no time"),
+        ],
+    )
+    def test_videos_that_cannot_be_measured_are_named_at_once_and_the_rest_is_measured(
+        self, capsys: pytest.CaptureFixture[str], unusable: Timeline | Failure, said: str
     ) -> None:
         def results() -> Iterator[Timeline | Failure]:
-            yield failure("/videos/a.mp4")
-            assert "/videos/a.mp4: it is not a video; give one." in capsys.readouterr().err
+            yield unusable
+            assert said in capsys.readouterr().err
             yield timeline("/videos/b.mp4", segment("blue", 2, 6))
 
-        measured = measure_timelines(self.VIDEOS, results(), ["blue", "red"])
-        assert [item.source for item in measured.failed] == ["/videos/a.mp4"]
-        assert (measured.metrics.videos, measured.metrics.frame_accuracy) == (1, pytest.approx(16 / 20))
+        found = take_timelines(self.VIDEOS, results())
+        assert [item.source for item in found.failed] == ["/videos/a.mp4"]
+        metrics = measure_timelines(self.VIDEOS, found, ["blue", "red"])
+        assert (metrics.videos, metrics.frame_accuracy) == (1, pytest.approx(16 / 20))
 
-    def test_none_that_can_be_read_is_an_error(self) -> None:
-        with pytest.raises(DataError, match="Of 2 annotated videos none could be read"):
-            measure_timelines(self.VIDEOS, [failure("/videos/a.mp4"), failure("/videos/b.mp4")], ["blue", "red"])
+    def test_none_that_can_be_measured_is_an_error(self) -> None:
+        with pytest.raises(DataError, match="Of 2 annotated videos none could be measured"):
+            take_timelines(self.VIDEOS, [failure("/videos/a.mp4"), timeline("/videos/b.mp4", seconds=0.0)])
 
     def test_annotations_beyond_the_end_are_pointed_out(self, capsys: pytest.CaptureFixture[str]) -> None:
-        found = [timeline("/videos/a.mp4", seconds=11.95), timeline("/videos/b.mp4", seconds=11.5)]
-        measure_timelines(self.VIDEOS, found, ["blue", "red"])
+        results = [timeline("/videos/a.mp4", seconds=11.95), timeline("/videos/b.mp4", seconds=11.5)]
+        measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
         said = capsys.readouterr().err
         assert "warning: b.mp4 is annotated to 12 s, but ends at 11.50 s" in said
+        assert "correct the annotations" in said
         assert "a.mp4" not in said  # seconds in tables are rounded
+
+    def test_where_a_video_was_cut_off_the_annotations_are_not_what_is_wrong(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        results = [timeline("/videos/b.mp4", seconds=11.5, damage="it is cut off")]
+        measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
+        said = capsys.readouterr().err
+        assert "ends at 11.50 s" in said
+        assert "copy or record it again" in said
+        assert "correct the annotations" not in said
 
 
 @pytest.mark.parametrize("flag", [("--timeline", "{}"), ("--timeline={}",)])
@@ -159,24 +180,53 @@ def test_an_exported_file_gives_the_same(checkpoint: Path, exported: Path, annot
     assert "model.ts does not lie in the folder of a run" in outcome.err
 
 
-def test_videos_that_cannot_be_read_are_named_and_the_exit_code_says_so(
+def test_videos_that_cannot_be_measured_are_named_and_the_exit_code_says_so(
     checkpoint: Path, annotations: Path, tmp_path: Path
 ) -> None:
     shutil.copy(annotations.parent / "one.avi", tmp_path)
     (tmp_path / "text.avi").write_text("no video")
+    write_video(tmp_path / "still.avi", colour_frames("red", 1, seed=3), fps=VIDEO_FPS)
     table = tmp_path / "table.csv"
-    table.write_text(f"{HEADER}\none.avi,0,2,blue\ntext.avi,0,2,red\ngone.avi,0,1,red\n")
+    table.write_text(f"{HEADER}\none.avi,0,2,blue\ntext.avi,0,2,red\nstill.avi,0,1,red\ngone.avi,0,1,red\n")
     outcome = evaluate(tmp_path / "out", checkpoint, "--timeline", table, "format=json")
     assert outcome.code == 1
     assert "1 file named in" in outcome.err  # said before any work
     assert f"{tmp_path}/text.avi: it is not a video" in outcome.err
     assert f"{tmp_path}/gone.avi: there is no such file" in outcome.err
-    assert outcome.messages[-1].startswith("activity evaluate: 2 of 3 videos could not be read")
+    assert outcome.messages[-1].startswith("activity evaluate: 3 of 4 videos could not be measured")
     document = json.loads(outcome.out)
     assert (document["videos"], [Path(item["source"]).name for item in document["failed"]]) == (
         1,
-        ["text.avi", "gone.avi"],
+        ["text.avi", "still.avi", "gone.avi"],
     )
+
+
+def test_a_video_that_breaks_off_is_named_and_the_exit_code_says_so(
+    checkpoint: Path, annotations: Path, tmp_path: Path
+) -> None:
+    for name in ("one.avi", "two.avi"):
+        shutil.copy(annotations.parent / name, tmp_path)
+    cut_off(tmp_path / "two.avi", 0.8)
+    table = Path(shutil.copy(annotations, tmp_path / "table.csv"))
+    outcome = evaluate(tmp_path / "out", checkpoint, "--timeline", table, "format=json")
+    assert outcome.code == 1
+    assert outcome.messages[-1].startswith("activity evaluate: 1 video cut off or damaged; what could be read was used")
+    document = json.loads(outcome.out)
+    assert (document["videos"], document["failed"]) == (2, [])
+    ((source, damage),) = (item.values() for item in document["damaged"])
+    assert (source, "it is cut off" in damage) == ("two.avi", True)
+
+
+def test_what_was_found_is_kept_where_it_cannot_be_measured(
+    checkpoint: Path, annotations: Path, tmp_path: Path
+) -> None:
+    shutil.copy(annotations.parent / "one.avi", tmp_path)
+    (tmp_path / "text.avi").write_text("no video")
+    table = tmp_path / "table.csv"
+    table.write_text(f"{HEADER}\none.avi,0,2,background\ntext.avi,0,2,red\n")
+    outcome = evaluate(tmp_path / "out", checkpoint, "--timeline", table)
+    assert (outcome.code, "No activity is annotated in 1 video" in outcome.err) == (2, True)
+    assert "one.avi" in (tmp_path / "out/timelines.csv").read_text()
 
 
 def test_videos_that_the_model_was_trained_on_are_named(
@@ -216,6 +266,12 @@ class TestWrongUse:
         message = self.refused(tmp_path, checkpoint, "--timeline", table)
         assert "1 label that the model does not know: 'green'. Its classes: 'blue', 'red'." in message
         assert "take these segments out" in message
+
+    def test_nothing_but_background(self, checkpoint: Path, annotations: Path, tmp_path: Path) -> None:
+        table = annotations.parent / "idle.csv"
+        table.write_text(f"{HEADER}\none.avi,0,1,background\n")
+        message = self.refused(tmp_path, checkpoint, "--timeline", table)
+        assert f"No activity is annotated in {table}" in message
 
     def test_annotations_with_problems(self, checkpoint: Path, tmp_path: Path) -> None:
         table = tmp_path / "table.csv"

@@ -2,12 +2,14 @@ import csv
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import activity, start
 from tests.datasets import write_colour_video
+from tests.videos import cut_off, noise_frames, write_video
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,15 @@ class TestSources:
         outcome = activity("predict", "--format", "jsonl", exported, "--", "-dash.mp4")
         assert outcome.code == 0, outcome.err
         assert json_lines(outcome.out)[0]["source"] == "-dash.mp4"
+
+    def test_what_is_missing_of_a_video_is_said_with_its_result(self, exported: Path, tmp_path: Path) -> None:
+        whole = write_video(tmp_path / "whole.avi", noise_frames(50))
+        cut = cut_off(Path(shutil.copy(whole, tmp_path / "cut.avi")), 0.6)
+        outcome = activity("predict", exported, cut, whole, "--format", "jsonl")
+        assert outcome.code == 0, outcome.err
+        of_cut, of_whole = json_lines(outcome.out)
+        assert "it is cut off" in str(of_cut["damage"])
+        assert "damage" not in of_whole
 
     def test_a_video_of_one_frame(self, exported: Path, tmp_path: Path) -> None:
         video = write_colour_video(tmp_path / "one.mp4", "red", frames=1)
