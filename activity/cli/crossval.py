@@ -98,10 +98,11 @@ def crossval(config: DictConfig) -> int:
     scored = _cross_validated(config, encoder, manifest, fold_clips, heads, folder)
     result = _result(manifest, encoder, fold_clips, heads, scored)
     document = crossval_document(result) | {"joined_groups": [list(names) for names in joined.sets]}
-    write_atomically(folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
     write_atomically(folder / PREDICTIONS, crossval_csv(result).encode())
     report = _report(config, manifest, encoder, heads, failed, result)
     write_report(folder / REPORT, replace(report, warnings=report.warnings + report_warnings(findings)))
+    # Last: that it is there says that the run is done.
+    write_atomically(folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
     shutil.rmtree(folder / FOLDS)
     print_crossval(result)
     print(f"results: {folder / RESULT}\nreport: {folder / REPORT}")

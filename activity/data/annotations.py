@@ -13,9 +13,10 @@ from activity.data.layouts.rows import TableForm, cell_problems, check_files_exi
 from activity.data.segments import SAME_MOMENT_SECONDS, Segment
 
 # A table of predicted timelines has a score too: corrected by hand it is one of annotations.
+_NEEDED = ("source", "start", "end", "label")
 _FORM = TableForm(
-    columns=("source", "start", "end", "label", "score"),
-    needed=("source", "start", "end", "label"),
+    columns=(*_NEEDED, "score", "error"),
+    needed=_NEEDED,
     path="source",
     row="segment",
 )
@@ -41,7 +42,8 @@ def read_annotations(csv: str | Path) -> tuple[AnnotatedVideo, ...]:
 
     Comma, semicolon or tab, in UTF-8. Start and end are seconds from the video's first frame. Relative sources start
     from the folder of the CSV. A video in which nothing happens has one row with the label `background`. A column
-    score, as predicted timelines have it, plays no role. A file that does not exist stays, with a warning.
+    score, as predicted timelines have it, plays no role; a row with an error, of a video that could not be read, is a
+    problem. A file that does not exist stays, with a warning.
 
     Returns:
         The videos in the order in which they come first.
@@ -93,7 +95,7 @@ def segments_csv(segments_of: Mapping[str, Iterable[Segment]], *, scores: bool) 
     """
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
-    writer.writerow(_FORM.columns if scores else _FORM.needed)
+    writer.writerow((*_NEEDED, "score") if scores else _NEEDED)
     for source, segments in segments_of.items():
         for segment in segments:
             # A microsecond is less than any frame lasts, and what floats have beyond it is noise.
@@ -103,7 +105,9 @@ def segments_csv(segments_of: Mapping[str, Iterable[Segment]], *, scores: bool) 
 
 
 def _row_segment(cells: Mapping[str, str]) -> tuple[list[str], Segment | None]:
-    problems = cell_problems(cells, filled=_FORM.needed, numbers=("start", "end"))
+    if cells["error"]:
+        return [f"{cells['source']!r} could not be read: {cells['error']} Take the row out"], None
+    problems = cell_problems(cells, filled=_NEEDED, numbers=("start", "end"))
     if problems:
         return problems, None
     try:

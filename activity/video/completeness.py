@@ -15,6 +15,7 @@ from activity.video.container import first_bytes, is_mp4, mp4_boxes
 _NEEDED_BOXES = (b"mdat", b"moof", b"moov")
 # Writers round sizes up, or count a header into them.
 _PADDING_BYTES = 16
+_LARGEST_INDEX = 64 << 20  # bytes: of four million frames, a day and a half
 _MOST_CHUNKS = 10_000  # outermost ones; there are a few
 _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
 # FFmpeg's MAX_NVOP_SIZE: an MPEG-4 frame with so little in it only says that the one before is still shown. An empty
@@ -84,6 +85,8 @@ def _avi_index(path: Path) -> bytes:
         for name, start, size in _chunks(file, 12):
             if name == b"idx1":
                 file.seek(start)
+                if size > _LARGEST_INDEX:  # it is not believed
+                    return b""
                 data = file.read(size)
                 return data[: len(data) // _INDEX_ENTRY.itemsize * _INDEX_ENTRY.itemsize]
             if size in _UNKNOWN_SIZES:

@@ -65,6 +65,22 @@ def test_csv_and_table_name_what_failed_and_do_the_rest(exported: Path, long_vid
     assert "blue" in table.out
 
 
+def test_what_it_writes_can_be_corrected_and_measured_against(exported: Path, long_video: Path, tmp_path: Path) -> None:
+    table = tmp_path / "day.csv"
+    found = activity("timeline", exported, long_video, tmp_path / "none.mp4", "--format", "csv", "--output", table)
+    assert found.code == 1
+    run = f"hydra.run.dir={tmp_path / 'run'}"
+    refused = activity("evaluate", exported, "--timeline", table, run, "format=json")
+    assert refused.code == 2
+    assert "none.mp4" in refused.err
+    assert "Take the row out" in refused.err
+    lines = [line for line in table.read_text().splitlines() if "none.mp4" not in line]
+    table.write_text("\n".join(lines))
+    outcome = activity("evaluate", exported, "--timeline", table, run, "format=json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["frame_accuracy"] > 0.99
+
+
 def test_subtitles_of_several_videos_go_to_a_folder(exported: Path, long_video: Path, tmp_path: Path) -> None:
     other = tmp_path / "night.mp4"
     other.write_bytes(long_video.read_bytes())
