@@ -1,6 +1,7 @@
 """`activity timeline MODEL SOURCE...`: what happens when in long videos."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,9 @@ def _check(options: argparse.Namespace, sources: Sequence[str], files: Sequence[
     for name in ("plot", "overlay"):
         if getattr(options, name) is not None and len(sources) != 1:
             raise UsageError(f"--{name} is of one video, and there are {count_text(len(sources), 'source')}. Give one.")
+    named = [os.path.realpath(path) for path in (options.output, options.plot, options.overlay) if path is not None]
+    if len(set(named)) < len(named):
+        raise UsageError("--output, --plot and --overlay name one file twice. Give each a name of its own.")
     inputs = [options.model, *sources]
     outputs = files if files is not None else [options.output]
     for path in (*outputs, options.plot):

@@ -148,6 +148,9 @@ def test_nothing_is_written_over_a_source_or_by_accident(exported: Path, long_vi
         assert activity("timeline", exported, own, *flags).code == 2, flags
     assert own.read_bytes() == long_video.read_bytes()
     assert (tmp_path / "there.jsonl").read_text() == "mine"
+    same = activity("timeline", exported, own, "--plot", tmp_path / "a.png", "--output", tmp_path / "." / "a.png")
+    assert same.code == 2
+    assert "one file twice" in same.err
     outcome = activity("timeline", exported, own, long_video, "--plot", tmp_path / "two.png")
     assert outcome.code == 2
     assert "one video" in outcome.err
