@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import torch
 
+from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.video.reader import find_videos
 
 
@@ -105,6 +106,21 @@ def positive(text: str) -> float:
 def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
     parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or an exported file (.ts)")
+
+
+def add_device_flag(parser: ArgumentParser) -> None:
+    """What `device_of` reads."""
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
+
+
+def add_decoding_flags(parser: ArgumentParser) -> None:
+    """How many frames and videos are in work at once."""
+    for flag, default, what in (
+        ("--batch-frames", BATCH_FRAMES, "frames encoded at once"),
+        ("--decode-threads", DECODE_THREADS, "videos decoded at once"),
+    ):
+        text = f"{what} (default: {default})"
+        parser.add_argument(flag, type=positive_number, default=default, metavar="N", help=text)
 
 
 def note(message: str) -> None:

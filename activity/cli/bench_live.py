@@ -29,12 +29,12 @@ from activity.formats.torchscript import export_torchscript
 from activity.inference.predictor import predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
+from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer
 from activity.training.processes import usable_cores
 from activity.video.reader import VideoError, VideoReader, find_videos
 
 _CPU = torch.device("cpu")
-_BATCH_FRAMES, _DECODE_THREADS = 16, 2
 _SIZE = (640, 360)
 
 
@@ -139,8 +139,8 @@ def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> 
         recognizer,
         [str(film)],
         settings=settings,
-        batch_frames=_BATCH_FRAMES,
-        decode_threads=_DECODE_THREADS,
+        batch_frames=BATCH_FRAMES,
+        decode_threads=DECODE_THREADS,
         device=_CPU,
     ):
         pass
@@ -153,9 +153,7 @@ def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str]) -> list[Fi
     encoding = frames * _encoding_seconds(recognizer, sources)
     cores = usable_cores()
     begun = time.perf_counter()
-    for _ in predict_videos(
-        recognizer, sources, batch_frames=_BATCH_FRAMES, decode_threads=_DECODE_THREADS, device=_CPU
-    ):
+    for _ in predict_videos(recognizer, sources, batch_frames=BATCH_FRAMES, decode_threads=DECODE_THREADS, device=_CPU):
         pass
     wall, bound = time.perf_counter() - begun, (decoding + encoding) / cores
     return [
@@ -189,15 +187,15 @@ def _encoding_seconds(recognizer: LoadedRecognizer, sources: Sequence[str]) -> f
 
 def _batch_seconds(recognizer: LoadedRecognizer, source: str) -> float:
     with VideoReader(source) as reader:
-        shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), _BATCH_FRAMES + 1)]
-    shown = (shown * (_BATCH_FRAMES + 1))[: _BATCH_FRAMES + 1]
+        shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), BATCH_FRAMES + 1)]
+    shown = (shown * (BATCH_FRAMES + 1))[: BATCH_FRAMES + 1]
     frames = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         for _ in range(2):  # the first time more is done than later
             begun = time.process_time()
             recognizer.encode(frames[1:].unsqueeze(1), frames[:-1] if "motion" in recognizer.modalities else None)
             seconds = time.process_time() - begun
-    return seconds / _BATCH_FRAMES
+    return seconds / BATCH_FRAMES
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:

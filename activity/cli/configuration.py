@@ -26,6 +26,14 @@ _PACKAGE = Path(__file__).parents[1]
 CONFIG_FOLDER = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 
+# Hydra's own (its argparse would answer another one with a usage of many lines, in its name).
+_FLAGS = (
+    *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r"),
+    *("--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+)
+
+
 def run_with_configuration(config_name: str, arguments: Sequence[str], task: Callable[[DictConfig], int]) -> int:
     """Compose a configuration from `arguments` as Hydra's command line does, and run a task with it.
 
@@ -35,6 +43,7 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
         UsageError: for overrides that do not fit, with the nearest names that do.
         Exception: what the task raised.
     """
+    _check_flags(config_name, arguments)
     outcomes: list[int | Exception] = []
 
     def guarded(config: DictConfig) -> None:
@@ -76,6 +85,20 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
         raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
         sys.argv = before
+
+
+def _check_flags(verb: str, arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if not name.startswith("-") or name in _FLAGS:
+            continue
+        setting = name.lstrip("-").replace("-", "_")
+        if setting in known_keys(verb):
+            advice = f"Settings stand without dashes: {setting}=VALUE"
+        else:
+            near = difflib.get_close_matches(name, _FLAGS, n=1, cutoff=0.7)
+            advice = f"Nearest: {near[0]}" if near else "Settings are given as KEY=VALUE"
+        raise UsageError(f"activity {verb} has no flag {name}. {advice}; see activity {verb} --help.")
 
 
 def _explained(error: Exception, verb: str, arguments: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from activity.cli.components import (
 )
 from activity.cli.configuration import run_folder, run_with_configuration
 from activity.cli.dataset import read_manifest
-from activity.cli.evaluate_timelines import annotations_given, evaluate_timelines
+from activity.cli.evaluate_timelines import annotations_given, check_no_timeline_settings, evaluate_timelines
 from activity.cli.findings import contents_of, report_warnings, say_copies, say_what_is_missing, say_what_spoils
 from activity.cli.progress import extraction_progress
 from activity.cli.reporting import (
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     if annotations is not None:
         return evaluate_timelines(Path(model), annotations, overrides)
     check_overrides("evaluate", overrides)
+    check_no_timeline_settings(overrides)
     return run_with_configuration("evaluate", overrides, partial(evaluate, Path(model), tuple(overrides)))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +81,17 @@ def annotations_given(arguments: Sequence[str]) -> tuple[Path | None, list[str]]
     return (Path(files[0]) if files else None), others
 
 
+def check_no_timeline_settings(overrides: Sequence[str]) -> None:
+    """Refuse, without the flag, settings that are for timelines.
+
+    Raises:
+        UsageError: with the first of them.
+    """
+    for override in overrides:
+        if override.lstrip("+~").startswith("timeline"):
+            raise UsageError(f"{override} plays no role without {_FLAG} ANNOTATIONS.csv. Give that, or leave it out.")
+
+
 def evaluate_timelines(model: Path, annotations: Path, overrides: Sequence[str]) -> int:
     """Run the verb with the flag; returns the exit code."""
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides if not override.startswith("-")):
@@ -148,6 +159,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     folder = run_folder()
     _check_folder(folder)
     device = encoding_device(config)
+    settings = TimelineSettings(**{name: value for name, value in config.timeline.items() if value is not None})
     recognizer = load_recognizer(model, device)
     videos = read_annotations(annotations)
     labels = {segment.label for video in videos for segment in video.segments}
@@ -160,14 +172,19 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     seen, said = videos_seen_in_training(model, {video.name: video.path for video in videos}, training_run(model))
     if said:
         note(f"{'warning' if seen else 'note'}: {said}")
-    found = take_timelines(videos, _timelines(config, recognizer, videos))
+    found = take_timelines(videos, _timelines(config, recognizer, videos, settings))
     table = segments_csv(found.segments, scores=True)
     write_atomically(folder / TIMELINES, table.encode())  # hours of work: first of all they are kept
     findings = say_what_breaks_off(found.damage)
     metrics = measure_timelines(videos, found, recognizer.class_names)
     failed = [{"source": item.source, "error": item.error} for item in found.failed]
     damaged = [{"source": name, "damage": damage} for name, damage in found.damage.items()]
-    document = metrics.document() | {"seen_in_training": seen, "damaged": damaged, "failed": failed}
+    document = metrics.document() | {
+        "settings": asdict(settings),
+        "seen_in_training": seen,
+        "damaged": damaged,
+        "failed": failed,
+    }
     text = json.dumps(document, indent=2, ensure_ascii=False)
     write_atomically(folder / METRICS, text.encode())
     _print(config.format, metrics, text, table)
@@ -179,14 +196,14 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
 
 
 def _timelines(
-    config: DictConfig, recognizer: LoadedRecognizer, videos: Sequence[AnnotatedVideo]
+    config: DictConfig, recognizer: LoadedRecognizer, videos: Sequence[AnnotatedVideo], settings: TimelineSettings
 ) -> Iterator[Timeline | Failure]:
     """The timelines as they are made, with a bar over the videos."""
     with steps_progress("videos", len(videos)) as advance:
         for result in make_timelines(
             recognizer,
             [str(video.path) for video in videos],
-            settings=TimelineSettings(),
+            settings=settings,
             batch_frames=config.features.batch_frames,
             decode_threads=config.features.decode_threads,
             device=encoding_device(config),

@@ -1,9 +1,10 @@
 """Where results go: standard output, or the file of an `--output` flag."""
 
+import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -60,3 +61,14 @@ def open_output(path: str | None, *, append: bool = False) -> Iterator[TextIO]:
     # its own.
     with Path(path).open("a" if append else "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file
+
+
+def csv_row(cells: Sequence[object]) -> str:
+    r"""A line of a CSV, with its end.
+
+    >>> csv_row(["a, b.mp4", "run", 0.5])
+    '"a, b.mp4",run,0.5\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

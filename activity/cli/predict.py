@@ -1,8 +1,6 @@
 """`activity predict MODEL SOURCE...`: labels for files and folders."""
 
 import argparse
-import csv
-import io
 import json
 import shlex
 import sys
@@ -12,6 +10,8 @@ from pathlib import Path
 from activity.cli.arguments import (
     ArgumentParser,
     UsageError,
+    add_decoding_flags,
+    add_device_flag,
     add_model_argument,
     device_of,
     expand_sources,
@@ -20,13 +20,13 @@ from activity.cli.arguments import (
 )
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_new_output, open_output
-from activity.cli.resume import ResultsFile, check_same_model
+from activity.cli.output import check_new_output, csv_row, open_output
+from activity.cli.resume import ResultsFile, check_same_model, model_digest
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.inference.predictor import Failure, Prediction, predict_videos
 
-Line = Callable[[Prediction | Failure, int], str]
+Line = Callable[[Prediction | Failure, int, str], str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     _check_output(options, sources)
     recognizer = load_recognizer(options.model, device)
     top_k = min(options.top_k, len(recognizer.class_names))
-    earlier = _earlier_results(options, sources, recognizer.class_names, top_k) if options.resume else None
+    earlier = _earlier_results(options, sources, top_k) if options.resume else None
     remaining = sources if earlier is None else earlier.remaining
     results = predict_videos(
         recognizer,
@@ -80,12 +80,10 @@ def _check_output(options: argparse.Namespace, sources: Sequence[str]) -> None:
     check_new_output(options.output, inputs, force=options.force or options.resume, otherwise=otherwise)
 
 
-def _earlier_results(
-    options: argparse.Namespace, sources: Sequence[str], class_names: Sequence[str], top_k: int
-) -> ResultsFile:
+def _earlier_results(options: argparse.Namespace, sources: Sequence[str], top_k: int) -> ResultsFile:
     path = Path(options.output)
     results = ResultsFile(path, sources)
-    check_same_model(results, path, model=Path(options.model), class_names=class_names, top_k=top_k)
+    check_same_model(results, path, model=Path(options.model), top_k=top_k)
     results.begin()
     done = len(sources) - len(results.remaining)
     if done:
@@ -103,6 +101,7 @@ def _write(
 ) -> int:
     """Write the results as they come; returns how many sources failed."""
     failures, line = 0, LINES[options.format]
+    digest = model_digest(Path(options.model))
     # Where the results appear in the same terminal, they are the progress.
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty())
     with (
@@ -111,7 +110,7 @@ def _write(
     ):
         print(header_line(options.format, top_k), end="", file=output)
         for result in results:
-            text = line(result, top_k)
+            text = line(result, top_k, digest)
             print(text, end="", file=output, flush=True)
             if earlier is not None:
                 earlier.add(text)
@@ -128,12 +127,12 @@ def header_line(format_name: str, top_k: int) -> str:
     """The first line of a format, or nothing."""
     if format_name == "csv":
         further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"score_{rank}")]
-        return _csv(["source", "label", "score", "duration_seconds", "windows", "error", *further])
+        return csv_row(["source", "label", "score", "duration_seconds", "windows", "error", *further])
     return f"{'label':<24} {'score':>6} {'seconds':>8}  source\n" if format_name == "table" else ""
 
 
-def json_line(result: Prediction | Failure, top_k: int) -> str:
-    """One result as a JSON object on one line."""
+def json_line(result: Prediction | Failure, top_k: int, model: str) -> str:
+    """One result as a JSON object on one line; `model` is the digest of the model file."""
     if isinstance(result, Failure):
         return json.dumps({"source": result.source, "error": result.error}) + "\n"
     best = result.top(top_k)
@@ -144,22 +143,23 @@ def json_line(result: Prediction | Failure, top_k: int) -> str:
         "top": [{"label": label, "score": score} for label, score in best],
         "duration_seconds": result.duration_seconds,
         "windows": result.windows,
+        "model": model,
     }
     if result.damage is not None:
         document["damage"] = result.damage
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def csv_line(result: Prediction | Failure, top_k: int) -> str:
+def csv_line(result: Prediction | Failure, top_k: int, model: str) -> str:
     """One result as a CSV row under `header_line`."""
     if isinstance(result, Failure):
-        return _csv([result.source, "", "", "", "", result.error, *[""] * 2 * (top_k - 1)])
+        return csv_row([result.source, "", "", "", "", result.error, *[""] * 2 * (top_k - 1)])
     (label, score), *further = result.top(top_k)
     cells = [result.source, label, score, result.duration_seconds, result.windows, ""]
-    return _csv(cells + [cell for pair in further for cell in pair])
+    return csv_row(cells + [cell for pair in further for cell in pair])
 
 
-def table_line(result: Prediction | Failure, top_k: int) -> str:
+def table_line(result: Prediction | Failure, top_k: int, model: str) -> str:
     """One result as an aligned line; the second best class and so on below it."""
     if isinstance(result, Failure):
         return f"{'(failed)':<24} {'':>6} {'':>8}  {result.source}\n"
@@ -172,12 +172,6 @@ def table_line(result: Prediction | Failure, top_k: int) -> str:
 LINES: dict[str, Line] = {"table": table_line, "jsonl": json_line, "csv": csv_line}
 
 
-def _csv(cells: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="activity predict", description="Labels for video files and folders.")
     add_model_argument(parser)
@@ -188,7 +182,6 @@ def _parser() -> ArgumentParser:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted --output FILE.jsonl")
     existing.add_argument("--force", action="store_true", help="replace an --output that is there")
-    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
-    parser.add_argument("--batch-frames", type=positive_number, default=16, metavar="N", help="frames encoded at once")
-    parser.add_argument("--decode-threads", type=positive_number, default=2, metavar="N", help="videos decoded at once")
+    add_device_flag(parser)
+    add_decoding_flags(parser)
     return parser

@@ -1,5 +1,6 @@
 """Results of an interrupted `activity predict`: which sources are done, and a file that stays in their order."""
 
+import hashlib
 import json
 import os
 from collections import Counter, defaultdict, deque
@@ -21,13 +22,15 @@ class EarlierResult:
     Attributes:
         source: of which video.
         failed: it could not be read.
-        labels: the best classes; none of a failed one.
+        model: `model_digest` of what made it; nothing of a failed one.
+        labels: how many classes it names; none of a failed one.
         line: as it stands in the file, with its end.
     """
 
     source: str
     failed: bool
-    labels: tuple[str, ...]
+    model: str
+    labels: int
     line: str
 
 
@@ -83,28 +86,31 @@ def read_results(path: Path) -> list[EarlierResult]:
     return [_read_line(path, number, line) for number, line in enumerate(lines, 1)]
 
 
-def check_same_model(results: ResultsFile, path: Path, *, model: Path, class_names: Sequence[str], top_k: int) -> None:
+def model_digest(path: Path) -> str:
+    """What tells one model file from another: a digest of its bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
+def check_same_model(results: ResultsFile, path: Path, *, model: Path, top_k: int) -> None:
     """Refuse to go on where the lines of one file would be of two kinds.
 
     Raises:
-        UsageError: the model was written after the results, does not know their labels, or `top_k` was another.
+        UsageError: the results are of another model file, or `top_k` was another.
     """
-    done = [result for result in results.earlier if not result.failed]
-    if not done:
-        return
-    if model.stat().st_mtime > path.stat().st_mtime:
-        raise UsageError(f"{model} was written after {path}: its results would be of two models. {_BEGIN_ANEW}.")
-    for result in done:
-        unknown = next((label for label in result.labels if label not in class_names), None)
-        if unknown is not None:
+    digest = model_digest(model)
+    for result in results.earlier:
+        if result.failed:
+            continue
+        if result.model != digest:
             raise UsageError(
-                f"{path} has the label {unknown!r} for {result.source}, which is no class of {model} "
-                f"({', '.join(class_names)}): it is another model's. {_BEGIN_ANEW}."
+                f"{path} has results of another model ({result.model}) than {model} ({digest}). Give the model that "
+                f"they were made with to go on. {_BEGIN_ANEW}."
             )
-        if len(result.labels) != top_k:
+        if result.labels != top_k:
             raise UsageError(
-                f"{path} was written with --top-k {len(result.labels)}, and now it is {top_k}. Give --top-k "
-                f"{len(result.labels)} to go on. {_BEGIN_ANEW}."
+                f"{path} was written with --top-k {result.labels}, and now it is {top_k}. Give --top-k {result.labels} "
+                f"to go on. {_BEGIN_ANEW}."
             )
 
 
@@ -131,13 +137,12 @@ def _read_line(path: Path, number: int, line: bytes) -> EarlierResult:
         text = line.decode()
         fields: Any = json.loads(text)
         source, failed = fields["source"], "error" in fields
-        labels = () if failed else tuple(entry["label"] for entry in fields["top"])
+        model, labels = ("", 0) if failed else (fields["model"], len(fields["top"]))
     except (ValueError, KeyError, TypeError):
-        source, failed, labels, text = None, False, (), ""
-    ours = isinstance(source, str) and (failed or labels) and all(isinstance(label, str) for label in labels)
-    if not ours:
+        source, failed, model, labels, text = None, False, None, 0, ""
+    if not (isinstance(source, str) and isinstance(model, str) and (failed or labels)):
         raise UsageError(
             f"{path}, line {number} is no result of activity predict --format jsonl, so --resume cannot go on there. "
             f"{_BEGIN_ANEW}."
         )
-    return EarlierResult(source, failed, labels, text + "\n")
+    return EarlierResult(source, failed, model, labels, text + "\n")

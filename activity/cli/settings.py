@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from activity.cli.arguments import UsageError
@@ -56,6 +57,8 @@ _TEXTS_OR_NULL = _Kind(
     f"{_TEXT.accepted}; a list of these; or null",
     lambda value: value is None or all(_TEXT.accepts(item) for item in _listed(value)),
 )
+_NUMBER_OR_NULL = _Kind("a number, or null", lambda value: value is None or _is_number(value))
+_COUNT_OR_NULL = _Kind("a whole number from 1 up, or null", lambda value: value is None or _COUNT.accepts(value))
 _SWITCH_OR_NULL = _Kind("true, false or null", lambda value: value is None or isinstance(value, bool))
 _OFFICIAL_SPLIT = _Kind("1, 2 or 3", lambda value: _is_whole(value) and value in (1, 2, 3))
 
@@ -122,6 +125,12 @@ KINDS: dict[str, _Kind] = {
         "1: features are computed, and the head is trained, on one device", lambda value: value == 1
     ),
     "callbacks.early_stopping.patience": _COUNT,
+    "timeline.enter_score": _NUMBER_OR_NULL,  # its own constructor says what range
+    "timeline.leave_score": _NUMBER_OR_NULL,
+    "timeline.smoothing_seconds": _NUMBER_OR_NULL,
+    "timeline.min_seconds": _NUMBER_OR_NULL,
+    "timeline.merge_seconds": _NUMBER_OR_NULL,
+    "timeline.stride": _COUNT_OR_NULL,
     "folds": _Kind(
         "groups (leave one group out), or a number from 2 up",
         lambda value: value == "groups" or (_is_whole(value) and value >= 2),  # type: ignore[operator]
@@ -142,8 +151,8 @@ _USAGE_OF_LAYOUT = {
     for name in ("ucf101", "hmdb51")
 }
 # What is made of its settings: null does not switch it off.
-_MADE = ("data.layout", "encoder", "head", "baseline", "optim.optimizer", "trainer")
-_SECTIONS = ("features", *_MADE)
+_MADE = ("data.layout", "encoder", "head", "baseline", "optim.optimizer", "trainer", "callbacks.best")
+_SECTIONS = ("features", "timeline", *_MADE)
 _ABSENT = object()
 
 # Of the data groups, what a verb has no use for, and what is to be said to whoever expects that it has.
@@ -207,6 +216,19 @@ def _check_sections(verb: str, config: DictConfig) -> None:
             )
         if key in _MADE and not isinstance(target := section.get("_target_"), str):
             raise UsageError(f"{key}._target_ is {target!r}; accepted: the name of a class or function, as {shown}.")
+        if key in _MADE:
+            _check_can_be_imported(key, target)
+
+
+def _check_can_be_imported(key: str, target: str) -> None:
+    try:
+        get_object(target)
+    except (ImportError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(
+            f"{key}._target_ is {target!r}, which cannot be imported ({reason}). Accepted: package.module.NAME of a "
+            "class or function that is installed."
+        ) from error
 
 
 def _is_missing(config: DictConfig, key: str) -> bool:

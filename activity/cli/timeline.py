@@ -10,11 +10,12 @@ from pathlib import Path
 from activity.cli.arguments import (
     ArgumentParser,
     UsageError,
+    add_decoding_flags,
+    add_device_flag,
     add_model_argument,
     device_of,
     expand_sources,
     note,
-    positive_number,
 )
 from activity.cli.files_progress import seconds_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
@@ -85,7 +86,7 @@ def _taken(result: Timeline | Failure, options: argparse.Namespace, write: Write
             )
         if options.overlay is not None:
             spans = captions_of(result.segments, result.class_names)
-            write_overlay(result.source, options.overlay, spans, force=options.force)
+            write_overlay(result.source, options.overlay, spans)
     except VideoError as error:
         note(f"activity timeline: {error}")
         return False
@@ -102,13 +103,12 @@ def _check(options: argparse.Namespace, sources: Sequence[str], files: Sequence[
         raise UsageError("--output, --plot and --overlay name one file twice. Give each a name of its own.")
     inputs = [options.model, *sources]
     outputs = files if files is not None else [options.output]
-    for path in (*outputs, options.plot):
+    for path in (*outputs, options.plot, options.overlay):
         check_new_output(path, inputs, force=options.force)
     if options.plot is not None:
         check_plot(options.plot)
     if options.overlay is not None:
-        check_new_output(options.overlay, [options.model], force=options.force)
-        check_overlay(sources[0], options.overlay, force=options.force)
+        check_overlay(sources[0], options.overlay)
 
 
 @contextmanager
@@ -151,8 +151,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--no-background", action="store_true", help="leave out the spans in which no activity is sure")
     parser.add_argument("--force", action="store_true", help="replace files that are there")
-    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
-    parser.add_argument("--batch-frames", type=positive_number, default=16, metavar="N", help="frames encoded at once")
-    parser.add_argument("--decode-threads", type=positive_number, default=2, metavar="N", help="videos decoded at once")
+    add_device_flag(parser)
+    add_decoding_flags(parser)
     add_timeline_settings(parser)
     return parser

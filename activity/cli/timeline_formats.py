@@ -1,7 +1,5 @@
 """How timelines are written: as a table, JSON lines, CSV, or subtitles."""
 
-import csv
-import io
 import json
 import os
 from collections import Counter
@@ -9,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from activity.cli.arguments import UsageError
+from activity.cli.output import csv_row
 from activity.data.clips import count_text
 from activity.data.segments import BACKGROUND, Segment
 
@@ -22,7 +21,7 @@ _COLUMNS = ("source", "start", "end", "label", "score", "error")
 def timeline_header(format_name: str) -> str:
     """What stands before the first timeline."""
     if format_name == "csv":
-        return _csv(_COLUMNS)
+        return csv_row(_COLUMNS)
     if format_name == "vtt":
         return "WEBVTT\n\n"
     return _table("start", "end", "score", "label", "source") if format_name == "table" else ""
@@ -51,7 +50,7 @@ def failure_text(format_name: str, source: str, error: str) -> str:
     if format_name == "jsonl":
         return json.dumps({"source": source, "error": error}, ensure_ascii=False) + "\n"
     if format_name == "csv":
-        return _csv((source, "", "", "", "", error))
+        return csv_row((source, "", "", "", "", error))
     return _table("", "", "", "(failed)", source) if format_name == "table" else ""
 
 
@@ -101,7 +100,7 @@ def _json_lines(source: str, segments: Sequence[Segment], duration_seconds: floa
 def _csv_lines(source: str, segments: Sequence[Segment], duration_seconds: float) -> str:
     rows = (_cells(source, segment) for segment in segments)
     return "".join(
-        _csv((name, f"{start:.3f}", f"{end:.3f}", label, score, "")) for name, start, end, label, score in rows
+        csv_row((name, f"{start:.3f}", f"{end:.3f}", label, score, "")) for name, start, end, label, score in rows
     )
 
 
@@ -173,9 +172,3 @@ def _stamp(milliseconds: int, decimal_sign: str) -> str:
 
 def _table(start: str, end: str, score: str, label: str, source: str) -> str:
     return f"{start:>10} {end:>10} {score:>6}  {label:<24}  {source}\n"
-
-
-def _csv(cells: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()

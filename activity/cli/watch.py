@@ -16,6 +16,7 @@ import torch
 from activity.cli.arguments import (
     ArgumentParser,
     UsageError,
+    add_device_flag,
     add_model_argument,
     device_of,
     not_negative,
@@ -31,10 +32,10 @@ from activity.formats import load_recognizer
 from activity.inference.live import LiveEvent, LiveRecognizer
 from activity.inference.palette import captions_of
 from activity.models.recognizer import LoadedRecognizer
+from activity.video.display import Display
 from activity.video.errors import VideoError
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
 from activity.video.sources import kind_of_source
-from activity.video.window import LiveWindow
 
 _SCORES_SECONDS, _STALL_SECONDS = 1.0, 10.0
 _WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and allocated once
@@ -72,11 +73,11 @@ def _watch(options: argparse.Namespace, live: LiveRecognizer, recognizer: Loaded
     )
     with ExitStack() as stack:
         output = stack.enter_context(open_output(None))
-        window = stack.enter_context(closing(LiveWindow(source.name))) if options.display else None
+        display = stack.enter_context(closing(Display(source.name))) if options.display else None
         warm_up(recognizer, device_of(options.device))
         stack.enter_context(source)
         stack.enter_context(_ended_by_signals(source))
-        _Watch(live, source, recognizer, window, output).run()
+        _Watch(live, source, recognizer, display, output).run()
 
 
 def _scores_every(options: argparse.Namespace) -> float | None:
@@ -104,13 +105,13 @@ class _Watch:
         live: LiveRecognizer,
         source: LiveSource,
         recognizer: LoadedRecognizer,
-        window: LiveWindow | None,
+        display: Display | None,
         output: TextIO,
     ) -> None:
         self._live = live
         self._source = source
         self._recognizer = recognizer
-        self._window = window
+        self._display = display
         self._output = output
         self._latencies = Latencies()
         self._sampled = self._lost = 0
@@ -139,12 +140,12 @@ class _Watch:
         self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
         self._write_all(events, frame)
         self._latencies.add(time.monotonic() - frame.shown_at)
-        if self._window is not None and not self._shown(frame, events):
+        if self._display is not None and not self._shown(frame, events):
             self._source.close()
 
     def _shown(self, frame: LiveFrame, events: Sequence[LiveEvent]) -> bool:
-        """Show the frame with what goes on; whether the window is still wanted."""
-        assert self._window is not None
+        """Show the frame with what goes on; whether the display is still wanted."""
+        assert self._display is not None
         for event in events:
             if event.kind == "start":
                 self._going_on = event
@@ -159,7 +160,7 @@ class _Watch:
                 score=self._going_on.score,
             )
             (span,) = captions_of([begun], self._recognizer.class_names)
-        return self._window.show(frame.pixels, time_seconds=now, span=span)
+        return self._display.show(frame.pixels, time_seconds=now, span=span)
 
     def _gone(self, lost: SourceLost) -> None:
         self._write_all(self._live.interrupt(), None)
@@ -280,6 +281,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--give-up-seconds", type=positive, metavar="N", help="end when it is lost for so long (default: never)"
     )
-    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda; default: auto")
+    add_device_flag(parser)
     add_timeline_settings(parser)
     return parser

@@ -11,10 +11,8 @@ from activity.formats import load_recognizer as load_model
 from activity.inference.predictor import Prediction, predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import Timeline, make_timelines
-from activity.inference.videos import Failure
+from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS, Failure
 from activity.models.recognizer import LoadedRecognizer
-
-_BATCH_FRAMES, _DECODE_THREADS = 16, 2
 
 Source = str | os.PathLike[str]
 
@@ -58,8 +56,8 @@ class VideoRecognizer:
         return predict_videos(
             self.model,
             [os.fspath(source) for source in sources],
-            batch_frames=_BATCH_FRAMES,
-            decode_threads=_DECODE_THREADS,
+            batch_frames=BATCH_FRAMES,
+            decode_threads=DECODE_THREADS,
             device=self.device,
         )
 
@@ -87,8 +85,8 @@ class VideoRecognizer:
             self.model,
             [os.fspath(source) for source in sources],
             settings=settings or TimelineSettings(),
-            batch_frames=_BATCH_FRAMES,
-            decode_threads=_DECODE_THREADS,
+            batch_frames=BATCH_FRAMES,
+            decode_threads=DECODE_THREADS,
             device=self.device,
         )
 

@@ -13,6 +13,9 @@ from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
 
+BATCH_FRAMES, DECODE_THREADS = 16, 2
+"""What suits a processor, where the caller has no wish: frames encoded at once, videos decoded at the same time."""
+
 _WHOLE_VIDEO = (range(2**62),)
 _Result = TypeVar("_Result", covariant=True)
 
@@ -52,7 +55,8 @@ def read_videos(
 ) -> Iterator[_Result | Failure]:
     """One result for each video, in the order given; a video that cannot be read is a `Failure`, the rest is done.
 
-    Every sampled frame is encoded once, in batches across videos, and memory does not grow with their number or length.
+    Every sampled frame is encoded once, in batches across videos. Memory does not grow with the length of the videos;
+    results that are ready before that of an earlier, longer video wait for it.
 
     Args:
         recognizer: on `device`.

@@ -48,7 +48,7 @@ class CaptionedSpan:
     colour: Colour = (86, 180, 233)
 
 
-def write_overlay(source: str | Path, out: str | Path, spans: Sequence[CaptionedSpan], *, force: bool = False) -> None:
+def write_overlay(source: str | Path, out: str | Path, spans: Sequence[CaptionedSpan]) -> None:
     """Write a copy of a video in which each frame says what happens: label, a bar for the score, the time.
 
     Each frame is there once, in its size and at its time, so that rate, duration and borders are the source's, also
@@ -56,9 +56,9 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
 
     Args:
         source: the video.
-        out: `.webm` (VP9, which browsers play) or `.mp4` (H.264; MPEG-4 for pictures with an odd side).
+        out: `.webm` (VP9, which browsers play) or `.mp4` (H.264; MPEG-4 for pictures with an odd side); a file that is
+            there is replaced.
         spans: what to write when; frames in none of them have the time only.
-        force: replace a file that is there.
 
     Raises:
         VideoError: the source cannot be read; `check_overlay` says what else.
@@ -76,7 +76,7 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
     [0.0, 0.1, 0.2]
     """
     source, out = str(source), Path(out)
-    check_overlay(source, out, force=force)
+    check_overlay(source, out)
     from activity.video.encoding import VideoWriter  # here: brings a second FFmpeg, which drawing does not need
 
     with VideoReader(source) as video:
@@ -90,12 +90,11 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
                 writer.write(frame.pixels, frame.time_seconds)
 
 
-def check_overlay(source: str | Path, out: str | Path, *, force: bool = False) -> None:
+def check_overlay(source: str | Path, out: str | Path) -> None:
     """Refuse what `write_overlay` cannot write, before any work.
 
     Raises:
-        VideoError: another suffix, a name that cannot be written, the source itself (also by a link), or a file that
-            is there where `force` is not given.
+        VideoError: another suffix, a name that cannot be written, a folder, or the source itself (also by a link).
     """
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in SUFFIXES:
@@ -110,8 +109,6 @@ def check_overlay(source: str | Path, out: str | Path, *, force: bool = False) -
         raise VideoError(str(out), "it is a folder", "give the name of a file")
     if out.exists() and source.exists() and out.samefile(source):
         raise VideoError(str(out), "it is the video that is read", "give another name")
-    if out.exists() and not force:
-        raise VideoError(str(out), "there is such a file already", "give another name, or --force to replace it")
 
 
 def draw_caption(pixels: Pixels, *, time_seconds: float, span: CaptionedSpan | None) -> None:

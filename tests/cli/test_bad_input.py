@@ -522,6 +522,26 @@ class TestFlags:
         assert_refused(outcome, *parts, f"Accepted: {command} [-h]", f"see {command} --help.")
         assert outcome.err.count("\n") == 1
 
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["train", "--data.root", "clips"], ["activity train has no flag --data.root", "data.root=VALUE"]),
+            (["train", "--multi-run"], ["no flag --multi-run", "Nearest: --multirun"]),
+            (["evaluate", "m.ts", "--what=3"], ["no flag --what", "activity evaluate --help"]),
+        ],
+    )
+    def test_of_verbs_that_take_settings(self, arguments: list[str], parts: list[str]) -> None:
+        assert_refused(activity(*arguments), *parts)
+
+
+class TestTargets:
+    def test_that_are_nowhere(self, train: Callable[..., Outcome]) -> None:
+        assert_refused(train("data.root=x", "head._target_=foo.Bar"), "head._target_", "'foo.Bar'", "imported")
+        assert_refused(train("data.root=x", "head._target_=activity.models.head.LSTM"), "'activity.models.head.LSTM'")
+
+    def test_what_cannot_be_left_out(self, train: Callable[..., Outcome]) -> None:
+        assert_refused(train("data.root=x", "callbacks.best=null"), "callbacks.best is None", "cannot be left out")
+
 
 class TestEncoders:
     @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from activity.cli import evaluate_timelines
 from activity.cli.evaluate_timelines import measure_timelines, take_timelines
+from activity.cli.settings import KINDS
 from activity.data.annotations import AnnotatedVideo, read_annotations
 from activity.data.clips import DataError
 from activity.data.segments import Segment
@@ -244,6 +247,26 @@ def test_videos_that_the_model_was_trained_on_are_named(
     assert json.loads(outcome.out)["seen_in_training"] == ["train.mp4"]
 
 
+def test_settings_say_how_scores_become_segments(checkpoint: Path, annotations: Path, tmp_path: Path) -> None:
+    everything = ["timeline.enter_score=0.01", "timeline.leave_score=0.01", "timeline.min_seconds=0"]
+    outcome = evaluate(tmp_path / "low", checkpoint, "--timeline", annotations, "format=json", *everything)
+    assert outcome.code == 0, outcome.err
+    document = json.loads(outcome.out)
+    given = TimelineSettings(enter_score=0.01, leave_score=0.01, min_seconds=0)
+    assert document["settings"] == asdict(given)
+    found = (tmp_path / "low/timelines.csv").read_text()
+    none = [f"timeline.{name}=1" for name in ("enter_score", "leave_score")] + ["timeline.min_seconds=100"]
+    outcome = evaluate(tmp_path / "high", checkpoint, "--timeline", annotations, "format=csv", *none)
+    assert outcome.code == 0, outcome.err
+    assert len(found.splitlines()) > 1 == len(outcome.out.splitlines())
+
+
+def test_each_setting_of_a_timeline_has_a_name_in_the_configuration() -> None:
+    names = yaml.safe_load((Path(__file__).parents[2] / "conf/evaluate.yaml").read_text())["timeline"]
+    assert names == dict.fromkeys(asdict(TimelineSettings()))
+    assert {f"timeline.{name}" for name in names} <= set(KINDS)
+
+
 class TestWrongUse:
     @pytest.fixture(autouse=True)
     def _nothing_is_decoded(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +304,16 @@ class TestWrongUse:
         assert "2 problems in" in outcome.err
         assert "line 2: a segment from 2 to 1 s" in outcome.err
         assert "There is no file" in self.refused(tmp_path, checkpoint, "--timeline", tmp_path / "none.csv")
+
+    def test_thresholds_crossed_over(self, checkpoint: Path, annotations: Path, tmp_path: Path) -> None:
+        message = self.refused(tmp_path, checkpoint, "--timeline", annotations, "timeline.leave_score=0.9")
+        assert "leave_score is 0.9, above enter_score" in message
+        message = self.refused(tmp_path, checkpoint, "--timeline", annotations, "timeline.stride=often")
+        assert "timeline.stride is 'often'; accepted: a whole number" in message
+
+    def test_settings_without_the_flag(self, checkpoint: Path, tmp_path: Path) -> None:
+        message = self.refused(tmp_path, checkpoint, "timeline.stride=1")
+        assert "plays no role without --timeline" in message
 
     @pytest.mark.parametrize(
         ("setting", "reason"),

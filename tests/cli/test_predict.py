@@ -26,7 +26,7 @@ class TestFormats:
         outcome = activity("predict", checkpoint, red_video, "--format", "jsonl")
         assert outcome.code == 0, outcome.err
         (line,) = json_lines(outcome.out)
-        assert list(line) == ["source", "label", "score", "top", "duration_seconds", "windows"]
+        assert list(line) == ["source", "label", "score", "top", "duration_seconds", "windows", "model"]
         assert line["source"] == str(red_video)
         assert line["label"] in ("blue", "red")
         assert line["top"] == [{"label": line["label"], "score": line["score"]}]

@@ -174,6 +174,16 @@ class TestScript:
         assert done.returncode == 0, done.stderr
         assert [video.name for video in read_annotations(tmp_path / "held_out/annotations.csv")] == ["actor1.avi"]
 
+    def test_the_splits_of_another_data_set(self, tmp_path: Path) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=1)
+        splits = tmp_path / "splits.csv"
+        for side, said in (("test", "no clip is of the group 'stranger'"), ("train", "no clip on its test side")):
+            splits.write_text(f"path,label,group,split\nred/actor0.mp4,red,stranger,{side}\n")
+            done = self.run(root, tmp_path / "out", "--splits", splits)
+            assert done.returncode == 1
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
+
     def test_a_group_that_is_not_there(self, tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=1)
         done = self.run(root, tmp_path / "out", "--groups", "nobody")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activity.video.encoding import VideoWriter
-from activity.video.overlay import SUFFIXES, CaptionedSpan, check_overlay, draw_caption, write_overlay
+from activity.video.overlay import SUFFIXES, CaptionedSpan, draw_caption, write_overlay
 from activity.video.reader import VideoError, VideoReader, VideoWarning
 from tests.videos import (
     Pixels,
@@ -136,31 +136,25 @@ class TestRefusals:
             write_overlay(source, tmp_path / name, [])
 
     @pytest.mark.parametrize("link", [None, os.symlink, os.link])
-    def test_onto_the_source_even_by_force(
-        self, source: Path, tmp_path: Path, link: Callable[[Path, Path], None] | None
-    ) -> None:
+    def test_onto_the_source(self, source: Path, tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:
         before = source.read_bytes()
         out = source if link is None else tmp_path / "link.mp4"
         if link is not None:
             link(source, out)
-        for force in (False, True):
-            with pytest.raises(VideoError, match="the video that is read"):
-                write_overlay(source, out, [], force=force)
+        with pytest.raises(VideoError, match="the video that is read"):
+            write_overlay(source, out, [])
         assert source.read_bytes() == before
 
-    def test_a_file_that_is_there_but_by_force(self, source: Path, tmp_path: Path) -> None:
+    def test_a_file_that_is_there_is_replaced(self, source: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.webm"
-        out.write_text("precious")
-        with pytest.raises(VideoError, match=r"already.*--force"):
-            check_overlay(source, out)
-        assert out.read_text() == "precious"
-        write_overlay(source, out, [], force=True)
+        out.write_text("old")
+        write_overlay(source, out, [])
         assert len(list(VideoReader(out))) == 30
 
     def test_a_folder(self, source: Path, tmp_path: Path) -> None:
         (tmp_path / "out.webm").mkdir()
         with pytest.raises(VideoError, match="folder"):
-            write_overlay(source, tmp_path / "out.webm", [], force=True)
+            write_overlay(source, tmp_path / "out.webm", [])
 
     def test_a_source_without_a_picture_leaves_nothing(self, tmp_path: Path) -> None:
         path, out = write_sound(tmp_path / "sound.mp4"), tmp_path / "new" / "out.webm"
@@ -176,7 +170,7 @@ class TestRefusals:
         out.write_text("precious")
         _limit_file_size(3000)
         with pytest.raises(OSError, match="out") as caught:
-            write_overlay(path, out, [], force=True)
+            write_overlay(path, out, [])
         assert caught.value.filename == str(out)
         assert out.read_text() == "precious"
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, "source.avi"])

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activity.files import write_atomically
-from activity.inference.plot.labels import CHARACTER_INCHES, clock_text, shortened, text_width, unit_of
+from activity.inference.plot.labels import CHARACTER_INCHES, shortened, text_width, time_text, unit_of
 from activity.inference.plot.rows import (
     AXIS_INCHES,
     DOTS_AN_INCH,
-    PlottedTimeline,
     draw_legend,
     draw_scores,
     draw_segments,
     draw_thumbnails,
 )
 from activity.inference.plot.thumbnails import Thumbnail
+from activity.inference.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ class PlotError(ValueError):
     """A plot that cannot be drawn as asked for."""
 
 
-def plot_timeline(timeline: PlottedTimeline, out: str | Path, thumbnails: Sequence[Thumbnail] = ()) -> None:
+def plot_timeline(timeline: Timeline, out: str | Path, thumbnails: Sequence[Thumbnail] = ()) -> None:
     """Draw a timeline: frames, the scores of the classes over time with the thresholds, the segments under them.
 
     Classes in segments and the few with the highest scores are coloured and named, the others are grey lines. A
@@ -71,7 +71,7 @@ def check_plot(out: str | Path) -> None:
         raise PlotError(f"{out} {given}; give a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
 
 
-def _picture(timeline: PlottedTimeline, thumbnails: Sequence[Thumbnail], format_name: str) -> bytes:
+def _picture(timeline: Timeline, thumbnails: Sequence[Thumbnail], format_name: str) -> bytes:
     import matplotlib
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ def _picture(timeline: PlottedTimeline, thumbnails: Sequence[Thumbnail], format_
         return content.getvalue()
 
 
-def _classes_that_matter(timeline: PlottedTimeline) -> list[str]:
+def _classes_that_matter(timeline: Timeline) -> list[str]:
     """Those in segments, the longest first, and where these are few, those with the highest scores."""
     lasting: dict[str, float] = {}
     for segment in timeline.segments:
@@ -105,7 +105,7 @@ def _classes_that_matter(timeline: PlottedTimeline) -> list[str]:
     return named + others[: max(0, _FEW - len(named))]
 
 
-def _draw(figure: "Figure", timeline: PlottedTimeline, thumbnails: Sequence[Thumbnail], named: Sequence[str]) -> None:
+def _draw(figure: "Figure", timeline: Timeline, thumbnails: Sequence[Thumbnail], named: Sequence[str]) -> None:
     """Rows from the top down, each as high as it needs."""
     end_seconds = max(timeline.duration_seconds, float(timeline.frame_seconds[-1]), 0.1)
     widest = max((text_width(shortened(name)) for name in named), default=1)
@@ -135,11 +135,11 @@ def _draw(figure: "Figure", timeline: PlottedTimeline, thumbnails: Sequence[Thum
     draw_legend(axes["legend"], timeline, named, columns)
 
 
-def _title(timeline: PlottedTimeline) -> str:
+def _title(timeline: Timeline) -> str:
     name = os.path.basename(timeline.source) or timeline.source  # noqa: PTH119 - a URL is no path
     duration, count = timeline.duration_seconds, len(timeline.segments)
     found = f"{count or 'no'} segment{'' if count == 1 else 's'}"
-    return f"{shortened(name, 80)}  ·  {clock_text(duration, duration)} {unit_of(duration)[0]}  ·  {found}"
+    return f"{shortened(name, 80)}  ·  {time_text(duration, duration)} {unit_of(duration)[0]}  ·  {found}"
 
 
 def _thumbnail_height(thumbnails: Sequence[Thumbnail]) -> float:

@@ -22,16 +22,16 @@ def times_along(end_seconds: float) -> list[float]:
 
 
 def unit_of(end_seconds: float) -> tuple[str, str]:
-    """The unit of `clock_text`, short and in words."""
+    """The unit of `time_text`, short and in words."""
     if end_seconds < 60:
         return "s", "seconds"
     return ("min", "minutes:seconds") if end_seconds < 3600 else ("h", "hours:minutes")
 
 
-def clock_text(seconds: float, end_seconds: float) -> str:
+def time_text(seconds: float, end_seconds: float) -> str:
     """A time as the length of the whole asks for: 4.5, 12:30 or 1:05.
 
-    >>> clock_text(4.5, 12.0), clock_text(750.0, 900.0), clock_text(3900.0, 7200.0)
+    >>> time_text(4.5, 12.0), time_text(750.0, 900.0), time_text(3900.0, 7200.0)
     ('4.5', '12:30', '1:05')
     """
     if end_seconds < 60:

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from activity.data.segments import Segment
 from activity.inference.palette import colour_of, ink_on, pattern_of
-from activity.inference.plot.labels import clock_text, fitting, shortened, times_along, unit_of
+from activity.inference.plot.labels import fitting, shortened, time_text, times_along, unit_of
 from activity.inference.plot.thumbnails import Thumbnail
+from activity.inference.segmentation import TimelineSettings
+from activity.inference.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,50 +24,6 @@ _DASHES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (7, 2, 1.5, 2)), (0, (3, 1, 1, 1
 _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "||||", "oo")
 
 
-class Thresholds(Protocol):
-    """When a class begins and ends."""
-
-    @property
-    def enter_score(self) -> float:
-        """A class must reach it to begin."""
-
-    @property
-    def leave_score(self) -> float:
-        """A class that has begun goes on while it is at least that."""
-
-
-class PlottedTimeline(Protocol):
-    """What is drawn of a timeline: `activity.inference.timeline.Timeline` says what its parts mean."""
-
-    @property
-    def source(self) -> str:
-        """What is named above the plot."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes."""
-
-    @property
-    def duration_seconds(self) -> float:
-        """Of the video."""
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """Ordered and disjoint."""
-
-    @property
-    def frame_seconds(self) -> Tensor:
-        """Points in time, `float64 (N,)`."""
-
-    @property
-    def frame_scores(self) -> Tensor:
-        """Scores at these, `float32 (N, C)`, 0 to 1."""
-
-    @property
-    def settings(self) -> Thresholds:
-        """The thresholds."""
-
-
 def draw_thumbnails(axes: "Axes", thumbnails: Sequence[Thumbnail], height: float, end_seconds: float) -> None:
     """Draw each with its middle at its time, as far as the borders of the plot leave room."""
     seconds_an_inch = end_seconds / AXIS_INCHES
@@ -82,7 +37,7 @@ def draw_thumbnails(axes: "Axes", thumbnails: Sequence[Thumbnail], height: float
     axes.set_axis_off()
 
 
-def draw_scores(axes: "Axes", timeline: PlottedTimeline, named: Sequence[str], end_seconds: float) -> None:
+def draw_scores(axes: "Axes", timeline: Timeline, named: Sequence[str], end_seconds: float) -> None:
     """Draw lines of all classes over time, those of `named` in their colours, and the thresholds."""
     # Each point stands for the time until the next one: the last until the end.
     seconds = [*timeline.frame_seconds.tolist(), end_seconds]
@@ -105,7 +60,7 @@ def draw_scores(axes: "Axes", timeline: PlottedTimeline, named: Sequence[str], e
     axes.set_xlabel("")
 
 
-def _draw_thresholds(axes: "Axes", thresholds: Thresholds) -> None:
+def _draw_thresholds(axes: "Axes", thresholds: TimelineSettings) -> None:
     """Draw faint lines, named beside the plot."""
     enter, leave = thresholds.enter_score, thresholds.leave_score
     apart = enter - leave > _LABELS_APART
@@ -123,7 +78,7 @@ def _draw_thresholds(axes: "Axes", thresholds: Thresholds) -> None:
         )
 
 
-def draw_segments(axes: "Axes", timeline: PlottedTimeline, end_seconds: float) -> None:
+def draw_segments(axes: "Axes", timeline: Timeline, end_seconds: float) -> None:
     """Draw the segments as bars, labelled where there is room, and the time below them."""
     from matplotlib.patches import Rectangle
 
@@ -149,7 +104,7 @@ def draw_segments(axes: "Axes", timeline: PlottedTimeline, end_seconds: float) -
     _time_axis(axes, end_seconds)
 
 
-def draw_legend(axes: "Axes", timeline: PlottedTimeline, named: Sequence[str], columns: int) -> None:
+def draw_legend(axes: "Axes", timeline: Timeline, named: Sequence[str], columns: int) -> None:
     """Draw how each class looks, by hand: matplotlib's own leaves out labels that begin with an underscore."""
     from matplotlib.patches import Rectangle
 
@@ -186,5 +141,5 @@ def _line(name: str, class_names: Sequence[str]) -> dict[str, Any]:
 
 def _time_axis(axes: "Axes", end_seconds: float) -> None:
     times = times_along(end_seconds)
-    axes.set_xticks(times, [clock_text(time, end_seconds) for time in times])
+    axes.set_xticks(times, [time_text(time, end_seconds) for time in times])
     axes.set_xlabel(unit_of(end_seconds)[1], fontsize=_LABEL_SIZE)

@@ -1,4 +1,4 @@
-"""A window on the screen that shows frames as they come."""
+"""A picture on the screen that shows frames as they come."""
 
 import os
 import sys
@@ -10,10 +10,11 @@ from activity.video.errors import VideoError
 from activity.video.overlay import CaptionedSpan, draw_caption
 
 _KEYS_TO_END = (27, ord("q"))  # Esc
+_WITHOUT = "go on without a display, or log in to a screen"
 
 
-class LiveWindow:
-    """A window, open until it is closed.
+class Display:
+    """A picture in a frame of its own, open until it is closed.
 
     Raises:
         VideoError: there is no screen, or no window can be opened on it.
@@ -23,15 +24,13 @@ class LiveWindow:
         self._name = name
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             # The window toolkit would end the whole process.
-            raise VideoError(
-                "--display", "there is no screen here (DISPLAY is not set)", "leave it out, or log in to one"
-            )
+            raise VideoError("the display", "there is no screen here (DISPLAY is not set)", _WITHOUT)
         try:
             cv2.namedWindow(name, cv2.WINDOW_NORMAL)
         except cv2.error as error:  # an OpenCV without windows
             reason = f"no window can be opened ({str(error).strip().splitlines()[-1]})"
             raise VideoError(
-                "--display", reason, "install opencv-python in the place of opencv-python-headless"
+                "the display", reason, "install opencv-python in the place of opencv-python-headless"
             ) from None
 
     def show(self, pixels: Pixels, *, time_seconds: float, span: CaptionedSpan | None) -> bool:
