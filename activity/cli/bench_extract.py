@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 
 from activity.cli import train
 from activity.cli.arguments import UsageError
+from activity.cli.bench_encoding import encoding_seconds
 from activity.cli.bench_memory import Figure, memory_figures
 from activity.cli.components import (
     encoding_device,
@@ -168,10 +170,7 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
     say(f"decoding {len(clips)} clips alone ...")
     decoding = _decoding_alone(clips, encoder, config.sampling.sample_fps)
     say("encoding alone ...")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that wait for each other would count as work
-    rate = _encoding_seconds(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
-    torch.set_num_threads(threads)
+    rate = _encoding_alone(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
     say("extracting ...")
     begun, used = time.perf_counter(), time.process_time()
     stored, _ = fill_store(
@@ -214,24 +213,16 @@ def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: fl
     return time.process_time() - begun
 
 
-def _encoding_seconds(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int) -> float:
-    """CPU seconds a frame, in full batches of frames of one size, in one thread."""
-    encode, seconds, encoded = constant_batches(encoder, batch_frames), 0.0, 0
-    rows = torch.arange(1, batch_frames + 1)
-    step = max(1, len(clips) // _ENCODED_ALONE)
-    for clip in clips[::step][:_ENCODED_ALONE]:
-        own = _first_frames(clip, sample_fps, batch_frames + 1)
-        if not own:
-            continue
-        own = (own * (batch_frames + 1))[: batch_frames + 1]
-        frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            if not encoded:  # what is compiled and allocated once
-                encode([frames], rows, rows - 1)
-            before = time.process_time()
-            encode([frames], rows, rows - 1)
-        seconds, encoded = seconds + time.process_time() - before, encoded + batch_frames
-    return seconds / max(1, encoded)
+def _encoding_alone(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int) -> float:
+    """CPU seconds a frame, in full batches of frames of one size."""
+    encode, rows = constant_batches(encoder, batch_frames), torch.arange(1, batch_frames + 1)
+    batches = []
+    for clip in clips[:: max(1, len(clips) // _ENCODED_ALONE)][:_ENCODED_ALONE]:
+        if own := _first_frames(clip, sample_fps, batch_frames + 1):
+            own = (own * (batch_frames + 1))[: batch_frames + 1]
+            frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
+            batches.append(partial(encode, [frames], rows, rows - 1))
+    return encoding_seconds(batches, batch_frames=batch_frames) if batches else 0.0
 
 
 def _first_frames(clip: Clip, sample_fps: float, count: int) -> list[np.ndarray]:

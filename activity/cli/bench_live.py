@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
 from activity.cli import watch
+from activity.cli.bench_encoding import encoding_seconds
 from activity.cli.bench_extract import machine
 from activity.cli.bench_memory import Figure, peak_gigabytes
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
@@ -150,7 +152,7 @@ def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> 
 def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str]) -> list[Figure]:
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
     decoding, frames = _decoding_alone(sources, recognizer.sample_fps)
-    encoding = frames * _encoding_seconds(recognizer, sources)
+    encoding = frames * _encoding_alone(recognizer, sources)
     cores = usable_cores()
     begun = time.perf_counter()
     for _ in predict_videos(recognizer, sources, batch_frames=BATCH_FRAMES, decode_threads=DECODE_THREADS, device=_CPU):
@@ -175,27 +177,19 @@ def _decoding_alone(sources: Sequence[str], sample_fps: float) -> tuple[float, i
     return time.process_time() - begun, frames
 
 
-def _encoding_seconds(recognizer: LoadedRecognizer, sources: Sequence[str]) -> float:
-    """CPU seconds a frame, in full batches, in one thread: threads that wait for each other would count as work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return min(_batch_seconds(recognizer, source) for source in sources[:: max(1, len(sources) // 8)])
-    finally:
-        torch.set_num_threads(threads)
+def _encoding_alone(recognizer: LoadedRecognizer, sources: Sequence[str]) -> float:
+    """CPU seconds a frame, in full batches."""
+    chosen = sources[:: max(1, len(sources) // 8)]
+    return encoding_seconds([_batch(recognizer, source) for source in chosen], batch_frames=BATCH_FRAMES)
 
 
-def _batch_seconds(recognizer: LoadedRecognizer, source: str) -> float:
+def _batch(recognizer: LoadedRecognizer, source: str) -> Callable[[], object]:
     with VideoReader(source) as reader:
         shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), BATCH_FRAMES + 1)]
     shown = (shown * (BATCH_FRAMES + 1))[: BATCH_FRAMES + 1]
     frames = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        for _ in range(2):  # the first time more is done than later
-            begun = time.process_time()
-            recognizer.encode(frames[1:].unsqueeze(1), frames[:-1] if "motion" in recognizer.modalities else None)
-            seconds = time.process_time() - begun
-    return seconds / BATCH_FRAMES
+    previous = frames[:-1] if "motion" in recognizer.modalities else None
+    return partial(recognizer.encode, frames[1:].unsqueeze(1), previous)
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
