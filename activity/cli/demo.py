@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     _verb("train", "experiment=demo", *overrides, *options.override)
     _print_order_pairs(json.loads((run / train.METRICS).read_text()))
     checkpoint, exported = run / "checkpoints" / "best.ckpt", run / "model.ts"
-    _verb("export", str(checkpoint), str(exported))
+    _verb("export", str(checkpoint), str(exported), "--force")
     held_out = _held_out_video(run / SPLITS, videos)
     _verb("predict", str(checkpoint), str(held_out), "--top-k", "2")
     _verb("predict", str(exported), str(held_out), "--top-k", "2")

@@ -137,7 +137,7 @@ def take_timelines(videos: Sequence[AnnotatedVideo], results: Iterable[Timeline 
 def measure_timelines(
     videos: Sequence[AnnotatedVideo], found: FoundTimelines, class_names: Sequence[str]
 ) -> TimelineMetrics:
-    """Measure what was found, and name annotations beyond the end of their video.
+    """Measure what was found.
 
     Args:
         videos: what is annotated.
@@ -148,10 +148,26 @@ def measure_timelines(
         DataError: no activity is annotated in those that could be measured.
     """
     measured = [video for video in videos if video.name in found.segments]
-    for video in measured:
-        _say_what_lies_beyond(video, found.durations_seconds[video.name], found.damage.get(video.name))
     annotated = {video.name: video.segments for video in measured}
     return timeline_metrics(annotated, found.segments, found.durations_seconds, class_names)
+
+
+def say_what_lies_beyond(videos: Sequence[AnnotatedVideo], found: FoundTimelines) -> list[str]:
+    """Name the videos that are annotated beyond their end, where nothing can be found; returns their names."""
+    beyond = []
+    for video in videos:
+        duration = found.durations_seconds.get(video.name)
+        end = max(segment.end_seconds for segment in video.segments)
+        if duration is None or end <= duration + _SPAN_TOLERANCE_SECONDS:
+            continue
+        beyond.append(video.name)
+        cut = video.name in found.damage
+        advice = "it is cut off or damaged: copy or record it again" if cut else "correct the annotations"
+        note(
+            f"warning: {video.name} is annotated to {end:g} s, but ends at {duration:.2f} s. Nothing can be found "
+            f"beyond; {advice}."
+        )
+    return beyond
 
 
 def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
@@ -176,6 +192,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     table = segments_csv(found.segments, scores=True)
     write_atomically(folder / TIMELINES, table.encode())  # hours of work: first of all they are kept
     findings = say_what_breaks_off(found.damage)
+    beyond = say_what_lies_beyond(videos, found)
     metrics = measure_timelines(videos, found, recognizer.class_names)
     failed = [{"source": item.source, "error": item.error} for item in found.failed]
     damaged = [{"source": name, "damage": damage} for name, damage in found.damage.items()]
@@ -183,6 +200,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
         "settings": asdict(settings),
         "seen_in_training": seen,
         "damaged": damaged,
+        "annotated_beyond_end": beyond,
         "failed": failed,
     }
     text = json.dumps(document, indent=2, ensure_ascii=False)
@@ -192,7 +210,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     if failed:
         videos_text = count_text(len(videos), "video")
         note(f"activity evaluate: {len(failed)} of {videos_text} could not be measured; the rest was")
-    return max(say_what_spoils("evaluate", findings), EXIT_SOME_FAILED if failed else EXIT_OK)
+    return max(say_what_spoils("evaluate", findings), EXIT_SOME_FAILED if failed or beyond else EXIT_OK)
 
 
 def _timelines(
@@ -210,16 +228,6 @@ def _timelines(
         ):
             yield result
             advance()
-
-
-def _say_what_lies_beyond(video: AnnotatedVideo, duration_seconds: float, damage: str | None) -> None:
-    end = max(segment.end_seconds for segment in video.segments)
-    if end > duration_seconds + _SPAN_TOLERANCE_SECONDS:
-        advice = "correct the annotations" if damage is None else "it is cut off or damaged: copy or record it again"
-        note(
-            f"warning: {video.name} is annotated to {end:g} s, but ends at {duration_seconds:.2f} s. Nothing can be "
-            f"found beyond; {advice}."
-        )
 
 
 def _check_folder(folder: Path) -> None:

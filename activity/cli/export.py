@@ -10,6 +10,7 @@ from torch import Tensor
 
 from activity.cli.arguments import ArgumentParser, UsageError, note
 from activity.cli.main import EXIT_OK
+from activity.cli.output import check_new_output
 from activity.data.clips import count_text
 from activity.data.demo import DEMO_ACTIVITIES, render_clip
 from activity.formats.load import load_recognizer
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"OUT is {options.out!r}; accepted is a name that ends in .ts (TorchScript).")
     if out.is_dir():
         raise UsageError(f"OUT is the folder {options.out!r}; give the name of a file to write.")
+    check_new_output(out, [options.checkpoint, *options.compare_on], force=options.force)
     out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
     recognizer = load_recognizer(options.checkpoint)
     if not isinstance(recognizer, Recognizer):
@@ -76,4 +78,5 @@ def _parser() -> ArgumentParser:
         default=[],
         help="videos of yours to compare on as well (default: two rendered clips)",
     )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
     return parser

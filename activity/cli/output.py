@@ -48,6 +48,16 @@ def check_new_output(
         raise UsageError(f"{path} is there already. Give another name, or {otherwise}.")
 
 
+def format_of(given: str | None, output: str | None, formats: Iterable[str]) -> str:
+    """The format that is asked for, else that of the output's suffix, else the table.
+
+    >>> format_of(None, "a.CSV", ["table", "csv"]), format_of(None, "a.txt", ["table", "csv"])
+    ('csv', 'table')
+    """
+    suffix = Path(output or "").suffix.lower().removeprefix(".")
+    return given or (suffix if suffix in formats else "table")
+
+
 @contextmanager
 def open_output(path: str | None, *, append: bool = False) -> Iterator[TextIO]:
     """A file to write results to, made with its folder, anew or at its end; None is standard output."""

@@ -20,7 +20,7 @@ from activity.cli.arguments import (
 )
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_new_output, csv_row, open_output
+from activity.cli.output import check_new_output, csv_row, format_of, open_output
 from activity.cli.resume import ResultsFile, check_same_model, model_digest
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
@@ -60,9 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _format_of(options: argparse.Namespace) -> str:
-    """The format that is asked for, else that of the output's suffix."""
-    suffix = Path(options.output or "").suffix.lower().removeprefix(".")
-    name: str = options.format or (suffix if suffix in LINES else "table")
+    name = format_of(options.format, options.output, LINES)
     if options.resume and (name != "jsonl" or options.output is None):
         given = f"the format is {name}" if options.output else "there is no --output"
         raise UsageError(
@@ -127,7 +125,7 @@ def header_line(format_name: str, top_k: int) -> str:
     """The first line of a format, or nothing."""
     if format_name == "csv":
         further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"score_{rank}")]
-        return csv_row(["source", "label", "score", "duration_seconds", "windows", "error", *further])
+        return csv_row(["source", "label", "score", "duration_seconds", "windows", "error", "damage", *further])
     return f"{'label':<24} {'score':>6} {'seconds':>8}  source\n" if format_name == "table" else ""
 
 
@@ -153,9 +151,9 @@ def json_line(result: Prediction | Failure, top_k: int, model: str) -> str:
 def csv_line(result: Prediction | Failure, top_k: int, model: str) -> str:
     """One result as a CSV row under `header_line`."""
     if isinstance(result, Failure):
-        return csv_row([result.source, "", "", "", "", result.error, *[""] * 2 * (top_k - 1)])
+        return csv_row([result.source, "", "", "", "", result.error, "", *[""] * 2 * (top_k - 1)])
     (label, score), *further = result.top(top_k)
-    cells = [result.source, label, score, result.duration_seconds, result.windows, ""]
+    cells = [result.source, label, score, result.duration_seconds, result.windows, "", result.damage or ""]
     return csv_row(cells + [cell for pair in further for cell in pair])
 
 

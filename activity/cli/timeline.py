@@ -19,7 +19,7 @@ from activity.cli.arguments import (
 )
 from activity.cli.files_progress import seconds_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_new_output, open_output
+from activity.cli.output import check_new_output, format_of, open_output
 from activity.cli.timeline_formats import FORMATS, failure_text, subtitle_files, timeline_header, timeline_text
 from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
 from activity.data.clips import count_text
@@ -40,6 +40,7 @@ Write = Callable[[Timeline | Failure], None]
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
+    options.format = format_of(options.format, options.output, FORMATS)
     settings = timeline_settings(options)
     sources = expand_sources(options.source)
     files = subtitle_files(options.format, sources, options.output)
@@ -143,7 +144,7 @@ def _parser() -> ArgumentParser:
     )
     add_model_argument(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("--format", choices=FORMATS, help="default: that of --output's suffix, else table")
     parser.add_argument("--output", metavar="FILE", help="write there; with srt or vtt of several videos, a folder")
     parser.add_argument("--plot", metavar="FILE", help="scores over time, segments and frames, as .png, .svg or .pdf")
     parser.add_argument(

@@ -55,7 +55,7 @@ class VideoRecognizer:
         """
         return predict_videos(
             self.model,
-            [os.fspath(source) for source in sources],
+            _names(sources),
             batch_frames=BATCH_FRAMES,
             decode_threads=DECODE_THREADS,
             device=self.device,
@@ -83,7 +83,7 @@ class VideoRecognizer:
         """`timeline` for many videos, as `predict_all`."""
         return make_timelines(
             self.model,
-            [os.fspath(source) for source in sources],
+            _names(sources),
             settings=settings or TimelineSettings(),
             batch_frames=BATCH_FRAMES,
             decode_threads=DECODE_THREADS,
@@ -105,6 +105,16 @@ class VideoRecognizer:
         )
 
 
+def _names(sources: Sequence[object]) -> list[str]:
+    names = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            advice = " Frames go to LiveRecognizer.push." if hasattr(source, "shape") else ""
+            raise TypeError(f"source is {type(source).__name__}; accepted: the path of a video file.{advice}")
+        names.append(str(os.fspath(source)))
+    return names
+
+
 def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> VideoRecognizer:
     """Load a checkpoint (best.ckpt) or an exported file (.ts); the content decides, not the suffix.
 
@@ -112,6 +122,7 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Vid
 
     Raises:
         ModelFileError: missing, truncated, of another program, or of an unknown version.
+        TypeError: `path` is none.
 
     A notebook, from the model file to segments and live events::
 
@@ -126,4 +137,7 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Vid
             for event in live.push(frame, time_seconds):
                 print(event.kind, event.label, event.time_seconds)
     """
+    given: object = path
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"path is {type(given).__name__}; accepted: the path of a model file, best.ckpt or model.ts.")
     return VideoRecognizer(load_model(path, device), torch.device(device))

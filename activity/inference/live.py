@@ -1,7 +1,8 @@
 """Live recognition: frames in, events out, by the same path as a file's timeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,7 @@ class LiveRecognizer:
 
     Raises:
         TimelineSettingsError: the settings do not fit the recognizer.
+        TypeError: `recognizer` is none.
     """
 
     _held: Pixels | None  # the frame on screen
@@ -64,6 +66,11 @@ class LiveRecognizer:
         device: torch.device | str | None = None,
         scores_every_seconds: float | None = None,
     ) -> None:
+        if not hasattr(recognizer, "classify"):
+            raise TypeError(
+                f"recognizer is {type(recognizer).__name__} {recognizer!r}; accepted: what "
+                "activity.load_recognizer(path) gives."
+            )
         self._recognizer = recognizer
         self._settings = settings or TimelineSettings()
         self._device = torch.device(getattr(recognizer, "device", "cpu") if device is None else device)
@@ -92,9 +99,9 @@ class LiveRecognizer:
             self._times = (time_seconds, time_seconds)
         first, last = self._times
         events = self.interrupt() if time_seconds - last > MOST_GAP_SECONDS else []
-        for index in self._sampler.push(time_seconds - first):
-            if self._held is not None:  # what came before a break is not shown on
-                events += self.push_sampled(index, self._held)
+        sampled = self._sampler.push(time_seconds - first)
+        if self._held is not None:  # what came before a break is not shown on
+            events += self._shown(sampled, self._held)
         self._held, self._times = pixels, (first, time_seconds)
         self._frames += 1
         return events
@@ -138,11 +145,20 @@ class LiveRecognizer:
         if self._times is not None and self._held is not None:
             first, last = self._times
             mean = (last - first) / (self._frames - 1) if self._frames > 1 else 0.0
-            for index in self._sampler.finish(last - first + mean):
-                events += self.push_sampled(index, self._held)
+            events += self._shown(self._sampler.finish(last - first + mean), self._held)
         events += self._end()
         self._start_clock()
         self._begin(0)
+        return events
+
+    def _shown(self, sampled: Sequence[int], pixels: Pixels) -> list[LiveEvent]:
+        """Take a frame that is shown at several consecutive times, at some of which it only stays."""
+        events = [event for index in sampled[:2] for event in self.push_sampled(index, pixels)]
+        staying, most = len(sampled[2:]), self._recognizer.window_frames
+        for start in range(0, staying, most):
+            count = min(most, staying - start)
+            events += self._events(self._stream.push(self._features.latest.repeat(count, 1)))
+            self._next += count
         return events
 
     def _end(self) -> list[LiveEvent]:
@@ -189,6 +205,7 @@ class LiveRecognizer:
         return (self._first + frame) / self._recognizer.sample_fps
 
     def _check_time(self, time_seconds: float) -> None:
+        _check_number(time_seconds)
         if not np.isfinite(time_seconds):
             raise FrameError(f"time_seconds is {time_seconds}; accepted: seconds, later with each frame.")
         if self._times is not None and time_seconds <= self._times[1]:
@@ -196,3 +213,9 @@ class LiveRecognizer:
                 f"time_seconds is {time_seconds:g}, not later than that of the frame before, {self._times[1]:g}. "
                 "Accepted: seconds that rise with each frame, time.monotonic() for a camera."
             )
+
+
+def _check_number(time_seconds: object) -> None:
+    if isinstance(time_seconds, bool) or not isinstance(time_seconds, Real):
+        given = f"{type(time_seconds).__name__} {time_seconds!r}"
+        raise FrameError(f"time_seconds is {given}; accepted: seconds, a number.")

@@ -34,7 +34,13 @@ class Prediction:
     damage: str | None = None
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """The k best classes with their scores, best first."""
+        """The k best classes with their scores, best first; k from 1 up, all where there are fewer.
+
+        Raises:
+            ValueError: a smaller k.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; accepted: a whole number from 1 up.")
         ranked = sorted(zip(self.class_names, self.scores, strict=True), key=lambda pair: -pair[1])
         return ranked[:k]
 

@@ -239,6 +239,17 @@ def test_the_flags_of_a_layout_are_taken(clean: Path, tmp_path: Path) -> None:
     assert [(item["train"], item["test"]) for item in document["classes"]] == [(1, 2)] * 5
 
 
+def test_a_data_set_without_a_usable_clip(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "run").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "table.csv").write_text("path,label\nmissing.mp4,run\n")
+    for name in ("folder", "empty", "table.csv"):
+        outcome = activity("doctor", tmp_path / name)
+        assert outcome.code in (1, 2), name
+        assert "Traceback" not in outcome.err
+        assert name in outcome.out + outcome.err
+
+
 def test_nothing_there_and_an_output_over_the_data(root: Path) -> None:
     outcome = activity("doctor", root / "nowhere")
     assert (outcome.code, len(outcome.messages)) == (2, 1)

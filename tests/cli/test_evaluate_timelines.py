@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from activity.cli import evaluate_timelines
-from activity.cli.evaluate_timelines import measure_timelines, take_timelines
+from activity.cli.evaluate_timelines import measure_timelines, say_what_lies_beyond, take_timelines
 from activity.cli.settings import KINDS
 from activity.data.annotations import AnnotatedVideo, read_annotations
 from activity.data.clips import DataError
@@ -115,7 +115,7 @@ class TestMeasuring:
 
     def test_annotations_beyond_the_end_are_pointed_out(self, capsys: pytest.CaptureFixture[str]) -> None:
         results = [timeline("/videos/a.mp4", seconds=11.95), timeline("/videos/b.mp4", seconds=11.5)]
-        measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
+        assert say_what_lies_beyond(self.VIDEOS, take_timelines(self.VIDEOS, results)) == ["b.mp4"]
         said = capsys.readouterr().err
         assert "warning: b.mp4 is annotated to 12 s, but ends at 11.50 s" in said
         assert "correct the annotations" in said
@@ -125,7 +125,7 @@ class TestMeasuring:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         results = [timeline("/videos/b.mp4", seconds=11.5, damage="it is cut off")]
-        measure_timelines(self.VIDEOS, take_timelines(self.VIDEOS, results), ["blue", "red"])
+        assert say_what_lies_beyond(self.VIDEOS, take_timelines(self.VIDEOS, results)) == ["b.mp4"]
         said = capsys.readouterr().err
         assert "ends at 11.50 s" in said
         assert "copy or record it again" in said
@@ -181,6 +181,17 @@ def test_an_exported_file_gives_the_same(checkpoint: Path, exported: Path, annot
     for one, other in zip(*tables, strict=True):
         assert float(one["score"]) == pytest.approx(float(other["score"]), abs=1e-4)
     assert "model.ts does not lie in the folder of a run" in outcome.err
+
+
+def test_annotations_beyond_the_end_of_a_video_are_said_by_the_exit_code(
+    checkpoint: Path, annotations: Path, tmp_path: Path
+) -> None:
+    table = annotations.parent / "long.csv"
+    table.write_text(f"{HEADER}\none.avi,0,2,blue\none.avi,100,200,red\n")
+    outcome = evaluate(tmp_path / "out", checkpoint, "--timeline", table, "format=json")
+    assert outcome.code == 1
+    assert "one.avi is annotated to 200 s, but ends at 4.00 s" in outcome.err
+    assert json.loads(outcome.out)["annotated_beyond_end"] == ["one.avi"]
 
 
 def test_videos_that_cannot_be_measured_are_named_and_the_exit_code_says_so(

@@ -30,6 +30,9 @@ def test_an_existing_file_is_replaced_whole_and_the_comparison_said(checkpoint: 
     out.parent.mkdir()
     out.write_text("something old")
     outcome = activity("export", checkpoint, out, "--compare-on", video)
+    assert (outcome.code, out.read_text()) == (2, "something old")
+    assert "is there already. Give another name, or --force to replace it" in outcome.err
+    outcome = activity("export", checkpoint, out, "--compare-on", video, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"{out}\n"
     assert "1 given clip " in outcome.err
@@ -40,7 +43,7 @@ def test_an_existing_file_is_replaced_whole_and_the_comparison_said(checkpoint: 
 def test_an_existing_file_stays_where_export_fails(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.ts"
     out.write_text("something old")
-    outcome = activity("export", checkpoint, out, "--compare-on", tmp_path / "missing.mp4")
+    outcome = activity("export", checkpoint, out, "--compare-on", tmp_path / "missing.mp4", "--force")
     assert outcome.code == 2
     assert "missing.mp4" in outcome.messages[0]
     assert out.read_text() == "something old"

@@ -47,7 +47,7 @@ class TestFormats:
         outcome = activity("predict", checkpoint, red_video, "missing.mp4", "--format", "csv", "--top-k", "2")
         good, bad = csv.DictReader(io.StringIO(outcome.out))
         assert list(good) == [
-            *("source", "label", "score", "duration_seconds", "windows", "error", "label_2", "score_2"),
+            *("source", "label", "score", "duration_seconds", "windows", "error", "damage", "label_2", "score_2"),
         ]
         assert (good["source"], good["error"], good["windows"]) == (str(red_video), "", "4")
         assert float(good["score"]) + float(good["score_2"]) == pytest.approx(1.0)
@@ -137,7 +137,9 @@ class TestSources:
         cut = cut_off(Path(shutil.copy(whole, tmp_path / "cut.avi")), 0.6)
         outcome = activity("predict", exported, cut, whole, "--format", "jsonl")
         assert outcome.code == 0, outcome.err
+        rows = list(csv.DictReader(io.StringIO(activity("predict", exported, cut, whole, "--format", "csv").out)))
         of_cut, of_whole = json_lines(outcome.out)
+        assert [row["damage"] for row in rows] == [of_cut["damage"], ""]
         assert "it is cut off" in str(of_cut["damage"])
         assert "damage" not in of_whole
 

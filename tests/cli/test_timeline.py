@@ -81,6 +81,13 @@ def test_what_it_writes_can_be_corrected_and_measured_against(exported: Path, lo
     assert json.loads(outcome.out)["frame_accuracy"] > 0.99
 
 
+def test_the_format_is_that_of_the_suffix_where_none_is_given(exported: Path, long_video: Path, tmp_path: Path) -> None:
+    for name, begin in (("a.csv", "source,start,"), ("a.JSONL", "{"), ("a.vtt", "WEBVTT"), ("a.txt", "     start")):
+        outcome = activity("timeline", exported, long_video, "--output", tmp_path / name)
+        assert outcome.code == 0, outcome.err
+        assert (tmp_path / name).read_text().startswith(begin)
+
+
 def test_subtitles_of_several_videos_go_to_a_folder(exported: Path, long_video: Path, tmp_path: Path) -> None:
     other = tmp_path / "night.mp4"
     other.write_bytes(long_video.read_bytes())

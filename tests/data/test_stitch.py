@@ -174,6 +174,14 @@ class TestScript:
         assert done.returncode == 0, done.stderr
         assert [video.name for video in read_annotations(tmp_path / "held_out/annotations.csv")] == ["actor1.avi"]
 
+    def test_a_size_that_is_none_and_a_python_without_the_package(self, tmp_path: Path) -> None:
+        done = self.run("demo", tmp_path / "out", "--size", "abc")
+        assert done.returncode == 2
+        assert "'abc' is no WIDTHxHEIGHT in pixels" in done.stderr
+        done = subprocess.run([sys.executable, "-S", CHECKOUT / "scripts/stitch"], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith("scripts/stitch: run it as .venv/bin/python scripts/stitch")
+
     def test_the_splits_of_another_data_set(self, tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=1)
         splits = tmp_path / "splits.csv"

@@ -6,6 +6,7 @@ import torch
 
 import activity
 from activity.formats.torchscript import export_torchscript
+from activity.inference.frame_features import FrameError
 from activity.video.reader import VideoReader
 from tests.inference.test_live import SETTINGS, restless_recognizer, scenes
 from tests.recognizers import CLASS_NAMES, checkpoint_of, small_encoder, tiny_recognizer
@@ -59,6 +60,22 @@ def test_a_checkpoint_loads_as_an_exported_file_does(tmp_path: Path, video: Path
     assert activity.load_recognizer(tmp_path / "best.ckpt").predict(video).windows > 1
     with pytest.raises(activity.ModelFileError, match="no model file"):
         activity.load_recognizer(tmp_path / "nothing.ts")
+
+
+def test_what_is_no_path_no_recognizer_and_no_time_is_said(model: Path) -> None:
+    recognizer = activity.load_recognizer(model)
+    for wrong in (None, np.zeros((4, 4, 3), np.uint8)):
+        with pytest.raises(TypeError, match=r"source is \w+; accepted: the path of a video file"):
+            recognizer.predict(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"path is \w+; accepted: the path of a model file"):
+            activity.load_recognizer(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"recognizer is str 'model\.ts'; accepted: what activity\.load_recognizer"):
+        activity.LiveRecognizer("model.ts")  # type: ignore[arg-type]
+    live = activity.LiveRecognizer(recognizer)
+    for time in ("a", None, True):
+        with pytest.raises(FrameError, match=r"time_seconds is .*; accepted: seconds, a number"):
+            live.push(np.zeros((48, 64, 3), np.uint8), time)  # type: ignore[arg-type]
+    assert live.push(np.zeros((48, 64, 3), np.uint8), np.float32(0.5)) == []
 
 
 def test_every_public_name_is_there_and_another_is_said() -> None:

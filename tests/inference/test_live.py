@@ -226,6 +226,28 @@ def test_one_stream_after_the_other() -> None:
     assert all(one == other for one, other in pairs)
 
 
+@pytest.mark.parametrize("modalities", [("rgb",), ("rgb", "motion")])
+def test_a_frame_that_stays_is_as_if_it_were_pushed_each_time(modalities: tuple[str, ...]) -> None:
+    recognizer, frames = restless_recognizer(*modalities), scenes(20)
+    encoded: list[int] = []
+    encode = recognizer.encode
+    recognizer.encode = lambda *given: encoded.append(1) or encode(*given)  # type: ignore[method-assign,func-returns-value]
+    staying = LiveRecognizer(recognizer, settings=SETTINGS, scores_every_seconds=0)
+    events = [event for k in range(10) for event in staying.push(frames[k], k / 5)]
+    events += staying.push(frames[10], 9 / 5 + 60)  # frame 9 stayed for a minute, 300 sampled frames
+    assert len(encoded) <= 12
+    pushed = LiveRecognizer(recognizer, settings=SETTINGS, scores_every_seconds=0)
+    expected = [event for k in range(10) for event in pushed.push(frames[k], k / 5)]
+    expected += [event for k in range(10, 309) for event in pushed.push(frames[9], k / 5)]
+    expected += pushed.push(frames[10], 9 / 5 + 60)
+    assert [(event.kind, event.label, event.time_seconds) for event in events] == [
+        (event.kind, event.label, event.time_seconds) for event in expected
+    ]
+    ours, theirs = ([event.scores or (event.score,) for event in some] for some in (events, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_after_a_long_gap_all_begins_anew(interrupted: bool) -> None:
     recognizer, frames = restless_recognizer(), scenes(40)

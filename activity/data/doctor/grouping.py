@@ -60,6 +60,8 @@ def guess_groups(clips: Sequence[Clip]) -> GroupGuess | None:
     (2, '(?:^|/)(?P<group>[^/_. -]+)[_. -][^/]*\\\\Z')
     """
     label_of = {clip.name: clip.label for clip in clips}
+    if not label_of:
+        return None
     for pattern in _KNOWN_PATTERNS:
         if guess := _guess(pattern, label_of):
             return guess
