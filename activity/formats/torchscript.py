@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from activity.files import write_atomically
 from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
+from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 LARGEST_DIFFERENCE = 1e-4
@@ -35,7 +36,7 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     """
     recognizer = recognizer.cpu().eval()
     try:
-        with _without_deprecation_warnings():
+        with _without_deprecation_warnings(), _without_training_weights(recognizer.encoder):
             scripted = torch.jit.script(recognizer)
     except (RuntimeError, torch.jit.frontend.FrontendError) as error:
         first = str(error).strip().splitlines()[0]
@@ -107,6 +108,17 @@ def _random_windows(recognizer: Recognizer) -> list[Tensor]:
         torch.randint(0, 256, (1, time, 3, height, width), dtype=torch.uint8, generator=generator)
         for time, height, width in sizes
     ]
+
+
+@contextmanager
+def _without_training_weights(encoder: FrameEncoder) -> Iterator[None]:
+    """Leave out the weights that no feature is computed with: a file of half the size."""
+    backbone = encoder.backbone
+    encoder.backbone = nn.Identity()
+    try:
+        yield
+    finally:
+        encoder.backbone = backbone
 
 
 @contextmanager

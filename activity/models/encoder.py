@@ -7,7 +7,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from activity.models.precision import PRECISIONS, bfloat16_copy, refresh_bfloat16_copy
+from activity.models.computing import Pairs, computing_copy, foldable_pairs
+from activity.models.precision import PRECISIONS
 from activity.models.preprocess import Preprocess
 from activity.models.pretrained import EncoderError, create_backbone
 
@@ -32,10 +33,14 @@ class FrameEncoder(nn.Module):
         contrast: to which differences of frames are brought, root mean square on the [0, 1] scale of pixels; of a
             photograph around its mean by default.
         noise: of a camera, on the same scale.
+        trained: features come from `backbone` itself, in float32, and gradients flow to its weights. Else they come
+            from a copy of it that is faster, in evaluation only, which `follow_backbone` brings up to date.
     """
 
     modalities: list[str]
-    in_bfloat16: Final[bool]  # a constant to TorchScript, which leaves out what is not taken
+    # Constants to TorchScript, which leaves out what is not taken.
+    in_bfloat16: Final[bool]
+    trained: Final[bool]
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class FrameEncoder(nn.Module):
         precision: str = "float32",
         contrast: float = CONTRAST,
         noise: float = NOISE,
+        trained: bool = False,
     ) -> None:
         super().__init__()
         _check_modalities(modalities)
@@ -59,8 +65,11 @@ class FrameEncoder(nn.Module):
         self.preprocess = preprocess
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feature_size = _measured_feature_size(backbone, preprocess.crop_size) * len(modalities)
-        self.reduced = bfloat16_copy(self.backbone) if self.in_bfloat16 else nn.Identity()
-        self.register_load_state_dict_post_hook(_refresh_reduced)  # type: ignore[no-untyped-call]
+        self.trained = trained
+        self._pairs: Pairs = () if trained else foldable_pairs(self.backbone.eval(), preprocess.crop_size)
+        self.computing: nn.Module = nn.Identity()
+        self.follow_backbone()
+        self.register_load_state_dict_post_hook(_follow_backbone)  # type: ignore[no-untyped-call]
 
     def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Features of consecutive sampled frames.
@@ -101,6 +110,13 @@ class FrameEncoder(nn.Module):
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1)  # (N, D)
 
+    @torch.jit.unused
+    def follow_backbone(self) -> None:
+        """Let features be computed with the weights that `backbone` has now."""
+        if not self.trained:
+            device = next((tensor.device for tensor in self.backbone.parameters()), None)
+            self.computing = computing_copy(self.backbone, self._pairs, self.precision).to(device)
+
     def describe(self) -> dict[str, Any]:
         """All but the weights, as plain Python, for `rebuild_encoder`."""
         return {
@@ -124,11 +140,11 @@ class FrameEncoder(nn.Module):
         """Features `float32 (N, backbone_size)` of what one modality sees."""
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         # Casts that are written out, not autocast: TorchScript's has other rules than the eager one.
-        if self.in_bfloat16:
-            reduced: Tensor = self.reduced(pixels.to(torch.bfloat16))
-            return reduced.float()
-        features: Tensor = self.backbone(pixels)
-        return features
+        if self.trained:
+            features: Tensor = self.backbone(pixels)
+        else:
+            features = self.computing(pixels.to(torch.bfloat16) if self.in_bfloat16 else pixels)
+        return features.float()
 
     def _before(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
         """Of each of the preprocessed frames `(B * T, 3, S, S)` the sampled frame before it."""
@@ -205,10 +221,9 @@ def _check_precision(precision: str) -> None:
         raise EncoderError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}.")
 
 
-def _refresh_reduced(encoder: FrameEncoder, _: object) -> None:
+def _follow_backbone(encoder: FrameEncoder, _: object) -> None:
     """After weights were loaded."""
-    if encoder.in_bfloat16:
-        refresh_bfloat16_copy(encoder.reduced, encoder.backbone)
+    encoder.follow_backbone()
 
 
 def _measured_feature_size(backbone: nn.Module, size: int) -> int:

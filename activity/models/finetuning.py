@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from activity.models.encoder import FrameEncoder
-from activity.models.precision import refresh_bfloat16_copy
 
 PARTS = ("none", "last", "all")
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -74,10 +73,8 @@ def trained_part(backbone: nn.Module, part: str) -> TrainedPart:
 def as_trained(encoder: FrameEncoder) -> FrameEncoder:
     """An encoder of the very same weights that computes in float32, through which gradients flow.
 
-    An encoder in bfloat16 computes with a copy of the weights, which `follow` brings up to date.
+    The other one computes with a copy of the weights, which `FrameEncoder.follow_backbone` brings up to date.
     """
-    if not encoder.in_bfloat16:
-        return encoder
     return FrameEncoder(
         name=encoder.name,
         preprocess=encoder.preprocess,
@@ -85,13 +82,8 @@ def as_trained(encoder: FrameEncoder) -> FrameEncoder:
         modalities=encoder.modalities,
         contrast=encoder.contrast,
         noise=encoder.noise,
+        trained=True,
     )
-
-
-def follow(encoder: FrameEncoder) -> None:
-    """After training steps: let a bfloat16 encoder compute with the weights that it has now."""
-    if encoder.in_bfloat16:
-        refresh_bfloat16_copy(encoder.reduced, encoder.backbone)
 
 
 def set_training_mode(encoder: FrameEncoder, part: TrainedPart) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from activity.models.encoder import FrameEncoder, rebuild_encoder
 from activity.models.head import MeanPool, StackedLSTM, build_head
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class LoadedRecognizer(Protocol):

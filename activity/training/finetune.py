@@ -15,7 +15,7 @@ from activity.data.clips import DataError, class_indices
 from activity.features.outcome import FailedClip, StoredClip
 from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint
-from activity.models.finetuning import as_trained, encode_windows, follow, set_training_mode, trained_part
+from activity.models.finetuning import as_trained, encode_windows, set_training_mode, trained_part
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEFORE, FittedHead, measured, validation_loss
@@ -168,7 +168,7 @@ class FinetuneModule(RecognizerModule):
     def ready_to_encode(self) -> None:
         """Before validation: the encoder as prediction has it."""
         self.recognizer.encoder.eval()
-        follow(self.recognizer.encoder)
+        self.recognizer.encoder.follow_backbone()
 
 
 def finetune(

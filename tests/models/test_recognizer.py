@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activity.models.head import READOUTS
-from activity.models.recognizer import Recognizer, rebuild_recognizer
+from activity.models.recognizer import FORMAT_VERSION, Recognizer, rebuild_recognizer
 from tests.recognizers import (
     CLASS_NAMES,
     lstm_head,
@@ -24,7 +24,7 @@ def test_it_says_what_inference_needs_to_know() -> None:
     assert isinstance(recognizer.sample_fps, float)
     assert recognizer.window_frames == 12
     assert recognizer.modalities == ["rgb", "motion"]
-    assert recognizer.format_version == 3
+    assert recognizer.format_version == FORMAT_VERSION
 
 
 def test_forward_is_encode_and_classify() -> None:
@@ -79,7 +79,7 @@ def test_everything_is_scriptable(kind: str) -> None:
     )
     torch.testing.assert_close(scripted(frames), recognizer(frames), rtol=0, atol=1e-6)
     assert (scripted.class_names, scripted.modalities) == (CLASS_NAMES, ["rgb", "motion"])
-    assert (scripted.sample_fps, scripted.window_frames, scripted.format_version) == (5.0, 4, 3)
+    assert (scripted.sample_fps, scripted.window_frames, scripted.format_version) == (5.0, 4, FORMAT_VERSION)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "mean_pool"])

@@ -21,7 +21,7 @@ from activity.features.store import FeatureStore
 from activity.formats import load_recognizer
 from activity.formats.checkpoint import load_checkpoint
 from activity.models.encoder import FrameEncoder, create_encoder
-from activity.models.finetuning import as_trained, encode_windows, follow, set_training_mode, trained_part
+from activity.models.finetuning import as_trained, encode_windows, set_training_mode, trained_part
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.finetune import Finetuned, FinetuneModule, FinetuneSettings, finetune
@@ -241,7 +241,7 @@ class TestFeaturesWithGradients:
         for parameter in as_trained(encoder).backbone.parameters():
             parameter.data.mul_(1.5)
         assert torch.equal(encoder(frames), before)
-        follow(encoder)
+        encoder.follow_backbone()
         expected = as_trained(encoder)(frames)
         assert not torch.equal(encoder(frames), before)
         assert (encoder(frames) - expected).abs().max() < 0.05 * expected.abs().max()
