@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 def without_padding(features: Tensor, lengths: Tensor) -> Tensor:
     """Features `(B, T, D)` with zeros for the padding, whatever it held: 0 times NaN would be NaN."""
-    if bool((lengths == features.shape[1]).all()):
-        return features
     return features.masked_fill(~valid_mask(features, lengths).unsqueeze(2), 0.0)
 
 

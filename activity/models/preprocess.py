@@ -58,6 +58,7 @@ class Preprocess(nn.Module):
         self.crop_size = crop_size
         self.interpolation = interpolation
         self.framing = framing
+        self.portable = False  # computed as every device can: what other formats than TorchScript are made from
         # Beside the float32 buffers, with the digits they were given in.
         self._given_mean = [float(value) for value in mean]
         self._given_std = [float(value) for value in std]
@@ -84,22 +85,31 @@ class Preprocess(nn.Module):
         """Height and width after resizing."""
         if self.framing == "whole":
             return [self.crop_size, self.crop_size]
-        short, long = min(height, width), max(height, width)
-        if short == self.resize_size:
-            return [height, width]
-        new_long = int(self.resize_size * long / short)
-        return [self.resize_size, new_long] if height <= width else [new_long, self.resize_size]
+        short = min(height, width)
+        return [self.resize_size * height // short, self.resize_size * width // short]
 
     def _resize(self, frames: Tensor, size: list[int]) -> Tensor:
-        if frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
-            return frames
-        if frames.device.type == "cpu":
-            return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
+        if not self.portable:
+            if frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
+                return frames
+            if frames.device.type == "cpu":
+                return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
         # Only the CPU interpolates uint8; elsewhere float32, rounded to the same integers.
         resized = F.interpolate(frames.float(), size=size, mode=self.interpolation, antialias=True, align_corners=False)
         return resized.round().clamp(0, 255)
 
     def _crop(self, frames: Tensor) -> Tensor:
-        top = int(round((frames.shape[-2] - self.crop_size) / 2.0))  # noqa: RUF046 - TorchScript rounds to float
-        left = int(round((frames.shape[-1] - self.crop_size) / 2.0))  # noqa: RUF046
-        return frames[:, :, top : top + self.crop_size, left : left + self.crop_size]
+        if self.framing == "whole":
+            return frames
+        top, left = _half(frames.shape[-2] - self.crop_size), _half(frames.shape[-1] - self.crop_size)
+        return frames.narrow(2, top, self.crop_size).narrow(3, left, self.crop_size)
+
+
+def _half(pixels: int) -> int:
+    """Half of a whole number, to the nearest even one where it lies between two, as `round` has it.
+
+    >>> [_half(pixels) for pixels in (0, 1, 2, 3, 5, 7)] == [round(pixels / 2) for pixels in (0, 1, 2, 3, 5, 7)]
+    True
+    """
+    whole = pixels // 2
+    return whole + (pixels % 2) * (whole % 2)
