@@ -37,7 +37,7 @@ HOMES = {
     "rich": ("cli/",),
 }
 # A decorator that marks a method for TorchScript: it calls nothing.
-EXCEPTIONS = {("torch.jit.export", "models/")}
+EXCEPTIONS = {("torch.jit.export", "models/"), ("torch.jit.is_scripting", "models/")}
 
 Sources = Mapping[str, str]
 

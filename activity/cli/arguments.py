@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -105,7 +106,7 @@ def positive(text: str) -> float:
 
 def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
-    parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or an exported file (.ts)")
+    parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or what was exported of one")
 
 
 def add_device_flag(parser: ArgumentParser) -> None:
@@ -121,6 +122,12 @@ def add_decoding_flags(parser: ArgumentParser) -> None:
     ):
         text = f"{what} (default: {default})"
         parser.add_argument(flag, type=positive_number, default=default, metavar="N", help=text)
+
+
+def megabytes(path: Path) -> float:
+    """Of a file, or of all files in a folder."""
+    files = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
+    return sum(item.stat().st_size for item in files) / 1e6
 
 
 def note(message: str) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from activity.cli.arguments import ArgumentParser, add_model_argument
+from activity.cli.arguments import ArgumentParser, add_model_argument, megabytes
 from activity.cli.main import EXIT_OK
 from activity.formats import load_recognizer
+from activity.formats.halves import HalvesRecognizer
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 
@@ -29,8 +30,8 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
     """What a file says, as plain Python; the same for each format, as far as the format knows it."""
     document: dict[str, Any] = {
         "file": str(path),
-        "format": "checkpoint" if isinstance(recognizer, Recognizer) else "torchscript",
-        "megabytes": round(path.stat().st_size / 1e6, 1),
+        "format": _format_of(recognizer),
+        "megabytes": round(megabytes(path), 1),
         "format_version": recognizer.format_version,
         "class_names": list(recognizer.class_names),
         "sample_fps": recognizer.sample_fps,
@@ -43,6 +44,12 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         document |= {"encoder": description["encoder"], "head": description["head"]}
         document["parameters"] = sum(parameter.numel() for parameter in recognizer.parameters())
     return document
+
+
+def _format_of(recognizer: LoadedRecognizer) -> str:
+    if isinstance(recognizer, Recognizer):
+        return "checkpoint"
+    return recognizer.format_name if isinstance(recognizer, HalvesRecognizer) else "torchscript"
 
 
 def _text(value: object) -> str:

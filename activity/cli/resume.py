@@ -87,9 +87,11 @@ def read_results(path: Path) -> list[EarlierResult]:
 
 
 def model_digest(path: Path) -> str:
-    """What tells one model file from another: a digest of its bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    """What tells one model from another: a digest of the bytes of its file, or of the files of its folder."""
+    digest = hashlib.blake2b(digest_size=8)
+    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        digest.update(item.read_bytes())
+    return digest.hexdigest()
 
 
 def check_same_model(results: ResultsFile, path: Path, *, model: Path, top_k: int) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,26 +27,9 @@ class EncodeRows(Protocol):
     all of them. `previous_rows` is None where no motion was asked for.
     """
 
-    def __call__(self, frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+    def __call__(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Encode."""
         ...
-
-
-def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
-    """The rows of a recognizer that knows windows only: `encode(frames (B, T, 3, H, W), previous)`, for each size."""
-
-    def encode_rows(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
-        places, features, start = [], [], 0
-        for alike in frames:
-            place = torch.nonzero((rows >= start) & (rows < start + len(alike)))[:, 0]
-            if len(place):
-                previous = None if previous_rows is None else alike[previous_rows[place] - start]
-                features.append(encode(alike[rows[place] - start].unsqueeze(1), previous)[:, 0])
-                places.append(place)
-            start += len(alike)
-        return torch.cat(features)[torch.argsort(torch.cat(places))]
-
-    return encode_rows
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from activity.features.batches import (
     EncodeRows,
     FeatureChunk,
     VideoEnd,
-    encode_by,
     encoding_threads,
     size_of,
 )
@@ -26,7 +25,7 @@ from activity.video.errors import hanging
 from activity.video.reader import SampledFrame, VideoError, VideoReader, unreadable
 from activity.video.sampling import first_index_at_or_after
 
-__all__ = ["EncodeRows", "FeatureChunk", "VideoEnd", "VideoRequest", "encode_by", "extract_features"]
+__all__ = ["EncodeRows", "FeatureChunk", "VideoEnd", "VideoRequest", "extract_features"]
 
 # Decoded frames that are held at once, whatever their size: 20 of 3840x2160, where a batch waits for the one before.
 _MOST_BYTES = 512 << 20

@@ -136,7 +136,7 @@ def _prepare(store: FeatureStore) -> None:
 def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
     """The encoder with every batch filled up to one size: another size may round otherwise in the last digit."""
 
-    def encode(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+    def encode(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         missing = batch_frames - len(rows)
         if missing:
             rows = torch.cat([rows, rows[-1:].expand(missing)])

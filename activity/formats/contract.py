@@ -1,14 +1,83 @@
 """What every model file of ours must say of itself, whatever its format."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from activity.models.recognizer import FORMAT_VERSION
+from activity.models.recognizer import FORMAT_VERSION, Recognizer
 
-MAKE_ONE = "Give a checkpoint of `activity train` (best.ckpt) or a file of `activity export` (.ts)."
+CONTRACT = "activity.json"
+"""The file, or the member of an archive, in which a model says what it is."""
+
+MAKE_ONE = "Give a checkpoint of `activity train` (best.ckpt) or a file of `activity export` (.ts, .onnx, .pt2)."
 
 
 class ModelFileError(ValueError):
     """A file that is no model of ours, not a whole one, or one that cannot be made."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a file says of itself, for formats that hold text beside their graphs.
+
+    Attributes:
+        class_names: the name of each logit.
+        sample_fps: sampled frames a second.
+        window_frames: sampled frames that the head reads at once.
+        modalities: what the encoder looks at.
+        feature_size: numbers of a feature, D.
+        encoder: the name of the CNN.
+        precision: what the CNN computed in when the head was trained, "float32" or "bfloat16".
+        format_version: of the contract.
+    """
+
+    class_names: list[str]
+    sample_fps: float
+    window_frames: int
+    modalities: list[str]
+    feature_size: int
+    encoder: str
+    precision: str
+    format_version: int
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def contract_of(recognizer: Recognizer) -> Contract:
+    """What a file made of a recognizer is to say."""
+    return Contract(
+        class_names=list(recognizer.class_names),
+        sample_fps=recognizer.sample_fps,
+        window_frames=recognizer.window_frames,
+        modalities=list(recognizer.modalities),
+        feature_size=recognizer.encoder.feature_size,
+        encoder=recognizer.encoder.name,
+        precision=recognizer.encoder.precision,
+        format_version=recognizer.format_version,
+    )
+
+
+def read_contract(path: Path, text: str | bytes | None) -> Contract:
+    """The contract that a file holds as JSON.
+
+    Raises:
+        ModelFileError: there is none, it is of another program, or of another version.
+    """
+    try:
+        fields: Any = json.loads(text or "")
+        check_format_version(path, fields["format_version"])
+        contract = Contract(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(
+            f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}"
+        ) from error
+    return contract
 
 
 def check_format_version(path: Path, version: object) -> None:
@@ -18,3 +87,19 @@ def check_format_version(path: Path, version: object) -> None:
             f"{path} has format version {version!r}; this program reads version {FORMAT_VERSION}. "
             "Update activity where the file is newer; where it is older, train the model again."
         )
+
+
+def needs_extra(path: Path, extra: str, missing: str) -> ModelFileError:
+    """What to say where a format's library is not installed."""
+    return ModelFileError(
+        f"{path}: this format needs {missing}, which is not installed. Install it: pip install 'activity[{extra}]'. "
+        "Or export to .ts, which needs nothing more."
+    )
+
+
+def cannot_express(name: str, encoder: str, error: Exception) -> ModelFileError:
+    """What to say where a format has no word for an operation of the encoder."""
+    lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
+    instead = "" if name == "TorchScript" else "Export to .ts, or "
+    advice = f"{instead}{'train' if instead else 'Train'} with another encoder, efficientnet_lite0 for instance"
+    return ModelFileError(f"{name} cannot express the encoder {encoder}: {lines[0][:300].rstrip('.')}. {advice}.")

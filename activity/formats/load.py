@@ -2,19 +2,20 @@
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from activity.formats.contract import MAKE_ONE, ModelFileError
+from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import is_address, without_credentials
 
 
 def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> LoadedRecognizer:
-    """Load a checkpoint or an exported file. The content decides, not the suffix.
+    """Load a checkpoint or an exported file. The content decides, not the suffix, but for .onnx.
 
-    No pickled code is executed, whatever the file holds. An exported file is a program in TorchScript all the same:
+    No pickled code is executed, whatever the file holds. An exported file is a program all the same:
     load only those you trust.
 
     Raises:
@@ -24,20 +25,50 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
         raise ModelFileError(
             f"{without_credentials(str(path))} is the address of a stream, not a model file. {MAKE_ONE}"
         )
-    path = Path(path)
+    path, device = Path(path), torch.device(device)
+    if path.is_dir() and (path / CONTRACT).exists():
+        return _on_the_cpu(_load_openvino, path, device)
+    if path.is_file() and path.suffix.lower() == ".onnx":  # protobuf: nothing at its beginning tells what it is
+        return _on_the_cpu(_load_onnx, path, device)
     names = _archive_names(path)
     if any(name.endswith("/constants.pkl") for name in names):
         from activity.formats.torchscript import load_torchscript
 
-        return load_torchscript(path, torch.device(device))
+        return load_torchscript(path, device)
+    if any(name.endswith(f"extra/{CONTRACT}") for name in names):
+        return _on_the_cpu(_load_program, path, device)
     # Imported here: an exported file needs none of the libraries that a checkpoint's encoder may come from.
     from activity.formats.checkpoint import load_checkpoint
 
     return load_checkpoint(path).to(device)
 
 
+def _on_the_cpu(load: Callable[[Path], LoadedRecognizer], path: Path, device: torch.device) -> LoadedRecognizer:
+    if device.type != "cpu":
+        raise ModelFileError(f"{path} runs on the CPU, and {device} was asked for. Use --device cpu, or a .ts file.")
+    return load(path)
+
+
+def _load_openvino(path: Path) -> LoadedRecognizer:
+    from activity.formats.openvino import load_openvino
+
+    return load_openvino(path)
+
+
+def _load_onnx(path: Path) -> LoadedRecognizer:
+    from activity.formats.onnx import load_onnx
+
+    return load_onnx(path)
+
+
+def _load_program(path: Path) -> LoadedRecognizer:
+    from activity.formats.exported_program import load_program
+
+    return load_program(path)
+
+
 def _archive_names(path: Path) -> list[str]:
-    """The members of a model file: both formats are zip archives."""
+    """The members of a model file that is a zip archive."""
     if not path.exists():
         raise ModelFileError(f"There is no model file {path}. {MAKE_ONE}")
     if path.is_dir():

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,12 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from activity.files import write_atomically
-from activity.formats.contract import MAKE_ONE, ModelFileError, check_format_version
+from activity.formats.compare import check_same_scores
+from activity.formats.contract import MAKE_ONE, ModelFileError, cannot_express, check_format_version
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-LARGEST_DIFFERENCE = 1e-4
-CONTRACT = ("class_names", "sample_fps", "window_frames", "modalities", "format_version", "encode", "classify")
+CONTRACT = (
+    "class_names",
+    "sample_fps",
+    "window_frames",
+    "modalities",
+    "format_version",
+    "encode",
+    "encode_rows",
+    "classify",
+)
 
 
 def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor]) -> float:
@@ -39,24 +48,13 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
         with _without_deprecation_warnings(), _without_training_weights(recognizer.encoder):
             scripted = torch.jit.script(recognizer)
     except (RuntimeError, torch.jit.frontend.FrontendError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelFileError(
-            f"TorchScript cannot express the encoder {recognizer.encoder.name}: {first}. Train with another encoder, "
-            "efficientnet_lite0 for instance."
-        ) from error
+        raise cannot_express("TorchScript", recognizer.encoder.name, error) from error
     buffer = io.BytesIO()
     with _without_deprecation_warnings():
         torch.jit.save(scripted, buffer)
         buffer.seek(0)
         loaded = torch.jit.load(buffer)
-    difference = _largest(
-        _score_difference(recognizer, loaded, frames) for frames in [*examples, *_random_windows(recognizer)]
-    )
-    if not difference <= LARGEST_DIFFERENCE:
-        raise ModelFileError(
-            f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "
-            f"{LARGEST_DIFFERENCE:g}; nothing was written. Train with another encoder, efficientnet_lite0 for instance."
-        )
+    difference = check_same_scores(recognizer, loaded, examples)
     write_atomically(path, buffer.getvalue())
     return difference
 
@@ -77,37 +75,6 @@ def load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
         raise ModelFileError(f"{path} is a TorchScript file of another program: no {', '.join(missing)}. {MAKE_ONE}")
     check_format_version(path, module.format_version)
     return module.eval()  # type: ignore[no-any-return]
-
-
-@torch.inference_mode()
-def _score_difference(eager: Recognizer, loaded: LoadedRecognizer, frames: Tensor) -> float:
-    """The largest difference of scores over the ways a file is used: whole windows, windows in pieces, padded ones."""
-    features, again = eager.encode(frames), loaded.encode(frames)
-    half = frames.shape[1] // 2
-    pieces = [again]
-    if half:
-        pieces = [loaded.encode(frames[:, :half]), loaded.encode(frames[:, half:], frames[:, half - 1])]
-    lengths = torch.tensor([max(1, half)])
-    pairs = [
-        (eager.classify(features), loaded.classify(again)),
-        (eager.classify(features), loaded.classify(torch.cat(pieces, dim=1) if half else again)),
-        (eager.classify(features, lengths), loaded.classify(again, lengths)),
-    ]
-    return _largest((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
-
-
-def _largest(differences: Iterable[float]) -> float:
-    """The largest; NaN where one is NaN, which `max` finds in the first place only."""
-    return torch.tensor(list(differences), dtype=torch.float64).max().item()
-
-
-def _random_windows(recognizer: Recognizer) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    sizes = [(recognizer.window_frames, 120, 160), (3, 256, 144), (1, 33, 65)]
-    return [
-        torch.randint(0, 256, (1, time, 3, height, width), dtype=torch.uint8, generator=generator)
-        for time, height, width in sizes
-    ]
 
 
 @contextmanager

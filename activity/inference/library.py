@@ -94,6 +94,10 @@ class VideoRecognizer:
         """Frames `uint8 (B, T, 3, H, W)` to features `float32 (B, T, D)`; see `Recognizer.encode`."""
         return self.model.encode(frames, previous)
 
+    def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
+        """Frames `uint8 (M, 3, H, W)`, by size, to features `float32 (N, D)`; see `FrameEncoder.encode_rows`."""
+        return self.model.encode_rows(frames, rows, previous_rows)
+
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features `float32 (B, T, D)` to logits `(B, C)`; see `Recognizer.classify`."""
         return self.model.classify(features, lengths)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
-from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.spans import no_frames, warn_of_short_span
 from activity.features.store import FeatureStore
@@ -61,7 +61,7 @@ def score_videos(
     frames = 0
     on_progress(FillProgress(len(clips), 0, 0, 0))
     for result in extract_features(
-        encode_by(recognizer.encode),
+        recognizer.encode_rows,
         [video.request() for video in videos],
         motion="motion" in recognizer.modalities,
         batch_frames=batch_frames,

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
+from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
@@ -71,7 +71,7 @@ def read_videos(
     done: dict[int, _Result | Failure] = {}
     following = 0
     for item in extract_features(
-        encode_by(recognizer.encode),
+        recognizer.encode_rows,
         [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
         motion="motion" in recognizer.modalities,
         batch_frames=batch_frames,

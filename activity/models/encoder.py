@@ -1,7 +1,6 @@
 """The frame encoders: preprocessing and a CNN, from frames to features, one modality or two."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -92,7 +91,8 @@ class FrameEncoder(nn.Module):
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
 
-    def encode_rows(self, frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
+    @torch.jit.export
+    def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
         """Features `float32 (N, D)` of single frames, each of which is preprocessed once however often it is looked at.
 
         Args:
@@ -101,7 +101,7 @@ class FrameEncoder(nn.Module):
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
         pixels = torch.cat([self.preprocess(alike) for alike in frames])  # (M, 3, S, S), now all of one size
-        features = []
+        features: list[Tensor] = []
         for modality in self.modalities:
             seen = pixels.index_select(0, rows)
             if modality == "motion":
@@ -110,7 +110,6 @@ class FrameEncoder(nn.Module):
             features.append(self._cnn(seen))
         return torch.cat(features, dim=1)  # (N, D)
 
-    @torch.jit.unused
     def follow_backbone(self) -> None:
         """Let features be computed with the weights that `backbone` has now."""
         if not self.trained:

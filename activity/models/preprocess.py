@@ -58,7 +58,10 @@ class Preprocess(nn.Module):
         self.crop_size = crop_size
         self.interpolation = interpolation
         self.framing = framing
-        self.portable = False  # computed as every device can: what other formats than TorchScript are made from
+        # For exporters, which write down what is done with one example: nothing is decided by a picture's size, and on
+        # uint8 only where the runtime can do that.
+        self.traced = False
+        self.on_uint8 = True
         # Beside the float32 buffers, with the digits they were given in.
         self._given_mean = [float(value) for value in mean]
         self._given_std = [float(value) for value in std]
@@ -85,24 +88,43 @@ class Preprocess(nn.Module):
         """Height and width after resizing."""
         if self.framing == "whole":
             return [self.crop_size, self.crop_size]
-        short = min(height, width)
+        short = _smaller(height, width)
         return [self.resize_size * height // short, self.resize_size * width // short]
 
     def _resize(self, frames: Tensor, size: list[int]) -> Tensor:
-        if not self.portable:
-            if frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
-                return frames
-            if frames.device.type == "cpu":
-                return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
-        # Only the CPU interpolates uint8; elsewhere float32, rounded to the same integers.
-        resized = F.interpolate(frames.float(), size=size, mode=self.interpolation, antialias=True, align_corners=False)
-        return resized.round().clamp(0, 255)
+        if not self.traced and frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
+            return frames
+        if self.on_uint8 and frames.device.type == "cpu":
+            return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
+        # Only the CPU interpolates uint8: first each row, then each column, both rounded. Elsewhere float32 does the
+        # same, and one pixel in 200 differs by one; in one go it would be one in five.
+        return self._interpolate(self._interpolate(frames.float(), [frames.shape[-2], size[1]]), size)
+
+    def _interpolate(self, pixels: Tensor, size: list[int]) -> Tensor:
+        resized = F.interpolate(pixels, size=size, mode=self.interpolation, antialias=True, align_corners=False)
+        return (resized + 0.5).floor().clamp(0, 255)  # a half goes up, as in the integers of the CPU
 
     def _crop(self, frames: Tensor) -> Tensor:
         if self.framing == "whole":
             return frames
         top, left = _half(frames.shape[-2] - self.crop_size), _half(frames.shape[-1] - self.crop_size)
-        return frames.narrow(2, top, self.crop_size).narrow(3, left, self.crop_size)
+        if self.traced:  # a slice whose ends are computed has no known length to an exporter
+            steps = torch.arange(self.crop_size, device=frames.device)
+            return frames.index_select(2, steps + top).index_select(3, steps + left)
+        return frames[:, :, top : top + self.crop_size, left : left + self.crop_size]
+
+
+def _smaller(one: int, other: int) -> int:
+    """The smaller of two sizes, as every exporter takes it: `min` would be decided once for all by one that traces.
+
+    >>> _smaller(3, 5), _smaller(5, 3), _smaller(4, 4)
+    (3, 3, 4)
+    """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        size: object = one
+        if isinstance(size, torch.SymInt):  # of `torch.export`, which cannot write `abs` down
+            return torch.sym_min(one, other)  # type: ignore[no-any-return]
+    return (one + other - abs(one - other)) // 2
 
 
 def _half(pixels: int) -> int:

@@ -23,6 +23,9 @@ class LoadedRecognizer(Protocol):
     def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Frames `uint8 (B, T, 3, H, W)` to features `(B, T, D)`."""
 
+    def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """Features `(N, D)` of frames `uint8 (M, 3, H, W)`, by size: those at `rows`, each after the one before."""
+
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features `(B, T, D)` to logits `(B, C)`."""
 
@@ -85,6 +88,12 @@ class Recognizer(nn.Module):
         if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
             raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
         features: Tensor = self.encoder(frames, previous)
+        return features
+
+    @torch.jit.export
+    def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
+        features: Tensor = self.encoder.encode_rows(frames, rows, previous_rows)
         return features
 
     @torch.jit.export

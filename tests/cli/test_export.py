@@ -50,7 +50,7 @@ def test_an_existing_file_stays_where_export_fails(checkpoint: Path, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["model.ts"]
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model", "model.ckpt"])
+@pytest.mark.parametrize("name", ["model.tflite", "model", "model.ckpt"])
 def test_a_name_that_is_not_that_of_an_exported_file(checkpoint: Path, tmp_path: Path, name: str) -> None:
     outcome = activity("export", checkpoint, tmp_path / name)
     assert outcome.code == 2
@@ -79,3 +79,42 @@ def test_an_exported_file_is_not_exported_again(exported: Path, tmp_path: Path) 
     outcome = activity("export", exported, tmp_path / "again.ts")
     assert outcome.code == 2
     assert "exported file already" in outcome.messages[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what the exporters' libraries say of each other
+@pytest.mark.parametrize(("suffix", "says"), [(".pt2", "torch.export"), (".onnx", "ONNX"), (".openvino", "OpenVINO")])
+def test_every_verb_takes_every_format(
+    checkpoint: Path, tmp_path: Path, suffix: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video, out = write_colour_video(tmp_path / "mine.mp4", "red", frames=40), tmp_path / f"model{suffix}"
+    outcome = activity("export", checkpoint, out)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"{out}\n"
+    assert activity("export", checkpoint, out).code == 2  # it is there
+    assert activity("export", checkpoint, out, "--force").code == 0
+    told = json.loads(activity("inspect", out, "--format", "json").out)
+    assert told["format"] == says
+    assert told["megabytes"] > 0
+    expected, found = (
+        json.loads(activity("predict", model, video, "--format", "jsonl", "--top-k", "2").out)
+        for model in (checkpoint, out)
+    )
+    assert (found["label"], found["windows"]) == (expected["label"], expected["windows"])
+    assert found["score"] == pytest.approx(expected["score"], abs=0.02)  # of a model that was trained in bfloat16
+    segments = [
+        [json.loads(line) for line in activity("timeline", model, video, "--format", "jsonl").out.splitlines()]
+        for model in (checkpoint, out)
+    ]
+    assert [item["label"] for item in segments[0]] == [item["label"] for item in segments[1]]
+    events = [json.loads(line) for line in activity("watch", out, video, "--no-scores").out.splitlines()]
+    assert events[-1]["event"] == "summary"
+    outcome = activity("export", out, tmp_path / "again.ts")
+    assert (outcome.code, "exported file already" in outcome.err) == (2, True)
+
+
+def test_split_is_for_onnx(checkpoint: Path, tmp_path: Path) -> None:
+    outcome = activity("export", checkpoint, tmp_path / "model.ts", "--split")
+    assert outcome.code == 2
+    assert "--split is for NAME.onnx" in outcome.messages[0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from activity.features import extract
-from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, encode_by, extract_features
+from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.features.views import PLAIN, View
 from activity.video.capture import Capture
 from activity.video.reader import SampledFrame, VideoError, VideoReader
@@ -25,6 +25,23 @@ SAMPLE_FPS = 5.0
 
 
 Encode = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
+    """The rows of a recognizer that knows windows only: `encode(frames (B, T, 3, H, W), previous)`, for each size."""
+
+    def encode_rows(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        places, features, start = [], [], 0
+        for alike in frames:
+            place = torch.nonzero((rows >= start) & (rows < start + len(alike)))[:, 0]
+            if len(place):
+                previous = None if previous_rows is None else alike[previous_rows[place] - start]
+                features.append(encode(alike[rows[place] - start].unsqueeze(1), previous)[:, 0])
+                places.append(place)
+            start += len(alike)
+        return torch.cat(features)[torch.argsort(torch.cat(places))]
+
+    return encode_rows
 
 
 def run(encode: Encode, requests: Sequence[VideoRequest], **changes: Any) -> Iterator[FeatureChunk | VideoEnd]:
@@ -122,7 +139,7 @@ def test_the_encoder_gets_what_it_asks_for(videos: list[Path]) -> None:
 def test_frames_of_all_sizes_fill_a_batch(videos: list[Path]) -> None:
     seen: list[tuple[int, int]] = []  # rows, sizes
 
-    def encode(frames: Sequence[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+    def encode(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         seen.append((len(rows), len(frames)))
         return torch.zeros(len(rows), 2)
 

@@ -1,0 +1,70 @@
+"""Whether a loaded file answers as the recognizer that it was made of."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from activity.formats.contract import ModelFileError
+from activity.models.recognizer import LoadedRecognizer, Recognizer
+
+LARGEST_DIFFERENCE = 1e-4
+"""Of scores, where both compute in the same precision."""
+
+_SPOT = 6  # pixels
+
+
+def check_same_scores(recognizer: Recognizer, loaded: LoadedRecognizer, examples: Sequence[Tensor]) -> float:
+    """Compare on windows of frames and on random ones; returns the largest difference of scores.
+
+    Args:
+        recognizer: what was exported, computing in the precision of the file.
+        loaded: the file's own content, loaded again.
+        examples: windows of frames `uint8 (1, T, 3, H, W)`.
+
+    Raises:
+        ModelFileError: it is more than `LARGEST_DIFFERENCE`.
+    """
+    windows = [*examples, *_random_windows(recognizer)]
+    difference = _largest(_score_difference(recognizer, loaded, frames) for frames in windows)
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ModelFileError(
+            f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "
+            f"{LARGEST_DIFFERENCE:g}; nothing was written. Train with another encoder, efficientnet_lite0 for instance."
+        )
+    return difference
+
+
+@torch.inference_mode()
+def _score_difference(eager: Recognizer, loaded: LoadedRecognizer, frames: Tensor) -> float:
+    """The largest difference of scores over the ways a file is used: whole windows, windows in pieces, padded ones."""
+    features, again = eager.encode(frames), loaded.encode(frames)
+    half = frames.shape[1] // 2
+    pieces = [again]
+    if half:
+        pieces = [loaded.encode(frames[:, :half]), loaded.encode(frames[:, half:], frames[:, half - 1])]
+    lengths = torch.tensor([max(1, half)])
+    pairs = [
+        (eager.classify(features), loaded.classify(again)),
+        (eager.classify(features), loaded.classify(torch.cat(pieces, dim=1) if half else again)),
+        (eager.classify(features, lengths), loaded.classify(again, lengths)),
+    ]
+    return _largest((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """The largest; NaN where one is NaN, which `max` finds in the first place only."""
+    return torch.tensor(list(differences), dtype=torch.float64).max().item()
+
+
+def _random_windows(recognizer: Recognizer) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    time = recognizer.window_frames
+    sizes = [(time, 120, 160), (min(3, time), 256, 144), (1, 33, 65)]
+    return [_random_pictures(time, height, width, generator).unsqueeze(0) for time, height, width in sizes]
+
+
+def _random_pictures(time: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Pictures of soft spots `uint8 (T, 3, H, W)`: runtimes resize noise of single pixels each in its own way."""
+    spots = 255 * torch.rand(time, 3, 1 + height // _SPOT, 1 + width // _SPOT, generator=generator)
+    return nn.functional.interpolate(spots, size=(height, width), mode="bilinear").round().byte()

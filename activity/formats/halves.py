@@ -1,0 +1,171 @@
+"""Formats of two graphs, encoder and head: what is traced of a recognizer, and how it answers once it is loaded."""
+
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from activity.formats.contract import Contract
+from activity.models.recognizer import Recognizer, rebuild_recognizer
+
+MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
+
+EncodeGraph = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Frames `uint8 (M, 3, H, W)`, rows `int64 (N,)`, previous rows `int64 (N,)` to features `float32 (N, D)`."""
+
+ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
+"""Features `float32 (B, window_frames, D)`, lengths `int64 (B,)` to logits `float32 (B, C)`."""
+
+
+_Session = TypeVar("_Session")
+
+
+class EncoderHalf(nn.Module):
+    """The encoder as it is traced."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.encoder = recognizer.encoder
+
+    def forward(self, frames: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
+        """Features of the frames at `rows`, each seen after the one at `previous_rows`; shapes as `EncodeGraph`."""
+        return self.encoder.encode_rows([frames], rows, previous_rows)
+
+
+class HeadHalf(nn.Module):
+    """The head as it is traced."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.head, self.temperature = recognizer.head, recognizer.temperature
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits of windows of which `lengths` features count; shapes as `ClassifyGraph`."""
+        logits: Tensor = self.head(features, lengths)
+        return logits / self.temperature
+
+
+@dataclass(frozen=True)
+class Example:
+    """Inputs to trace with: sizes that are no special case."""
+
+    frames: Tensor
+    rows: Tensor
+    previous_rows: Tensor
+    features: Tensor
+    lengths: Tensor
+
+
+def example_of(recognizer: Recognizer) -> Example:
+    """Inputs for a recognizer's halves."""
+    rows = torch.tensor([1, 2])
+    return Example(
+        frames=torch.zeros(3, 3, 120, 160, dtype=torch.uint8),
+        rows=rows,
+        previous_rows=rows - 1,
+        features=torch.zeros(2, recognizer.window_frames, recognizer.encoder.feature_size),
+        lengths=torch.tensor([recognizer.window_frames, 1]),
+    )
+
+
+def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False, on_uint8: bool = True) -> Recognizer:
+    """A recognizer of the same weights that computes in another precision.
+
+    Args:
+        recognizer: on the CPU.
+        precision: "float32" or "bfloat16".
+        traced: it is to be traced, and not to be run.
+        on_uint8: pictures are resized as uint8, which torch alone can.
+    """
+    description = copy.deepcopy(recognizer.describe())
+    description["encoder"]["precision"] = precision
+    other = rebuild_recognizer(description)
+    other.load_state_dict(recognizer.state_dict())
+    other.encoder.preprocess.traced, other.encoder.preprocess.on_uint8 = traced, on_uint8
+    return other.eval().requires_grad_(False)
+
+
+class ByThreads(Generic[_Session]):
+    """A runtime's session for as many threads as torch takes where it is asked for: one for streams, one for batches.
+
+    A stream has one frame at a time, to which all cores go; of videos each core encodes a batch of its own.
+
+    Args:
+        make: a session that computes in so many threads.
+    """
+
+    def __init__(self, make: Callable[[int], _Session]) -> None:
+        self._make = make
+        self._made: dict[int, _Session] = {}
+        self._lock = threading.Lock()
+
+    def get(self) -> _Session:
+        """The one for the thread that asks."""
+        threads = torch.get_num_threads()
+        with self._lock:
+            if threads not in self._made:
+                self._made[threads] = self._make(threads)
+            return self._made[threads]
+
+
+class HalvesRecognizer:
+    """A recognizer of two graphs, with the interface of `LoadedRecognizer`; on the CPU.
+
+    Args:
+        contract: what the file says of itself.
+        encode: the encoder's graph.
+        classify: the head's graph.
+        format_name: what `activity inspect` calls it.
+    """
+
+    def __init__(self, contract: Contract, encode: EncodeGraph, classify: ClassifyGraph, format_name: str) -> None:
+        self.class_names = list(contract.class_names)
+        self.sample_fps = float(contract.sample_fps)
+        self.window_frames = int(contract.window_frames)
+        self.modalities = list(contract.modalities)
+        self.format_version = contract.format_version
+        self.feature_size = contract.feature_size
+        self.format_name = format_name
+        self._encode = encode
+        self._classify = classify
+
+    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Features `float32 (B, T, D)` of frames `uint8 (B, T, 3, H, W)`; see `Recognizer.encode`."""
+        if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
+        if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
+            raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
+        batch, time = frames.shape[:2]
+        before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
+        shown = torch.cat([before, frames], dim=1).flatten(0, 1)  # (B * (T + 1), 3, H, W)
+        rows = torch.arange(len(shown)).view(batch, time + 1)
+        return self._encode(shown, rows[:, 1:].flatten(), rows[:, :-1].flatten()).view(batch, time, -1)
+
+    def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
+        previous_rows = rows if previous_rows is None else previous_rows
+        places, features, start = [], [], 0
+        for alike in frames:  # a graph takes frames of one size
+            place = torch.nonzero((rows >= start) & (rows < start + len(alike)))[:, 0]
+            if len(place):
+                features.append(self._encode(alike, rows[place] - start, previous_rows[place] - start))
+                places.append(place)
+            start += len(alike)
+        return torch.cat(features)[torch.argsort(torch.cat(places))]
+
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
+        if features.dim() != 3 or features.shape[2] != self.feature_size or features.shape[1] > self.window_frames:
+            accepted = f"(B, T, {self.feature_size}) with T up to {self.window_frames}"
+            raise ValueError(f"features are {tuple(features.shape)}; accepted: {accepted}.")
+        batch, time = features.shape[:2]
+        if lengths is None:
+            lengths = torch.full((batch,), time, dtype=torch.int64)
+        if lengths.shape != (batch,) or bool((lengths < 1).any()) or bool((lengths > time).any()):
+            raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {time}.")
+        missing = self.window_frames - time
+        return self._classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)

@@ -1,0 +1,118 @@
+"""A folder `NAME.openvino`: encoder and head as OpenVINO models, the fastest on Intel's and AMD's processors."""
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from activity.formats.compare import check_same_scores
+from activity.formats.contract import (
+    CONTRACT,
+    MAKE_ONE,
+    ModelFileError,
+    cannot_express,
+    contract_of,
+    needs_extra,
+    read_contract,
+)
+from activity.formats.exported_program import exported_programs
+from activity.formats.halves import ByThreads, EncoderHalf, HalvesRecognizer, example_of, same_in
+from activity.models.recognizer import Recognizer
+
+NAME, EXTRA, SUFFIX = "OpenVINO", "openvino", ".openvino"
+ENCODER, HEAD = "encoder.xml", "head.xml"
+
+
+def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
+    """Write a recognizer as a folder of OpenVINO models, of float32 weights.
+
+    Arguments and result as `export_onnx`. The folder appears whole or not at all; one that is there is replaced.
+
+    Raises:
+        ModelFileError: the extra is not installed, OpenVINO cannot express the encoder, or scores differ by more than
+            1e-4; nothing is written.
+    """
+    library = _library(path)
+    recognizer = recognizer.cpu().eval()
+    traced, example = same_in(recognizer, "float32", traced=True, on_uint8=False), example_of(recognizer)
+    _, head_program = exported_programs(traced)
+    try:
+        # Traced: there is no rule for the resizing of an exported program.
+        encoder = library.convert_model(
+            EncoderHalf(traced), example_input=(example.frames, example.rows, example.previous_rows)
+        )
+        head = library.convert_model(head_program)
+    except Exception as error:  # of many kinds, private ones too
+        raise cannot_express(NAME, recognizer.encoder.name, error) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
+        folder = Path(temporary) / "model"
+        folder.mkdir()
+        library.save_model(encoder, folder / ENCODER, compress_to_fp16=False)
+        library.save_model(head, folder / HEAD, compress_to_fp16=False)
+        (folder / CONTRACT).write_text(contract_of(recognizer).text(), encoding="utf-8")
+        difference = check_same_scores(same_in(recognizer, "float32"), load_openvino(folder, exact=True), examples)
+        if path.is_dir():
+            shutil.rmtree(path)
+        folder.rename(path)
+    return difference
+
+
+def load_openvino(path: Path, *, exact: bool = False) -> HalvesRecognizer:
+    """The recognizer of a folder, on the CPU.
+
+    Args:
+        path: the folder.
+        exact: compute in float32 even where training did not; else a model that was trained in bfloat16 runs in what
+            OpenVINO finds fastest here, bfloat16 where the processor has it.
+
+    Raises:
+        ModelFileError: the extra is not installed; or the folder is not whole, of another program, or of
+            another version.
+    """
+    contract_file = path / CONTRACT
+    contract = read_contract(path, contract_file.read_text("utf-8") if contract_file.is_file() else None)
+    library = _library(path)
+    core, precision = library.Core(), "f32" if exact or contract.precision == "float32" else None
+    try:
+        encoders = ByThreads(_maker(core, core.read_model(path / ENCODER), precision))
+        heads = ByThreads(_maker(core, core.read_model(path / HEAD), precision))
+    except RuntimeError as error:
+        raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
+
+    def encode(frames: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
+        return _run(encoders.get(), (frames.contiguous(), rows, previous_rows))
+
+    def classify(features: Tensor, lengths: Tensor) -> Tensor:
+        return _run(heads.get(), (features.contiguous(), lengths))
+
+    return HalvesRecognizer(contract, encode, classify, NAME)
+
+
+def _maker(core: Any, model: Any, precision: str | None) -> Any:
+    def make(threads: int) -> Any:
+        # A request for each thread that may ask: the model's own streams would wait for each other.
+        settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        if precision is not None:
+            settings["INFERENCE_PRECISION_HINT"] = precision
+        return core.compile_model(model, "CPU", settings)
+
+    return make
+
+
+def _run(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
+    request = compiled.create_infer_request()
+    result = request.infer([tensor.numpy() for tensor in inputs[: len(compiled.inputs)]])
+    return torch.from_numpy(result[0].copy())
+
+
+def _library(path: Path) -> Any:
+    try:
+        return importlib.import_module("openvino")
+    except ModuleNotFoundError as error:
+        raise needs_extra(path, EXTRA, "openvino") from error

@@ -1,0 +1,222 @@
+"""The formats of two graphs (`.pt2`, `.onnx`, OpenVINO): each answers as the recognizer, and says what it is not."""
+
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from activity.formats import compare, contract, load_recognizer
+from activity.formats.contract import ModelFileError
+from activity.formats.exported_program import export_program
+from activity.formats.halves import HalvesRecognizer, same_in
+from activity.formats.onnx import export_onnx
+from activity.formats.openvino import export_openvino
+from activity.models.encoder import create_encoder
+from activity.models.recognizer import FORMAT_VERSION, LoadedRecognizer, Recognizer
+from tests.recognizers import CLASS_NAMES, SMALL_ENCODER, lstm_head, random_frames, tiny_recognizer
+
+EXPORT: dict[str, Callable[..., float]] = {
+    ".pt2": export_program,
+    ".onnx": export_onnx,
+    ".openvino": export_openvino,
+}
+WINDOW = 6
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what the exporters' libraries say of each other
+
+
+def recognizer_in(precision: str, *modalities: str, framing: str = "whole") -> Recognizer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = create_encoder(
+            name=SMALL_ENCODER, weights="none", modalities=list(modalities), framing=framing, precision=precision
+        )
+    head = lstm_head(encoder.feature_size, modality_weights=[1.0] * len(modalities), num_layers=2)
+    recognizer = tiny_recognizer(encoder, head, sample_fps=7.5, window_frames=WINDOW)
+    recognizer.temperature.fill_(1.7)
+    return recognizer
+
+
+@pytest.fixture(scope="module", params=["whole", "centre"])
+def recognizer(request: pytest.FixtureRequest) -> Recognizer:
+    return recognizer_in("float32", "rgb", "motion", framing=request.param)
+
+
+@pytest.fixture(scope="module", params=list(EXPORT))
+def path(request: pytest.FixtureRequest, recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / f"model{request.param}"
+    assert EXPORT[request.param](recognizer, out, []) < 1e-4
+    return out
+
+
+def scores(recognizer: LoadedRecognizer, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+    with torch.inference_mode():
+        return recognizer.classify(recognizer.encode(frames), lengths).softmax(1)
+
+
+def pictures(batch: int, time: int, height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(height)
+    spots = 255 * torch.rand(batch * time, 3, 4, 5, generator=generator)
+    grown = nn.functional.interpolate(spots, size=(height, width), mode="bilinear").round().byte()
+    return grown.view(batch, time, 3, height, width)
+
+
+@pytest.mark.slow
+class TestAnswers:
+    def test_it_says_what_inference_needs_to_know(self, path: Path) -> None:
+        loaded = load_recognizer(path)
+        assert isinstance(loaded, HalvesRecognizer)
+        assert (loaded.class_names, loaded.modalities) == (CLASS_NAMES, ["rgb", "motion"])
+        assert (loaded.sample_fps, loaded.window_frames, loaded.format_version) == (7.5, WINDOW, FORMAT_VERSION)
+
+    @pytest.mark.parametrize("size", [(120, 160), (160, 120), (64, 50), (31, 47), (160, 160), (300, 170)])
+    def test_scores_are_the_recognizers_for_frames_of_any_size(
+        self, recognizer: Recognizer, path: Path, size: tuple[int, int]
+    ) -> None:
+        loaded, frames = load_recognizer(path), pictures(2, WINDOW, *size)
+        torch.testing.assert_close(scores(loaded, frames), scores(recognizer, frames), rtol=0, atol=1e-4)
+
+    def test_short_windows_pieces_and_single_rows(self, recognizer: Recognizer, path: Path) -> None:
+        loaded, frames = load_recognizer(path), pictures(3, 4, 90, 120)
+        lengths = torch.tensor([4, 1, 3])
+        torch.testing.assert_close(
+            scores(loaded, frames, lengths), scores(recognizer, frames, lengths), rtol=0, atol=1e-4
+        )
+        with torch.inference_mode():
+            whole = loaded.encode(frames)
+            pieces = torch.cat([loaded.encode(frames[:, :1]), loaded.encode(frames[:, 1:], frames[:, 0])], dim=1)
+            torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
+            mixed = [frames[0], pictures(1, 3, 40, 60)[0]]
+            rows, before = torch.tensor([5, 1, 3, 6]), torch.tensor([4, 0, 2, 5])
+            expected = recognizer.encode_rows(mixed, rows, before)
+            found = loaded.encode_rows(mixed, rows, before)
+        assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+    def test_what_is_no_frame_and_no_window_is_refused(self, path: Path) -> None:
+        loaded = load_recognizer(path)
+        with pytest.raises(ValueError, match="accepted: uint8 RGB"):
+            loaded.encode(random_frames(1, 2).float())
+        features = loaded.encode(pictures(1, 2, 40, 60))
+        with pytest.raises(ValueError, match=f"T up to {WINDOW}"):
+            loaded.classify(features.expand(1, 2, -1).repeat(1, WINDOW, 1))
+        with pytest.raises(ValueError, match="1 to 2"):
+            loaded.classify(features, torch.tensor([3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", list(EXPORT))
+def test_rgb_alone_and_a_recognizer_in_bfloat16(tmp_path: Path, suffix: str) -> None:
+    recognizer, out = recognizer_in("bfloat16", "rgb"), tmp_path / f"model{suffix}"
+    assert EXPORT[suffix](recognizer, out, [pictures(1, WINDOW, 80, 100)]) < 1e-4
+    loaded, frames = load_recognizer(out), pictures(2, WINDOW, 80, 100)
+    torch.testing.assert_close(scores(loaded, frames), scores(recognizer, frames), rtol=0, atol=0.02)
+    if suffix == ".onnx":
+        exact = same_in(recognizer, "float32")
+        torch.testing.assert_close(scores(loaded, frames), scores(exact, frames), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_one_graph_from_frames_to_logits_for_any_runtime(tmp_path: Path) -> None:
+    runtime = importlib.import_module("onnxruntime")
+    recognizer = recognizer_in("float32", "rgb", "motion")
+    export_onnx(recognizer, tmp_path / "model.onnx", [])
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    said = json.loads(session.get_modelmeta().custom_metadata_map["activity"])
+    assert said["class_names"] == CLASS_NAMES
+    frames = pictures(2, WINDOW, 90, 120)
+    rows = np.arange(2 * WINDOW)
+    before = np.maximum(rows - 1, rows // WINDOW * WINDOW)  # at the start of a window nothing has moved
+    lengths = np.array([WINDOW, 3])
+    given = {"frames": frames.flatten(0, 1).numpy(), "rows": rows, "previous_rows": before, "lengths": lengths}
+    (logits,) = session.run(["logits"], given)
+    expected = scores(recognizer, frames, torch.from_numpy(lengths))
+    torch.testing.assert_close(torch.from_numpy(logits).softmax(1), expected, rtol=0, atol=1e-4)
+
+    export_onnx(recognizer, tmp_path / "parts.onnx", [], split=True)
+    assert sorted(item.name for item in tmp_path.glob("parts*")) == ["parts.encoder.onnx", "parts.head.onnx"]
+    encoder, head = (runtime.InferenceSession(tmp_path / f"parts.{name}.onnx") for name in ("encoder", "head"))
+    (features,) = encoder.run(None, {name: given[name] for name in ("frames", "rows", "previous_rows")})
+    (again,) = head.run(None, {"windows": features.reshape(2, WINDOW, -1), "lengths": lengths})
+    np.testing.assert_allclose(again, logits, atol=1e-4)
+    with pytest.raises(ModelFileError, match="one half of a model"):
+        load_recognizer(tmp_path / "parts.head.onnx")
+
+
+@pytest.mark.parametrize("suffix", list(EXPORT))
+def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    monkeypatch.setattr(compare, "LARGEST_DIFFERENCE", -1.0)
+    with pytest.raises(ModelFileError, match="nothing was written"):
+        EXPORT[suffix](recognizer_in("float32", "rgb"), tmp_path / f"model{suffix}", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestRefused:
+    def refusal(self, path: Path) -> str:
+        with pytest.raises(ModelFileError) as caught:
+            load_recognizer(path)
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    def test_what_is_of_another_program(self, tmp_path: Path) -> None:
+        onnx = importlib.import_module("onnx")
+        helper = importlib.import_module("onnx.helper")
+        number = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+        other = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+        graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "neg", [number], [other])
+        (tmp_path / "neg.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+        assert "is a model of another program" in self.refusal(tmp_path / "neg.onnx")
+
+        class Neg(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return -x
+
+        torch.export.save(torch.export.export(Neg(), (torch.ones(1),)), tmp_path / "neg.pt2")
+        assert "no model file" in self.refusal(tmp_path / "neg.pt2")
+        (tmp_path / "neg.openvino").mkdir()
+        assert "folder" in self.refusal(tmp_path / "neg.openvino")
+        (tmp_path / "text.onnx").write_text("no graph")
+        assert "ONNX file" in self.refusal(tmp_path / "text.onnx") or "another program" in self.refusal(
+            tmp_path / "text.onnx"
+        )
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("suffix", list(EXPORT))
+    def test_a_newer_version_and_a_file_that_is_cut_off(
+        self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / f"model{suffix}"
+        EXPORT[suffix](recognizer_in("float32", "rgb"), out, [])
+        with monkeypatch.context() as patched:
+            patched.setattr(contract, "FORMAT_VERSION", FORMAT_VERSION - 1)
+            message = self.refusal(out)
+        assert f"version {FORMAT_VERSION}; this program reads version {FORMAT_VERSION - 1}" in message
+        broken = tmp_path / f"broken{suffix}"
+        if out.is_dir():
+            shutil.copytree(out, broken)
+            (broken / "encoder.bin").write_bytes(b"")
+            (broken / "encoder.xml").write_text("<net")
+        else:
+            broken.write_bytes(out.read_bytes()[: out.stat().st_size // 2])
+        self.refusal(broken)
+
+    @pytest.mark.parametrize(
+        ("suffix", "module", "extra"), [(".onnx", "onnxscript", "onnx"), (".openvino", "openvino", "openvino")]
+    )
+    def test_without_its_library_the_extra_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, module: str, extra: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+        with pytest.raises(ModelFileError, match=rf"needs {module}, .* pip install 'activity\[{extra}\]'"):
+            EXPORT[suffix](recognizer_in("float32", "rgb"), tmp_path / f"model{suffix}", [])
+
+    def test_another_device(self, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(b"")
+        with pytest.raises(ModelFileError, match="runs on the CPU"):
+            load_recognizer(tmp_path / "model.onnx", "cuda")
