@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.formats import ModelFileError, load_recognizer, torchscript
+from activity.formats import ModelFileError, compare, load_recognizer
 from activity.formats.torchscript import export_torchscript
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 from tests.recognizers import CLASS_NAMES, lstm_head, random_frames, script, tiny_encoder, tiny_recognizer
@@ -35,7 +35,7 @@ def exported(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -
 
 def run_python(program: str, *arguments: Any, folder: Path) -> Any:
     """What a program says as JSON, run in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(torchscript.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(compare.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=folder,
