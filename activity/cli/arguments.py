@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import torch
 
+from activity.formats.load import only_on_the_cpu
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.video.reader import find_videos
 
@@ -38,14 +39,15 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UsageError(f"{message}. Accepted: {usage}; see {self.prog} --help.")
 
 
-def device_of(name: str) -> torch.device:
-    """The device of a `--device` flag: "auto" is a GPU where there is one.
+def device_of(name: str, model: str) -> torch.device:
+    """The device of a `--device` flag for a model: "auto" is a GPU where there is one, and the model can run on it.
 
     Raises:
         UsageError: for one that torch does not know or does not find here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        gpu = torch.cuda.is_available() and not only_on_the_cpu(Path(model))
+        return torch.device("cuda" if gpu else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

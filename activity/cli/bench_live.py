@@ -188,8 +188,8 @@ def _batch(recognizer: LoadedRecognizer, source: str) -> Callable[[], object]:
         shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), BATCH_FRAMES + 1)]
     shown = (shown * (BATCH_FRAMES + 1))[: BATCH_FRAMES + 1]
     frames = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
-    previous = frames[:-1] if "motion" in recognizer.modalities else None
-    return partial(recognizer.encode, frames[1:].unsqueeze(1), previous)
+    rows = torch.arange(1, len(frames))
+    return partial(recognizer.encode_rows, [frames], rows, rows - 1)
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from activity.cli import export, predict, train
-from activity.cli.arguments import ArgumentParser, UsageError, device_of, positive_number
+from activity.cli.arguments import ArgumentParser, UsageError, positive_number
 from activity.cli.configuration import CONFIG, quoted
 from activity.cli.main import EXIT_OK
 from activity.cli.training_run import SPLITS
@@ -77,7 +77,9 @@ def _print_agreement(checkpoint: Path, exported: Path, video: Path) -> None:
 
 
 def _scores(model: Path, video: Path) -> tuple[float, ...]:
-    device = device_of("cpu")
+    import torch  # here: the rendering needs none
+
+    device = torch.device("cpu")
     recognizer = load_recognizer(model, device)
     (result,) = predict_videos(recognizer, [str(video)], batch_frames=16, decode_threads=1, device=device)
     assert isinstance(result, Prediction), result

@@ -176,11 +176,12 @@ def _measured(
     config: DictConfig, recognizer: LoadedRecognizer, clips: Sequence[Clip], digests: Digests
 ) -> tuple[list[ScoredClip], list[FailedClip]]:
     """The clips with their scores, and those that could not be read."""
-    device = encoding_device(config)
     decoding = {"batch_frames": config.features.batch_frames, "decode_threads": config.features.decode_threads}
     with extraction_progress() as progress:
         if not isinstance(recognizer, Recognizer):
-            return score_videos(recognizer, clips, device=device, on_progress=progress, **decoding)
+            cpu = torch.device("cpu")  # where an exported file was loaded
+            return score_videos(recognizer, clips, device=cpu, on_progress=progress, **decoding)
+        device = encoding_device(config)
         store = FeatureStore(Path(config.features.store))
         fps = recognizer.sample_fps
         use = store_use(config, recognizer.encoder, sample_fps=fps, views=(PLAIN,))

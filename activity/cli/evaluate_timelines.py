@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 
 from activity.cli.arguments import UsageError, note
@@ -23,6 +24,7 @@ from activity.data.segments import BACKGROUND, Segment
 from activity.evaluation.timelines import TimelineMetrics, timeline_metrics
 from activity.files import write_atomically
 from activity.formats import load_recognizer
+from activity.formats.load import only_on_the_cpu
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import Timeline, make_timelines
 from activity.inference.videos import Failure
@@ -174,7 +176,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     check_settings("evaluate MODEL", config)
     folder = run_folder()
     _check_folder(folder)
-    device = encoding_device(config)
+    device = torch.device("cpu") if only_on_the_cpu(model) else encoding_device(config)
     settings = TimelineSettings(**{name: value for name, value in config.timeline.items() if value is not None})
     recognizer = load_recognizer(model, device)
     videos = read_annotations(annotations)
@@ -188,7 +190,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
     seen, said = videos_seen_in_training(model, {video.name: video.path for video in videos}, training_run(model))
     if said:
         note(f"{'warning' if seen else 'note'}: {said}")
-    found = take_timelines(videos, _timelines(config, recognizer, videos, settings))
+    found = take_timelines(videos, _timelines(config, recognizer, videos, settings, device))
     table = segments_csv(found.segments, scores=True)
     write_atomically(folder / TIMELINES, table.encode())  # hours of work: first of all they are kept
     findings = say_what_breaks_off(found.damage)
@@ -214,7 +216,11 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
 
 
 def _timelines(
-    config: DictConfig, recognizer: LoadedRecognizer, videos: Sequence[AnnotatedVideo], settings: TimelineSettings
+    config: DictConfig,
+    recognizer: LoadedRecognizer,
+    videos: Sequence[AnnotatedVideo],
+    settings: TimelineSettings,
+    device: torch.device,
 ) -> Iterator[Timeline | Failure]:
     """The timelines as they are made, with a bar over the videos."""
     with steps_progress("videos", len(videos)) as advance:
@@ -224,7 +230,7 @@ def _timelines(
             settings=settings,
             batch_frames=config.features.batch_frames,
             decode_threads=config.features.decode_threads,
-            device=encoding_device(config),
+            device=device,
         ):
             yield result
             advance()

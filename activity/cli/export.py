@@ -19,7 +19,7 @@ from activity.formats.load import load_recognizer
 from activity.models.recognizer import Recognizer
 from activity.video.reader import VideoReader
 
-_ACCEPTED = "NAME.ts (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
+_ACCEPTED = "NAME.ts or .pt (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,11 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"OUT is {options.out!r}; accepted: {_ACCEPTED}.")
     if options.split and out.suffix != ".onnx":
         raise UsageError("--split is for NAME.onnx, which becomes NAME.encoder.onnx and NAME.head.onnx. Leave it out.")
-    if out.is_dir() and not (out / CONTRACT).is_file():
-        raise UsageError(f"OUT is the folder {options.out!r}; give the name of a file to write.")
-    if out.is_dir() and not options.force:
-        raise UsageError(f"{out} is there already. Give another name, or --force to replace it.")
-    check_new_output(out, [options.checkpoint, *options.compare_on], force=options.force)
+    written = [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")] if options.split else [out]
+    for path in written:
+        _check_can_be_written(path, [options.checkpoint, *options.compare_on], force=options.force)
     out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
     recognizer = load_recognizer(options.checkpoint)
     if not isinstance(recognizer, Recognizer):
@@ -45,7 +43,6 @@ def main(arguments: Sequence[str]) -> int:
     clips = count_text(len(examples), "given clip" if options.compare_on else "rendered clip")
     export = partial(EXPORTERS[out.suffix], split=True) if options.split else EXPORTERS[out.suffix]
     difference = export(recognizer, out, examples)
-    written = [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")] if options.split else [out]
     print("\n".join(map(str, written)))
     of = "the checkpoint's"
     if out.suffix in (".onnx", ".openvino") and recognizer.encoder.precision != "float32":
@@ -55,6 +52,17 @@ def main(arguments: Sequence[str]) -> int:
         f"({clips} and random frames)"
     )
     return EXIT_OK
+
+
+def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> None:
+    is_folder = path.suffix == ".openvino"
+    if path.is_dir() and not (is_folder and (path / CONTRACT).is_file()):
+        raise UsageError(f"OUT is the folder {str(path)!r}, which is no model; give another name.")
+    if path.is_file() and is_folder:
+        raise UsageError(f"OUT is the file {str(path)!r}, and NAME.openvino is a folder; give another name.")
+    if path.is_dir() and not force:
+        raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
+    check_new_output(path, inputs, force=force)
 
 
 def _torchscript(recognizer: Recognizer, out: Path, examples: list[Tensor]) -> float:

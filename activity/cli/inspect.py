@@ -39,6 +39,8 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "window_seconds": round(recognizer.window_frames / recognizer.sample_fps, 3),
         "modalities": list(recognizer.modalities),
     }
+    if isinstance(recognizer, HalvesRecognizer):
+        document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.precision}}
     if isinstance(recognizer, Recognizer):
         description = recognizer.describe()
         document |= {"encoder": description["encoder"], "head": description["head"]}

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
     options.format = _format_of(options)
-    device = device_of(options.device)
+    device = device_of(options.device, options.model)
     sources = expand_sources(options.source)
     _check_output(options, sources)
     recognizer = load_recognizer(options.model, device)

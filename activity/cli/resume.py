@@ -90,7 +90,9 @@ def model_digest(path: Path) -> str:
     """What tells one model from another: a digest of the bytes of its file, or of the files of its folder."""
     digest = hashlib.blake2b(digest_size=8)
     for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        digest.update(item.read_bytes())
+        if item.is_file():
+            with item.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 
 
@@ -144,7 +146,7 @@ def _read_line(path: Path, number: int, line: bytes) -> EarlierResult:
         source, failed, model, labels, text = None, False, None, 0, ""
     if not (isinstance(source, str) and isinstance(model, str) and (failed or labels)):
         raise UsageError(
-            f"{path}, line {number} is no result of activity predict --format jsonl, so --resume cannot go on there. "
-            f"{_BEGIN_ANEW}."
+            f"{path}, line {number} is no result of this version's activity predict --format jsonl, so --resume cannot "
+            f"go on there. {_BEGIN_ANEW}."
         )
     return EarlierResult(source, failed, model, labels, text + "\n")

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     sources = expand_sources(options.source)
     files = subtitle_files(options.format, sources, options.output)
     _check(options, sources, files)
-    device = device_of(options.device)
+    device = device_of(options.device, options.model)
     recognizer = load_recognizer(options.model, device)
     settings.stride_frames(recognizer.window_frames)  # refused before a header is written
     # Where the results appear in the same terminal, a bar would stand among them.

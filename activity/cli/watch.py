@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         kind = kind_of_source(options.source)
         _check_flags(options, kind)
-        device = device_of(options.device)
+        device = device_of(options.device, options.model)
         recognizer = load_recognizer(options.model, device)
         live = LiveRecognizer(
             recognizer,
@@ -74,7 +74,7 @@ def _watch(options: argparse.Namespace, live: LiveRecognizer, recognizer: Loaded
     with ExitStack() as stack:
         output = stack.enter_context(open_output(None))
         display = stack.enter_context(closing(Display(source.name))) if options.display else None
-        warm_up(recognizer, device_of(options.device))
+        warm_up(recognizer, device_of(options.device, options.model))
         stack.enter_context(source)
         stack.enter_context(_ended_by_signals(source))
         _Watch(live, source, recognizer, display, output).run()

@@ -11,7 +11,9 @@ from activity.models.recognizer import FORMAT_VERSION, Recognizer
 CONTRACT = "activity.json"
 """The file, or the member of an archive, in which a model says what it is."""
 
-MAKE_ONE = "Give a checkpoint of `activity train` (best.ckpt) or a file of `activity export` (.ts, .onnx, .pt2)."
+MAKE_ONE = (
+    "Give a checkpoint of `activity train` (best.ckpt) or a file of `activity export` (.ts, .pt2, .onnx, .openvino)."
+)
 
 
 class ModelFileError(ValueError):
@@ -41,6 +43,13 @@ class Contract:
     encoder: str
     precision: str
     format_version: int
+
+    def __post_init__(self) -> None:
+        texts = (self.class_names, self.modalities)
+        if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in texts):
+            raise TypeError("class_names and modalities are lists of names")
+        if not (self.class_names and self.sample_fps > 0 and self.window_frames > 0 and self.feature_size > 0):
+            raise ValueError("a model has classes, and numbers above 0")
 
     def text(self) -> str:
         """As JSON."""

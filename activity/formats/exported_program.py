@@ -1,10 +1,14 @@
 """`.pt2`: two programs of `torch.export` in one archive, encoder and head, and what the model says of itself."""
 
+import importlib
 import io
+import json
+import pickle
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,8 +64,7 @@ def exported_programs(recognizer: Recognizer) -> tuple[ExportedProgram, Exported
 
 def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
     """Write a recognizer as a `.pt2` archive; arguments, result and errors as `export_torchscript`."""
-    from torch.export.pt2_archive._package import package_pt2
-
+    package_pt2 = _archives(path).package_pt2
     recognizer = recognizer.cpu().eval()
     traced = same_in(recognizer, recognizer.encoder.precision, traced=True)
     encoder, head = exported_programs(traced)
@@ -69,7 +72,7 @@ def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor
     programs, texts = {ENCODER: encoder, HEAD: head}, {CONTRACT: contract_of(recognizer).text()}
     package_pt2(buffer, exported_programs=programs, extra_files=texts)
     buffer.seek(0)
-    difference = check_same_scores(recognizer, _load(path, buffer), examples)
+    difference = check_same_scores(recognizer, _load(path, buffer), examples, noise=True)
     write_atomically(path, buffer.getvalue())
     return difference
 
@@ -78,26 +81,65 @@ def load_program(path: Path) -> HalvesRecognizer:
     """The recognizer of a `.pt2` archive, on the CPU.
 
     Raises:
-        ModelFileError: truncated, of another program, or of another version.
+        ModelFileError: of another program, of another version of it or of torch, or holding pickled code.
     """
     return _load(path, io.BytesIO(path.read_bytes()))
 
 
 def _load(path: Path, archive: io.BytesIO) -> HalvesRecognizer:
-    from torch.export.pt2_archive._package import load_pt2
-
+    with zipfile.ZipFile(archive) as members:
+        contract = next((name for name in members.namelist() if name.endswith(f"extra/{CONTRACT}")), None)
+        said = read_contract(path, None if contract is None else members.read(contract))
+        _check_holds_no_code(path, members)
+    archive.seek(0)
+    load_pt2 = _archives(path).load_pt2
     try:
-        with zipfile.ZipFile(archive) as members:
-            contract = next((name for name in members.namelist() if name.endswith(f"extra/{CONTRACT}")), None)
-            text = None if contract is None else members.read(contract)
-        said = read_contract(path, text)  # before any program is read
-        archive.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             programs = load_pt2(archive).exported_programs
         encode, classify = programs[ENCODER].module(), programs[HEAD].module()
-    except ModelFileError:
-        raise
     except Exception as error:  # of many kinds, private ones too
-        raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelFileError(
+            f"{path} cannot be read by torch {torch.__version__} ({reason}). Export it again with the torch that is to "
+            "read it, or to .ts."
+        ) from error
     return HalvesRecognizer(said, encode, classify, NAME)
+
+
+def _check_holds_no_code(path: Path, members: zipfile.ZipFile) -> None:
+    """Refuse what torch would unpickle: it does so for tensors that say so, and for anything beside plain tensors."""
+    for name in members.namelist():
+        if name.endswith(".json"):
+            safe = not _says_pickled(json.loads(members.read(name)))
+        elif name.endswith((".pt", ".pth", ".pkl")):
+            safe = _is_plain(members.read(name))
+        else:
+            safe = "custom_obj" not in name
+        if not safe:
+            raise ModelFileError(f"{path} holds pickled code (in {name}); it was not executed. {MAKE_ONE}")
+
+
+def _says_pickled(value: object) -> bool:
+    if isinstance(value, dict):
+        return bool(value.get("use_pickle")) or any(map(_says_pickled, value.values()))
+    return isinstance(value, list) and any(map(_says_pickled, value))
+
+
+def _is_plain(pickled: bytes) -> bool:
+    if not pickled:
+        return True
+    try:
+        torch.load(io.BytesIO(pickled), weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _archives(path: Path) -> Any:
+    try:
+        return importlib.import_module("torch.export.pt2_archive._package")
+    except ImportError as error:
+        raise ModelFileError(
+            f"{path}: .pt2 needs torch 2.8 or newer; this is {torch.__version__}. Update it, or export to .ts."
+        ) from error

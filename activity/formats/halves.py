@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
-from activity.models.recognizer import Recognizer, rebuild_recognizer
+from activity.models.recognizer import Recognizer, check_rows, rebuild_recognizer
 
 MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
 
@@ -85,6 +85,8 @@ def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False, on_
     description["encoder"]["precision"] = precision
     other = rebuild_recognizer(description)
     other.load_state_dict(recognizer.state_dict())
+    if traced:
+        other.encoder.backbone = nn.Identity()  # no feature is computed with it: the file would hold the CNN twice
     other.encoder.preprocess.traced, other.encoder.preprocess.on_uint8 = traced, on_uint8
     return other.eval().requires_grad_(False)
 
@@ -129,6 +131,7 @@ class HalvesRecognizer:
         self.modalities = list(contract.modalities)
         self.format_version = contract.format_version
         self.feature_size = contract.feature_size
+        self.encoder_name, self.precision = contract.encoder, contract.precision
         self.format_name = format_name
         self._encode = encode
         self._classify = classify
@@ -147,6 +150,7 @@ class HalvesRecognizer:
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
+        check_rows(frames, previous_rows, self.modalities)
         previous_rows = rows if previous_rows is None else previous_rows
         places, features, start = [], [], 0
         for alike in frames:  # a graph takes frames of one size

@@ -43,9 +43,18 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
     return load_checkpoint(path).to(device)
 
 
+def only_on_the_cpu(path: Path) -> bool:
+    """Whether a model is of a format that runs on the CPU alone: all but checkpoints and TorchScript."""
+    if path.is_dir() or path.suffix.lower() == ".onnx":
+        return True
+    return zipfile.is_zipfile(path) and any(name.endswith(f"extra/{CONTRACT}") for name in _archive_names(path))
+
+
 def _on_the_cpu(load: Callable[[Path], LoadedRecognizer], path: Path, device: torch.device) -> LoadedRecognizer:
     if device.type != "cpu":
-        raise ModelFileError(f"{path} runs on the CPU, and {device} was asked for. Use --device cpu, or a .ts file.")
+        raise ModelFileError(
+            f"{path} runs on the CPU alone, and {device} was asked for. Ask for cpu, or give a .ts file."
+        )
     return load(path)
 
 

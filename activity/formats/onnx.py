@@ -73,8 +73,9 @@ def load_onnx(path: Path) -> HalvesRecognizer:
         ModelFileError: the extra is not installed; or the file is truncated, of another program, or of another version.
     """
     onnx = _library(path, "onnx")
+    content = path.read_bytes()
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(content)
         texts = {item.key: item.value for item in model.metadata_props}
     except Exception as error:  # of protobuf, of several kinds
         raise ModelFileError(f"{path} is no ONNX file, or not a whole one. {MAKE_ONE}") from error
@@ -154,4 +155,6 @@ def _library(path: Path, name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if error.name != name:  # installed, and broken
+            raise
         raise needs_extra(path, EXTRA, name) from error

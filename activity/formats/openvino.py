@@ -1,7 +1,6 @@
 """A folder `NAME.openvino`: encoder and head as OpenVINO models, the fastest on Intel's and AMD's processors."""
 
 import importlib
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, SUFFIX = "OpenVINO", "openvino", ".openvino"
 ENCODER, HEAD = "encoder.xml", "head.xml"
+_FILES = (ENCODER, HEAD, "encoder.bin", "head.bin", CONTRACT)
 
 
 def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
@@ -34,10 +34,13 @@ def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tenso
     Arguments and result as `export_onnx`. The folder appears whole or not at all; one that is there is replaced.
 
     Raises:
-        ModelFileError: the extra is not installed, OpenVINO cannot express the encoder, or scores differ by more than
-            1e-4; nothing is written.
+        ModelFileError: the folder holds other things, the extra is not installed, OpenVINO cannot express the encoder,
+            or scores differ by more than 1e-4; nothing is written.
     """
     library = _library(path)
+    others = [item.name for item in path.iterdir() if item.name not in _FILES] if path.is_dir() else []
+    if others:
+        raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
     recognizer = recognizer.cpu().eval()
     traced, example = same_in(recognizer, "float32", traced=True, on_uint8=False), example_of(recognizer)
     _, head_program = exported_programs(traced)
@@ -58,7 +61,7 @@ def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tenso
         (folder / CONTRACT).write_text(contract_of(recognizer).text(), encoding="utf-8")
         difference = check_same_scores(same_in(recognizer, "float32"), load_openvino(folder, exact=True), examples)
         if path.is_dir():
-            shutil.rmtree(path)
+            path.rename(Path(temporary) / "older")  # and is removed with that folder, once the new one is there
         folder.rename(path)
     return difference
 
@@ -76,12 +79,12 @@ def load_openvino(path: Path, *, exact: bool = False) -> HalvesRecognizer:
             another version.
     """
     contract_file = path / CONTRACT
-    contract = read_contract(path, contract_file.read_text("utf-8") if contract_file.is_file() else None)
+    contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
     library = _library(path)
     core, precision = library.Core(), "f32" if exact or contract.precision == "float32" else None
     try:
         encoders = ByThreads(_maker(core, core.read_model(path / ENCODER), precision))
-        heads = ByThreads(_maker(core, core.read_model(path / HEAD), precision))
+        heads = ByThreads(_maker(core, core.read_model(path / HEAD), "f32"))  # as in torch
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
 
@@ -115,4 +118,6 @@ def _library(path: Path) -> Any:
     try:
         return importlib.import_module("openvino")
     except ModuleNotFoundError as error:
+        if error.name != "openvino":  # installed, and broken
+            raise
         raise needs_extra(path, EXTRA, "openvino") from error

@@ -110,17 +110,19 @@ class VideoRecognizer:
 
 
 def _names(sources: Sequence[object]) -> list[str]:
+    if isinstance(sources, str | bytes | os.PathLike):
+        raise TypeError(f"sources is {type(sources).__name__}; accepted: a list of paths. Of one: predict or timeline.")
     names = []
     for source in sources:
         if not isinstance(source, str | os.PathLike):
             advice = " Frames go to LiveRecognizer.push." if hasattr(source, "shape") else ""
             raise TypeError(f"source is {type(source).__name__}; accepted: the path of a video file.{advice}")
-        names.append(str(os.fspath(source)))
+        names.append(os.fsdecode(source))
     return names
 
 
 def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> VideoRecognizer:
-    """Load a checkpoint (best.ckpt) or an exported file (.ts); the content decides, not the suffix.
+    """Load a checkpoint (best.ckpt) or what was exported of one (.ts, .pt2, .onnx, .openvino).
 
     An exported file is a program: load only those you trust. A checkpoint's pickled code is never executed.
 
@@ -143,5 +145,5 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Vid
     """
     given: object = path
     if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"path is {type(given).__name__}; accepted: the path of a model file, best.ckpt or model.ts.")
+        raise TypeError(f"path is {type(given).__name__}; accepted: the path of a model, best.ckpt or model.ts.")
     return VideoRecognizer(load_model(path, device), torch.device(device))

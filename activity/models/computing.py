@@ -27,7 +27,7 @@ def foldable_pairs(backbone: nn.Module, size: int) -> Pairs:
         None of them where folding all would change the features, as where a convolution rewrites its weights.
     """
     generator = torch.Generator().manual_seed(0)
-    probe = copy.deepcopy(backbone)
+    probe = copy.deepcopy(backbone).cpu()
     # A new network's norms do nothing, so that a wrong pair would not be seen.
     for norm in (module for module in probe.modules() if isinstance(module, _NORMS)):
         for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):

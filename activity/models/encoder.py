@@ -113,8 +113,7 @@ class FrameEncoder(nn.Module):
     def follow_backbone(self) -> None:
         """Let features be computed with the weights that `backbone` has now."""
         if not self.trained:
-            device = next((tensor.device for tensor in self.backbone.parameters()), None)
-            self.computing = computing_copy(self.backbone, self._pairs, self.precision).to(device)
+            self.computing = computing_copy(self.backbone, self._pairs, self.precision)
 
     def describe(self) -> dict[str, Any]:
         """All but the weights, as plain Python, for `rebuild_encoder`."""
@@ -226,8 +225,9 @@ def _follow_backbone(encoder: FrameEncoder, _: object) -> None:
 
 
 def _measured_feature_size(backbone: nn.Module, size: int) -> int:
+    device = next((tensor.device for tensor in backbone.parameters()), None)  # another encoder's weights may be moved
     with torch.inference_mode():
-        features = backbone.eval()(torch.zeros(1, 3, size, size))
+        features = backbone.eval()(torch.zeros(1, 3, size, size, device=device))
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise EncoderError("This model gives no single feature vector an image; choose another encoder.")
     return int(features.shape[1])

@@ -14,7 +14,7 @@ _WITHOUT = "go on without a display, or log in to a screen"
 
 
 class Display:
-    """A picture in a frame of its own, open until it is closed.
+    """A picture on the screen, shown until it is closed.
 
     Raises:
         VideoError: there is no screen, or no window can be opened on it.

@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from activity.cli.arguments import device_of
 from tests.cli.command import activity
 from tests.datasets import write_colour_video
 
@@ -114,7 +116,34 @@ def test_every_verb_takes_every_format(
     assert (outcome.code, "exported file already" in outcome.err) == (2, True)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_halves_that_are_there_are_not_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.head.onnx").write_text("precious")
+    outcome = activity("export", checkpoint, tmp_path / "model.onnx", "--split")
+    assert (outcome.code, "model.head.onnx is there already" in outcome.err) == (2, True)
+    outcome = activity("export", checkpoint, tmp_path / "model.onnx", "--split", "--force")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines() == [str(tmp_path / f"model.{half}.onnx") for half in ("encoder", "head")]
+
+
+def test_a_file_where_a_folder_is_to_be(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.openvino").touch()
+    outcome = activity("export", checkpoint, tmp_path / "model.openvino", "--force")
+    assert (outcome.code, "NAME.openvino is a folder" in outcome.err) == (2, True)
+
+
 def test_split_is_for_onnx(checkpoint: Path, tmp_path: Path) -> None:
     outcome = activity("export", checkpoint, tmp_path / "model.ts", "--split")
     assert outcome.code == 2
     assert "--split is for NAME.onnx" in outcome.messages[0]
+
+
+def test_by_default_a_model_runs_where_its_format_can(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto", str(checkpoint)).type == "cuda"
+    for name in ("model.onnx", "model.openvino"):
+        (tmp_path / name).mkdir() if name.endswith("openvino") else (tmp_path / name).touch()
+        assert device_of("auto", str(tmp_path / name)).type == "cpu"

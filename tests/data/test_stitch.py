@@ -178,14 +178,16 @@ class TestScript:
         done = self.run("demo", tmp_path / "out", "--size", "abc")
         assert done.returncode == 2
         assert "'abc' is no WIDTHxHEIGHT in pixels" in done.stderr
-        done = subprocess.run([sys.executable, "-S", CHECKOUT / "scripts/stitch"], capture_output=True, text=True)
+        alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [sys.executable, "-S", CHECKOUT / "scripts/stitch"]
+        done = subprocess.run(command, env=alone, capture_output=True, text=True)
         assert done.returncode == 1
         assert done.stderr.startswith("scripts/stitch: run it as .venv/bin/python scripts/stitch")
 
     def test_the_splits_of_another_data_set(self, tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=1)
         splits = tmp_path / "splits.csv"
-        for side, said in (("test", "no clip is of the group 'stranger'"), ("train", "no clip on its test side")):
+        for side, said in (("test", "no clip is of the group 'stranger'"), ("train", "has no clip to be joined")):
             splits.write_text(f"path,label,group,split\nred/actor0.mp4,red,stranger,{side}\n")
             done = self.run(root, tmp_path / "out", "--splits", splits)
             assert done.returncode == 1

@@ -1,10 +1,13 @@
 """The formats of two graphs (`.pt2`, `.onnx`, OpenVINO): each answers as the recognizer, and says what it is not."""
 
 import importlib
+import io
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +218,46 @@ class TestRefused:
         monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
         with pytest.raises(ModelFileError, match=rf"needs {module}, .* pip install 'activity\[{extra}\]'"):
             EXPORT[suffix](recognizer_in("float32", "rgb"), tmp_path / f"model{suffix}", [])
+
+    @pytest.mark.slow
+    def test_pickled_code_in_a_pt2_archive_is_never_executed(self, tmp_path: Path) -> None:
+        good, bad = tmp_path / "good.pt2", tmp_path / "bad.pt2"
+        export_program(recognizer_in("float32", "rgb"), good, [])
+
+        class Trap:
+            def __reduce__(self) -> object:
+                return (Path.touch, (tmp_path / "executed",))
+
+        pickled = io.BytesIO()
+        torch.save({"x": Trap()}, pickled)
+        with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as out:
+            for name in source.namelist():
+                is_sample = "sample_inputs" in name and name.endswith(".pt")
+                out.writestr(name, pickled.getvalue() if is_sample else source.read(name))
+            out.writestr(f"{source.namelist()[0].split('/')[0]}/data/weights/legacy.pt", pickled.getvalue())
+        assert "holds pickled code" in self.refusal(bad)
+        assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize("wrong", [{"class_names": "run"}, {"window_frames": None}, {"sample_fps": 0}, {"more": 1}])
+    def test_a_contract_that_makes_no_sense(self, tmp_path: Path, wrong: dict[str, object]) -> None:
+        folder = tmp_path / "model.openvino"
+        folder.mkdir()
+        said = asdict(contract.contract_of(recognizer_in("float32", "rgb")))
+        (folder / "activity.json").write_text(json.dumps(said | wrong))
+        assert "another program" in self.refusal(folder)
+
+    def test_a_folder_with_other_things_is_not_replaced(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("precious")
+        with pytest.raises(ModelFileError, match=r"holds other things \(thesis\.txt\)"):
+            export_openvino(recognizer_in("float32", "rgb"), tmp_path, [])
+        assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+    def test_motion_without_a_frame_before(self) -> None:
+        recognizer, frames = recognizer_in("float32", "rgb", "motion"), random_frames(1, 2)[0]
+        with pytest.raises(ValueError, match="previous_rows is None"):
+            recognizer.encode_rows([frames], torch.tensor([0]), None)
+        with pytest.raises(ValueError, match="accepted: uint8 RGB"):
+            recognizer.encode_rows([frames.float()], torch.tensor([0]), torch.tensor([0]))
 
     def test_another_device(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(b"")

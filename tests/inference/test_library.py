@@ -67,8 +67,10 @@ def test_what_is_no_path_no_recognizer_and_no_time_is_said(model: Path) -> None:
     for wrong in (None, np.zeros((4, 4, 3), np.uint8)):
         with pytest.raises(TypeError, match=r"source is \w+; accepted: the path of a video file"):
             recognizer.predict(wrong)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"path is \w+; accepted: the path of a model file"):
+        with pytest.raises(TypeError, match=r"path is \w+; accepted: the path of a model,"):
             activity.load_recognizer(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"sources is str; accepted: a list of paths"):
+        list(recognizer.predict_all("clip.mp4"))
     with pytest.raises(TypeError, match=r"recognizer is str 'model\.ts'; accepted: what activity\.load_recognizer"):
         activity.LiveRecognizer("model.ts")  # type: ignore[arg-type]
     live = activity.LiveRecognizer(recognizer)
