@@ -84,6 +84,7 @@ def colour_blind_encoder() -> FrameEncoder:
     encoder.preprocess = type(encoder.preprocess)(**preprocess)
     first = next(module for module in encoder.backbone.modules() if isinstance(module, nn.Conv2d))
     first.weight.data = first.weight.data.mean(dim=1, keepdim=True).repeat(1, 3, 1, 1)
+    encoder.follow_backbone()
     return encoder
 
 
@@ -252,7 +253,7 @@ class TestFeaturesWithGradients:
         set_training_mode(encoder, trained_part(encoder.backbone, "all"))
         gradients = []
         for pieces in (None, piece_frames):
-            features, _ = encode_windows(encoder, windows(), window_frames=WINDOW, piece_frames=pieces)
+            features, _ = encode_windows(as_trained(encoder), windows(), window_frames=WINDOW, piece_frames=pieces)
             features.square().mean().backward()
             gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])  # type: ignore[union-attr]
             encoder.zero_grad()
