@@ -99,7 +99,7 @@ def _write(
 ) -> int:
     """Write the results as they come; returns how many sources failed."""
     failures, line = 0, LINES[options.format]
-    digest = model_digest(Path(options.model))
+    digest = model_digest(Path(options.model)) if options.format == "jsonl" else ""  # the others do not say it
     # Where the results appear in the same terminal, they are the progress.
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty())
     with (

@@ -34,7 +34,7 @@ def check_same_scores(
     if not difference <= LARGEST_DIFFERENCE:
         raise ModelFileError(
             f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "
-            f"{LARGEST_DIFFERENCE:g}; nothing was written. Export to another format (.ts, .pt2, .onnx, .openvino), or "
+            f"{LARGEST_DIFFERENCE:g}; nothing was written. Export to .ts or .pt2, or "
             "train with another encoder, efficientnet_lite0 for instance."
         )
     return difference
