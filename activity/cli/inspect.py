@@ -8,7 +8,7 @@ from typing import Any
 from activity.cli.arguments import ArgumentParser, add_model_argument, megabytes
 from activity.cli.main import EXIT_OK
 from activity.formats import load_recognizer
-from activity.formats.halves import HalvesRecognizer
+from activity.formats.graphs import GraphsRecognizer
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 
@@ -39,7 +39,7 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "window_seconds": round(recognizer.window_frames / recognizer.sample_fps, 3),
         "modalities": list(recognizer.modalities),
     }
-    if isinstance(recognizer, HalvesRecognizer):
+    if isinstance(recognizer, GraphsRecognizer):
         document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.precision}}
     if isinstance(recognizer, Recognizer):
         description = recognizer.describe()
@@ -51,7 +51,7 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
 def _format_of(recognizer: LoadedRecognizer) -> str:
     if isinstance(recognizer, Recognizer):
         return "checkpoint"
-    return recognizer.format_name if isinstance(recognizer, HalvesRecognizer) else "torchscript"
+    return recognizer.format_name if isinstance(recognizer, GraphsRecognizer) else "torchscript"
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from activity.models.preprocess import Preprocess
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 
 CONTRACT = "activity.json"
@@ -32,6 +33,7 @@ class Contract:
         feature_size: numbers of a feature, D.
         encoder: the name of the CNN.
         precision: what the CNN computed in when the head was trained, "float32" or "bfloat16".
+        preprocess: the arguments of `Preprocess`.
         format_version: of the contract.
     """
 
@@ -42,6 +44,7 @@ class Contract:
     feature_size: int
     encoder: str
     precision: str
+    preprocess: dict[str, Any]
     format_version: int
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class Contract:
             raise TypeError("class_names and modalities are lists of names")
         if not (self.class_names and self.sample_fps > 0 and self.window_frames > 0 and self.feature_size > 0):
             raise ValueError("a model has classes, and numbers above 0")
+        Preprocess(**self.preprocess)
 
     def text(self) -> str:
         """As JSON."""
@@ -66,6 +70,7 @@ def contract_of(recognizer: Recognizer) -> Contract:
         feature_size=recognizer.encoder.feature_size,
         encoder=recognizer.encoder.name,
         precision=recognizer.encoder.precision,
+        preprocess=recognizer.encoder.preprocess.describe(),
         format_version=recognizer.format_version,
     )
 

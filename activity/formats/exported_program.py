@@ -1,4 +1,4 @@
-"""`.pt2`: two programs of `torch.export` in one archive, encoder and head, and what the model says of itself."""
+"""`.pt2`: programs of `torch.export` in one archive, and what the model says of itself."""
 
 import importlib
 import io
@@ -8,76 +8,83 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from activity.files import write_atomically
 from activity.formats.compare import check_same_scores
 from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError, cannot_express, contract_of, read_contract
-from activity.formats.halves import (
+from activity.formats.graphs import (
     LARGEST_SIDE,
     MOST_FRAMES,
-    EncoderHalf,
-    HalvesRecognizer,
-    HeadHalf,
+    EncoderPart,
+    Graphs,
+    GraphsRecognizer,
+    HeadPart,
+    ResizePart,
     example_of,
     same_in,
 )
 from activity.models.recognizer import Recognizer
 
-ENCODER, HEAD = "encoder", "head"
 NAME = "torch.export"
+_PARTS = ("resize", "encoder", "head")
 
 
-def exported_programs(recognizer: Recognizer) -> tuple[ExportedProgram, ExportedProgram]:
-    """The encoder, of any number of frames of any size, and the head, of any number of windows, as graphs.
+class Programs(NamedTuple):
+    """The graphs of a recognizer: resizing and encoder of any number of frames, the head of any number of windows."""
+
+    resize: ExportedProgram
+    encoder: ExportedProgram
+    head: ExportedProgram
+
+
+def exported_programs(recognizer: Recognizer) -> Programs:
+    """What `torch.export` makes of a recognizer, of frames of any size.
 
     Raises:
-        ModelFileError: `torch.export` cannot express one of them.
+        ModelFileError: it cannot express the encoder.
     """
     example = example_of(recognizer)
-    rows = Dim("rows", min=1, max=MOST_FRAMES)
+    frames, rows = Dim("frames", min=1, max=MOST_FRAMES), Dim("rows", min=1, max=MOST_FRAMES)
     sizes = {2: Dim("height", min=1, max=LARGEST_SIDE), 3: Dim("width", min=1, max=LARGEST_SIDE)}
     windows = Dim("windows", min=1, max=MOST_FRAMES)
+
+    def program(part: nn.Module, inputs: tuple[Tensor, ...], dims: tuple[dict[int, Any], ...]) -> ExportedProgram:
+        return torch.export.export(part, inputs, dynamic_shapes=dims, strict=False)
+
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes of the exporter on its own insides
-            encoder = torch.export.export(
-                EncoderHalf(recognizer),
-                (example.frames, example.rows, example.previous_rows),
-                dynamic_shapes=({0: Dim("frames", min=1, max=MOST_FRAMES), **sizes}, {0: rows}, {0: rows}),
-                strict=False,
-            )
-            head = torch.export.export(
-                HeadHalf(recognizer),
-                (example.features, example.lengths),
-                dynamic_shapes=({0: windows}, {0: windows}),
-                strict=False,
+            pictures = (example.pictures, example.rows, example.previous_rows)
+            return Programs(
+                resize=program(ResizePart(recognizer), (example.frames,), ({0: frames, **sizes},)),
+                encoder=program(EncoderPart(recognizer), pictures, ({0: frames}, {0: rows}, {0: rows})),
+                head=program(HeadPart(recognizer), (example.features, example.lengths), ({0: windows}, {0: windows})),
             )
     except Exception as error:  # of many kinds, private ones too
         raise cannot_express(NAME, recognizer.encoder.name, error) from error
-    return encoder, head
 
 
 def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
     """Write a recognizer as a `.pt2` archive; arguments, result and errors as `export_torchscript`."""
     package_pt2 = _archives(path).package_pt2
     recognizer = recognizer.cpu().eval()
-    traced = same_in(recognizer, recognizer.encoder.precision, traced=True)
-    encoder, head = exported_programs(traced)
+    programs = exported_programs(same_in(recognizer, recognizer.encoder.precision, traced=True))
     buffer = io.BytesIO()
-    programs, texts = {ENCODER: encoder, HEAD: head}, {CONTRACT: contract_of(recognizer).text()}
-    package_pt2(buffer, exported_programs=programs, extra_files=texts)
+    parts, texts = dict(zip(_PARTS, programs, strict=True)), {CONTRACT: contract_of(recognizer).text()}
+    package_pt2(buffer, exported_programs=parts, extra_files=texts)
     buffer.seek(0)
-    difference = check_same_scores(recognizer, _load(path, buffer), examples, noise=True)
+    loaded = _load(path, buffer)
+    difference = check_same_scores(recognizer, (loaded, loaded.as_elsewhere()), examples)
     write_atomically(path, buffer.getvalue())
     return difference
 
 
-def load_program(path: Path) -> HalvesRecognizer:
+def load_program(path: Path) -> GraphsRecognizer:
     """The recognizer of a `.pt2` archive, on the CPU.
 
     Raises:
@@ -86,7 +93,7 @@ def load_program(path: Path) -> HalvesRecognizer:
     return _load(path, io.BytesIO(path.read_bytes()))
 
 
-def _load(path: Path, archive: io.BytesIO) -> HalvesRecognizer:
+def _load(path: Path, archive: io.BytesIO) -> GraphsRecognizer:
     with zipfile.ZipFile(archive) as members:
         contract = next((name for name in members.namelist() if name.endswith(f"extra/{CONTRACT}")), None)
         said = read_contract(path, None if contract is None else members.read(contract))
@@ -97,14 +104,14 @@ def _load(path: Path, archive: io.BytesIO) -> HalvesRecognizer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             programs = load_pt2(archive).exported_programs
-        encode, classify = programs[ENCODER].module(), programs[HEAD].module()
+        graphs = Graphs(*(programs[part].module() for part in _PARTS))
     except Exception as error:  # of many kinds, private ones too
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelFileError(
             f"{path} cannot be read by torch {torch.__version__} ({reason}). Export it again with the torch that is to "
             "read it, or to .ts."
         ) from error
-    return HalvesRecognizer(said, encode, classify, NAME)
+    return GraphsRecognizer(said, graphs, NAME)
 
 
 def _check_holds_no_code(path: Path, members: zipfile.ZipFile) -> None:

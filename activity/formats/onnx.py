@@ -1,7 +1,7 @@
-"""`.onnx`: a graph from frames to logits for any runtime; here ONNX Runtime runs it, cut in two at its features."""
+"""`.onnx`: a graph from frames to logits for any runtime; here ONNX Runtime runs it, cut at pictures and features."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.halves import ByThreads, HalvesRecognizer, same_in
+from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer, same_in
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY = "ONNX", "onnx", "activity"
-_FRAMES, _FEATURES = ["frames", "rows", "previous_rows"], "features"
-_WINDOWS, _LOGITS = ["windows", "lengths"], "logits"
-_HEAD_PREFIX = "head/"
+_INPUTS = (["frames"], ["pictures", "rows", "previous_rows"], ["windows", "lengths"])
+_OUTPUTS = ("pictures", "features", "logits")
+_HALVES = {
+    "encoder": (["frames", "rows", "previous_rows"], "features"),
+    "head": (["windows", "lengths"], "logits"),
+}
 
 
 def export_onnx(recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, split: bool = False) -> float:
@@ -52,21 +55,23 @@ def export_onnx(recognizer: Recognizer, path: Path, examples: Sequence[Tensor], 
     _library(path, "onnxscript")
     recognizer = recognizer.cpu().eval()
     contract = contract_of(recognizer)
-    encoder, head = exported_programs(same_in(recognizer, "float32", traced=True, on_uint8=False))
+    programs = exported_programs(same_in(recognizer, "float32", traced=True))
     try:
-        halves = _graph(encoder, _FRAMES, _FEATURES), _graph(head, _WINDOWS, _LOGITS)
+        model = _joined(path, contract, *(_graph(*part) for part in zip(programs, _INPUTS, _OUTPUTS, strict=True)))
     except Exception as error:  # of many kinds, private ones too
         raise cannot_express(NAME, recognizer.encoder.name, error) from error
-    difference = check_same_scores(same_in(recognizer, "float32"), _recognizer(contract, path, *halves), examples)
+    loaded = _recognizer(contract, path, model)
+    difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
     if split:
-        for half, name in zip(halves, ("encoder", "head"), strict=True):
-            write_atomically(path.with_suffix(f".{name}.onnx"), _described(half, contract).SerializeToString())
+        for name, (inputs, output) in _HALVES.items():
+            half = _described(_cut(model, inputs, output), contract)
+            write_atomically(path.with_suffix(f".{name}.onnx"), half.SerializeToString())
     else:
-        write_atomically(path, _described(_joined(path, *halves, contract), contract).SerializeToString())
+        write_atomically(path, model.SerializeToString())
     return difference
 
 
-def load_onnx(path: Path) -> HalvesRecognizer:
+def load_onnx(path: Path) -> GraphsRecognizer:
     """The recognizer of an ONNX file, on the CPU.
 
     Raises:
@@ -81,14 +86,12 @@ def load_onnx(path: Path) -> HalvesRecognizer:
         raise ModelFileError(f"{path} is no ONNX file, or not a whole one. {MAKE_ONE}") from error
     contract = read_contract(path, texts.get(KEY))
     known = {item.name for item in (*model.graph.input, *model.graph.output)}
-    if not {*_FRAMES, "lengths", _LOGITS} <= known:
+    if not {"frames", "rows", "lengths", "logits"} <= known:
         raise ModelFileError(
             f"{path} is one half of a model that was exported with --split. Such halves are for programs of your own; "
             "here, give the whole file."
         )
-    extractor = importlib.import_module("onnx.utils").Extractor(model)
-    encoder = extractor.extract_model(_FRAMES, [_FEATURES])
-    return _recognizer(contract, path, encoder, extractor.extract_model(_WINDOWS, [_LOGITS]))
+    return _recognizer(contract, path, model)
 
 
 def _graph(program: torch.export.ExportedProgram, inputs: list[str], output: str) -> Any:
@@ -99,19 +102,25 @@ def _graph(program: torch.export.ExportedProgram, inputs: list[str], output: str
     return exported.model_proto
 
 
-def _joined(path: Path, encoder: Any, head: Any, contract: Contract) -> Any:
+def _joined(path: Path, contract: Contract, resize: Any, encoder: Any, head: Any) -> Any:
     """One graph: features `(N, D)` become windows `(N / window_frames, window_frames, D)`."""
     onnx = _library(path, "onnx")
     compose, helper, numpy_helper = (
         importlib.import_module(f"onnx.{name}") for name in ("compose", "helper", "numpy_helper")
     )
+    pictures, features, windows = _OUTPUTS[0], _OUTPUTS[1], _INPUTS[2][0]
     shape = torch.tensor([-1, contract.window_frames, contract.feature_size]).numpy()
     encoder.graph.initializer.append(numpy_helper.from_array(shape, "windows_shape"))
-    encoder.graph.node.append(helper.make_node("Reshape", [_FEATURES, "windows_shape"], [_WINDOWS[0]]))
+    encoder.graph.node.append(helper.make_node("Reshape", [features, "windows_shape"], [windows]))
     kind = [None, contract.window_frames, contract.feature_size]
-    encoder.graph.output.append(helper.make_tensor_value_info(_WINDOWS[0], onnx.TensorProto.FLOAT, kind))
-    head = compose.add_prefix(head, _HEAD_PREFIX, rename_inputs=False, rename_outputs=False)
-    return compose.merge_models(encoder, head, io_map=[(_WINDOWS[0], _WINDOWS[0])], outputs=[_LOGITS, _FEATURES])
+    encoder.graph.output.append(helper.make_tensor_value_info(windows, onnx.TensorProto.FLOAT, kind))
+    encoder, head = (
+        compose.add_prefix(part, f"{name}/", rename_inputs=False, rename_outputs=False)
+        for name, part in (("encoder", encoder), ("head", head))
+    )
+    model = compose.merge_models(resize, encoder, io_map=[(pictures, pictures)], outputs=[windows, features])
+    model = compose.merge_models(model, head, io_map=[(windows, windows)], outputs=[_OUTPUTS[2], features])
+    return _described(model, contract)
 
 
 def _described(model: Any, contract: Contract) -> Any:
@@ -120,18 +129,26 @@ def _described(model: Any, contract: Contract) -> Any:
     return model
 
 
-def _recognizer(contract: Contract, path: Path, encoder: Any, head: Any) -> HalvesRecognizer:
+def _cut(model: Any, inputs: list[str], output: str) -> Any:
+    """The part of a graph between these."""
+    return importlib.import_module("onnx.utils").Extractor(model).extract_model(inputs, [output])
+
+
+def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     runtime = _library(path, "onnxruntime")
-    encoders, heads = (ByThreads(_maker(runtime, half.SerializeToString())) for half in (encoder, head))
+    sessions = []
+    for inputs, output in zip(_INPUTS, _OUTPUTS, strict=True):
+        sessions.append(ByThreads(_maker(runtime, _cut(model, inputs, output).SerializeToString())))
+    try:
+        for session in sessions[1:]:  # that of resizing is for other programs
+            session.get()
+    except Exception as error:  # of many kinds, private ones too
+        raise ModelFileError(f"{path} cannot be run ({str(error).splitlines()[0]}). {MAKE_ONE}") from error
 
-    def encode(frames: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
-        given = (frames.contiguous(), rows, previous_rows)
-        return _run(encoders.get(), dict(zip(_FRAMES, given, strict=True)))
+    def run(part: int) -> Callable[..., Tensor]:
+        return lambda *tensors: _run(sessions[part].get(), dict(zip(_INPUTS[part], tensors, strict=True)))
 
-    def classify(features: Tensor, lengths: Tensor) -> Tensor:
-        return _run(heads.get(), dict(zip(_WINDOWS, (features.contiguous(), lengths), strict=True)))
-
-    return HalvesRecognizer(contract, encode, classify, NAME)
+    return GraphsRecognizer(contract, Graphs(run(0), run(1), run(2)), NAME)
 
 
 def _maker(runtime: Any, model: bytes) -> Any:
@@ -147,7 +164,8 @@ def _maker(runtime: Any, model: bytes) -> Any:
 
 def _run(session: Any, inputs: dict[str, Tensor]) -> Tensor:
     known = {item.name for item in session.get_inputs()}  # "rgb" alone looks at no frame before
-    (output,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items() if name in known})
+    given = {name: tensor.contiguous().numpy() for name, tensor in inputs.items() if name in known}
+    (output,) = session.run(None, given)
     return torch.from_numpy(output)
 
 

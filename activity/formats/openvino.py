@@ -1,8 +1,8 @@
-"""A folder `NAME.openvino`: encoder and head as OpenVINO models, the fastest on Intel's and AMD's processors."""
+"""A folder `NAME.openvino`: OpenVINO models, the fastest on Intel's and AMD's processors."""
 
 import importlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.halves import ByThreads, EncoderHalf, HalvesRecognizer, example_of, same_in
+from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer, ResizePart, example_of, same_in
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, SUFFIX = "OpenVINO", "openvino", ".openvino"
-ENCODER, HEAD = "encoder.xml", "head.xml"
-_FILES = (ENCODER, HEAD, "encoder.bin", "head.bin", CONTRACT)
+_PARTS = ("resize", "encoder", "head")
+_FILES = (*(f"{part}.{suffix}" for part in _PARTS for suffix in ("xml", "bin")), CONTRACT)
 
 
 def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
@@ -42,31 +42,30 @@ def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tenso
     if others:
         raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
     recognizer = recognizer.cpu().eval()
-    traced, example = same_in(recognizer, "float32", traced=True, on_uint8=False), example_of(recognizer)
-    _, head_program = exported_programs(traced)
+    traced = same_in(recognizer, "float32", traced=True)
+    _, *programs = exported_programs(traced)
     try:
-        # Traced: there is no rule for the resizing of an exported program.
-        encoder = library.convert_model(
-            EncoderHalf(traced), example_input=(example.frames, example.rows, example.previous_rows)
-        )
-        head = library.convert_model(head_program)
+        # By an example: there is no rule for the smaller of two sizes of an exported program.
+        resize = library.convert_model(ResizePart(traced), example_input=example_of(traced).frames)
+        models = [resize, *(library.convert_model(program) for program in programs)]
     except Exception as error:  # of many kinds, private ones too
         raise cannot_express(NAME, recognizer.encoder.name, error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
         folder = Path(temporary) / "model"
         folder.mkdir()
-        library.save_model(encoder, folder / ENCODER, compress_to_fp16=False)
-        library.save_model(head, folder / HEAD, compress_to_fp16=False)
+        for part, model in zip(_PARTS, models, strict=True):
+            library.save_model(model, folder / f"{part}.xml", compress_to_fp16=False)
         (folder / CONTRACT).write_text(contract_of(recognizer).text(), encoding="utf-8")
-        difference = check_same_scores(same_in(recognizer, "float32"), load_openvino(folder, exact=True), examples)
+        loaded = load_openvino(folder, exact=True)
+        difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if path.is_dir():
             path.rename(Path(temporary) / "older")  # and is removed with that folder, once the new one is there
         folder.rename(path)
     return difference
 
 
-def load_openvino(path: Path, *, exact: bool = False) -> HalvesRecognizer:
+def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     """The recognizer of a folder, on the CPU.
 
     Args:
@@ -82,19 +81,20 @@ def load_openvino(path: Path, *, exact: bool = False) -> HalvesRecognizer:
     contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
     library = _library(path)
     core, precision = library.Core(), "f32" if exact or contract.precision == "float32" else None
+    sessions = []
     try:
-        encoders = ByThreads(_maker(core, core.read_model(path / ENCODER), precision))
-        heads = ByThreads(_maker(core, core.read_model(path / HEAD), "f32"))  # as in torch
+        for part in _PARTS:
+            model = core.read_model(path / f"{part}.xml")
+            sessions.append(ByThreads(_maker(core, model, precision if part == "encoder" else "f32")))
+        for session in sessions[1:]:  # that of resizing is for other programs
+            session.get()
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
 
-    def encode(frames: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
-        return _run(encoders.get(), (frames.contiguous(), rows, previous_rows))
+    def run(part: int) -> Callable[..., Tensor]:
+        return lambda *tensors: _run(sessions[part].get(), tensors)
 
-    def classify(features: Tensor, lengths: Tensor) -> Tensor:
-        return _run(heads.get(), (features.contiguous(), lengths))
-
-    return HalvesRecognizer(contract, encode, classify, NAME)
+    return GraphsRecognizer(contract, Graphs(run(0), run(1), run(2)), NAME)
 
 
 def _maker(core: Any, model: Any, precision: str | None) -> Any:
@@ -110,7 +110,7 @@ def _maker(core: Any, model: Any, precision: str | None) -> Any:
 
 def _run(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
     request = compiled.create_infer_request()
-    result = request.infer([tensor.numpy() for tensor in inputs[: len(compiled.inputs)]])
+    result = request.infer([tensor.contiguous().numpy() for tensor in inputs[: len(compiled.inputs)]])
     return torch.from_numpy(result[0].copy())
 
 

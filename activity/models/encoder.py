@@ -100,7 +100,12 @@ class FrameEncoder(nn.Module):
             rows: `int64 (N,)`, which to encode, counted through all of them.
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
-        pixels = torch.cat([self.preprocess(alike) for alike in frames])  # (M, 3, S, S), now all of one size
+        pictures = torch.cat([self.preprocess.pictures(alike) for alike in frames])  # now all of one size
+        return self.encode_pictures(pictures, rows, previous_rows)
+
+    def encode_pictures(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """As `encode_rows`, of frames that are resized and cropped already, `uint8 (M, 3, S, S)`."""
+        pixels = self.preprocess.normalised(pictures)
         features: list[Tensor] = []
         for modality in self.modalities:
             seen = pixels.index_select(0, rows)

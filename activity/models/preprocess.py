@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from activity.models.resizing import resized_by_matrices, smaller
+
 INTERPOLATIONS = ("bilinear", "bicubic")
 FRAMINGS = ("whole", "centre")
 
@@ -16,8 +18,8 @@ class Preprocess(nn.Module):
     Framing "centre" resizes the shorter side and crops the centre: the steps of
     `torchvision.transforms._presets.ImageClassification`. Of a 16:9 picture that leaves half, and what happens at its
     sides is not seen. Framing "whole" resizes the whole picture to the square instead: seen in full, and narrower.
-    Either is computed on uint8 as torchvision's functions do (and Pillow, with which the weights were trained), without
-    torchvision: an exported file needs nothing but torch.
+    Either gives the pixels of torchvision's functions on uint8 (and Pillow's, with which the weights were trained),
+    without torchvision: an exported file needs nothing but torch.
 
     Args:
         resize_size: length of the shorter side after resizing, pixels.
@@ -58,10 +60,9 @@ class Preprocess(nn.Module):
         self.crop_size = crop_size
         self.interpolation = interpolation
         self.framing = framing
-        # For exporters, which write down what is done with one example: nothing is decided by a picture's size, and on
-        # uint8 only where the runtime can do that.
+        # For exporters, which write down what is done with one example: nothing is decided by a picture's size, and no
+        # operation is taken that torch alone has.
         self.traced = False
-        self.on_uint8 = True
         # Beside the float32 buffers, with the digits they were given in.
         self._given_mean = [float(value) for value in mean]
         self._given_std = [float(value) for value in std]
@@ -70,8 +71,15 @@ class Preprocess(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames `uint8 (N, 3, H, W)`, any H and W, to normalised pixels `float32 (N, 3, crop_size, crop_size)`."""
-        pixels = self._crop(self._resize(frames, self._size(frames.shape[-2], frames.shape[-1])))
-        return (pixels.float() / 255.0 - self.mean) / self.std
+        return self.normalised(self.pictures(frames))
+
+    def pictures(self, frames: Tensor) -> Tensor:
+        """Frames `uint8 (N, 3, H, W)`, any H and W, resized and cropped, `uint8 (N, 3, crop_size, crop_size)`."""
+        return self._crop(self._resize(frames, self._size(frames.shape[-2], frames.shape[-1])))
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """Pictures `uint8 (N, 3, crop_size, crop_size)` as the pixels that the weights read, float32."""
+        return (pictures.float() / 255.0 - self.mean) / self.std
 
     def describe(self) -> dict[str, Any]:
         """Every number of it as plain Python: `Preprocess(**description)` is the same again."""
@@ -88,21 +96,15 @@ class Preprocess(nn.Module):
         """Height and width after resizing."""
         if self.framing == "whole":
             return [self.crop_size, self.crop_size]
-        short = _smaller(height, width)
+        short = smaller(height, width)
         return [self.resize_size * height // short, self.resize_size * width // short]
 
     def _resize(self, frames: Tensor, size: list[int]) -> Tensor:
         if not self.traced and frames.shape[-2] == size[0] and frames.shape[-1] == size[1]:
             return frames
-        if self.on_uint8 and frames.device.type == "cpu":
+        if not self.traced and frames.device.type == "cpu":  # the only one that interpolates uint8
             return F.interpolate(frames, size=size, mode=self.interpolation, antialias=True, align_corners=False)
-        # Only the CPU interpolates uint8: first each row, then each column, both rounded. Elsewhere float32 does the
-        # same, and one pixel in 200 differs by one; in one go it would be one in five.
-        return self._interpolate(self._interpolate(frames.float(), [frames.shape[-2], size[1]]), size)
-
-    def _interpolate(self, pixels: Tensor, size: list[int]) -> Tensor:
-        resized = F.interpolate(pixels, size=size, mode=self.interpolation, antialias=True, align_corners=False)
-        return (resized + 0.5).floor().clamp(0, 255)  # a half goes up, as in the integers of the CPU
+        return resized_by_matrices(frames, size, self.interpolation)
 
     def _crop(self, frames: Tensor) -> Tensor:
         if self.framing == "whole":
@@ -112,19 +114,6 @@ class Preprocess(nn.Module):
             steps = torch.arange(self.crop_size, device=frames.device)
             return frames.index_select(2, steps + top).index_select(3, steps + left)
         return frames[:, :, top : top + self.crop_size, left : left + self.crop_size]
-
-
-def _smaller(one: int, other: int) -> int:
-    """The smaller of two sizes, as every exporter takes it: `min` would be decided once for all by one that traces.
-
-    >>> _smaller(3, 5), _smaller(5, 3), _smaller(4, 4)
-    (3, 3, 4)
-    """
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        size: object = one
-        if isinstance(size, torch.SymInt):  # of `torch.export`, which cannot write `abs` down
-            return torch.sym_min(one, other)  # type: ignore[no-any-return]
-    return (one + other - abs(one - other)) // 2
 
 
 def _half(pixels: int) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from activity.formats import compare, contract, load_recognizer
 from activity.formats.contract import ModelFileError
 from activity.formats.exported_program import export_program
-from activity.formats.halves import HalvesRecognizer, same_in
+from activity.formats.graphs import GraphsRecognizer, same_in
 from activity.formats.onnx import export_onnx
 from activity.formats.openvino import export_openvino
 from activity.models.encoder import create_encoder
@@ -75,7 +75,7 @@ def pictures(batch: int, time: int, height: int, width: int) -> Tensor:
 class TestAnswers:
     def test_it_says_what_inference_needs_to_know(self, path: Path) -> None:
         loaded = load_recognizer(path)
-        assert isinstance(loaded, HalvesRecognizer)
+        assert isinstance(loaded, GraphsRecognizer)
         assert (loaded.class_names, loaded.modalities) == (CLASS_NAMES, ["rgb", "motion"])
         assert (loaded.sample_fps, loaded.window_frames, loaded.format_version) == (7.5, WINDOW, FORMAT_VERSION)
 

@@ -1,4 +1,4 @@
-"""Formats of two graphs, encoder and head: what is traced of a recognizer, and how it answers once it is loaded."""
+"""Formats of three graphs (resizing, encoder, head): what is traced of a recognizer, and how it answers when loaded."""
 
 import copy
 import threading
@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
+from activity.models.preprocess import Preprocess
 from activity.models.recognizer import Recognizer, check_rows, rebuild_recognizer
 
 MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
 
+ResizeGraph = Callable[[Tensor], Tensor]
+"""Frames `uint8 (M, 3, H, W)` to pictures `uint8 (M, 3, S, S)`."""
+
 EncodeGraph = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Frames `uint8 (M, 3, H, W)`, rows `int64 (N,)`, previous rows `int64 (N,)` to features `float32 (N, D)`."""
+"""Pictures `uint8 (M, 3, S, S)`, rows `int64 (N,)`, previous rows `int64 (N,)` to features `float32 (N, D)`."""
 
 ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
 """Features `float32 (B, window_frames, D)`, lengths `int64 (B,)` to logits `float32 (B, C)`."""
@@ -24,19 +28,31 @@ ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
 _Session = TypeVar("_Session")
 
 
-class EncoderHalf(nn.Module):
+class ResizePart(nn.Module):
+    """The resizing as it is traced."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.preprocess = recognizer.encoder.preprocess
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames resized and cropped; shapes as `ResizeGraph`."""
+        return self.preprocess.pictures(frames)
+
+
+class EncoderPart(nn.Module):
     """The encoder as it is traced."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()
         self.encoder = recognizer.encoder
 
-    def forward(self, frames: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
-        """Features of the frames at `rows`, each seen after the one at `previous_rows`; shapes as `EncodeGraph`."""
-        return self.encoder.encode_rows([frames], rows, previous_rows)
+    def forward(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
+        """Features of the pictures at `rows`, each after the one at `previous_rows`; shapes as `EncodeGraph`."""
+        return self.encoder.encode_pictures(pictures, rows, previous_rows)
 
 
-class HeadHalf(nn.Module):
+class HeadPart(nn.Module):
     """The head as it is traced."""
 
     def __init__(self, recognizer: Recognizer) -> None:
@@ -50,10 +66,20 @@ class HeadHalf(nn.Module):
 
 
 @dataclass(frozen=True)
+class Graphs:
+    """What a format runs: by torch, or by a runtime of its own."""
+
+    resize: ResizeGraph
+    encode: EncodeGraph
+    classify: ClassifyGraph
+
+
+@dataclass(frozen=True)
 class Example:
     """Inputs to trace with: sizes that are no special case."""
 
     frames: Tensor
+    pictures: Tensor
     rows: Tensor
     previous_rows: Tensor
     features: Tensor
@@ -61,10 +87,12 @@ class Example:
 
 
 def example_of(recognizer: Recognizer) -> Example:
-    """Inputs for a recognizer's halves."""
+    """Inputs for a recognizer's parts."""
     rows = torch.tensor([1, 2])
+    side = recognizer.encoder.preprocess.crop_size
     return Example(
         frames=torch.zeros(3, 3, 120, 160, dtype=torch.uint8),
+        pictures=torch.zeros(3, 3, side, side, dtype=torch.uint8),
         rows=rows,
         previous_rows=rows - 1,
         features=torch.zeros(2, recognizer.window_frames, recognizer.encoder.feature_size),
@@ -72,14 +100,13 @@ def example_of(recognizer: Recognizer) -> Example:
     )
 
 
-def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False, on_uint8: bool = True) -> Recognizer:
+def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False) -> Recognizer:
     """A recognizer of the same weights that computes in another precision.
 
     Args:
         recognizer: on the CPU.
         precision: "float32" or "bfloat16".
         traced: it is to be traced, and not to be run.
-        on_uint8: pictures are resized as uint8, which torch alone can.
     """
     description = copy.deepcopy(recognizer.describe())
     description["encoder"]["precision"] = precision
@@ -87,7 +114,7 @@ def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False, on_
     other.load_state_dict(recognizer.state_dict())
     if traced:
         other.encoder.backbone = nn.Identity()  # no feature is computed with it: the file would hold the CNN twice
-    other.encoder.preprocess.traced, other.encoder.preprocess.on_uint8 = traced, on_uint8
+    other.encoder.preprocess.traced = traced
     return other.eval().requires_grad_(False)
 
 
@@ -114,17 +141,19 @@ class ByThreads(Generic[_Session]):
             return self._made[threads]
 
 
-class HalvesRecognizer:
-    """A recognizer of two graphs, with the interface of `LoadedRecognizer`; on the CPU.
+class GraphsRecognizer:
+    """A recognizer of graphs, with the interface of `LoadedRecognizer`; on the CPU.
+
+    Here torch resizes the frames, which takes it a fraction of the time and gives the same pictures; the graph that
+    resizes is for programs that have no torch.
 
     Args:
         contract: what the file says of itself.
-        encode: the encoder's graph.
-        classify: the head's graph.
+        graphs: what the file holds.
         format_name: what `activity inspect` calls it.
     """
 
-    def __init__(self, contract: Contract, encode: EncodeGraph, classify: ClassifyGraph, format_name: str) -> None:
+    def __init__(self, contract: Contract, graphs: Graphs, format_name: str) -> None:
         self.class_names = list(contract.class_names)
         self.sample_fps = float(contract.sample_fps)
         self.window_frames = int(contract.window_frames)
@@ -133,8 +162,14 @@ class HalvesRecognizer:
         self.feature_size = contract.feature_size
         self.encoder_name, self.precision = contract.encoder, contract.precision
         self.format_name = format_name
-        self._encode = encode
-        self._classify = classify
+        self._graphs = graphs
+        self._resize: ResizeGraph = Preprocess(**contract.preprocess).pictures
+
+    def as_elsewhere(self) -> "GraphsRecognizer":
+        """The same, all of whose work is done by the file's own graphs, as in other programs."""
+        other = copy.copy(self)
+        other._resize = self._graphs.resize
+        return other
 
     def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
         """Features `float32 (B, T, D)` of frames `uint8 (B, T, 3, H, W)`; see `Recognizer.encode`."""
@@ -146,20 +181,14 @@ class HalvesRecognizer:
         before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
         shown = torch.cat([before, frames], dim=1).flatten(0, 1)  # (B * (T + 1), 3, H, W)
         rows = torch.arange(len(shown)).view(batch, time + 1)
-        return self._encode(shown, rows[:, 1:].flatten(), rows[:, :-1].flatten()).view(batch, time, -1)
+        features = self._graphs.encode(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
+        return features.view(batch, time, -1)
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
         check_rows(frames, previous_rows, self.modalities)
-        previous_rows = rows if previous_rows is None else previous_rows
-        places, features, start = [], [], 0
-        for alike in frames:  # a graph takes frames of one size
-            place = torch.nonzero((rows >= start) & (rows < start + len(alike)))[:, 0]
-            if len(place):
-                features.append(self._encode(alike, rows[place] - start, previous_rows[place] - start))
-                places.append(place)
-            start += len(alike)
-        return torch.cat(features)[torch.argsort(torch.cat(places))]
+        pictures = torch.cat([self._resize(alike) for alike in frames])
+        return self._graphs.encode(pictures, rows, rows if previous_rows is None else previous_rows)
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
@@ -172,4 +201,4 @@ class HalvesRecognizer:
         if lengths.shape != (batch,) or bool((lengths < 1).any()) or bool((lengths > time).any()):
             raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {time}.")
         missing = self.window_frames - time
-        return self._classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
+        return self._graphs.classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
