@@ -32,7 +32,7 @@ from activity.inference.predictor import predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
-from activity.models.recognizer import LoadedRecognizer
+from activity.models.recognizer import LoadedRecognizer, Recognizer
 from activity.training.processes import usable_cores
 from activity.video.reader import VideoError, VideoReader, find_videos
 
@@ -64,7 +64,9 @@ def bench_live(
     films = folder / "films"
     say("rendering films ...")
     render_demo(films, actors=2 if quick else 50, takes=1, seed=1)
-    model = model or _untrained_model(folder, films)
+    if model is None:
+        model = folder / "model.ts"
+        export_torchscript(untrained_recognizer(folder, films), model, [])
     recognizer = load_recognizer(model, _CPU)
     say("a stream ...")
     seconds = 4 if quick else 60
@@ -91,19 +93,26 @@ def write_long(path: Path, *, seconds: int) -> Path:
     return path
 
 
-def _untrained_model(folder: Path, films: Path) -> Path:
-    """A file with the default encoder and head, whose answers mean nothing and take as long as any."""
+def untrained_recognizer(folder: Path, films: Path, overrides: Sequence[str] = ()) -> Recognizer:
+    """The default encoder and head, whose answers mean nothing and take as long as any.
 
-    def export(config: DictConfig) -> int:
+    Args:
+        folder: an empty one, for what is made.
+        films: a data set, for its classes.
+        overrides: settings, as for `activity train`.
+    """
+    made: list[Recognizer] = []
+
+    def make(config: DictConfig) -> int:
         seed_everything(config.seed, verbose=False)
         manifest: Manifest = instantiate(config.data.layout)
-        recognizer = fresh_recognizer(config, "head", make_encoder(config), manifest)
-        export_torchscript(recognizer, folder / "model.ts", [])
+        made.append(fresh_recognizer(config, "head", make_encoder(config), manifest).eval())
         return EXIT_OK
 
     paths = {"data.root": films, "hydra.run.dir": folder / "run"}
-    run_with_configuration("train", [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()], export)
-    return folder / "model.ts"
+    given = [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()]
+    run_with_configuration("train", [*given, *overrides], make)
+    return made[0]
 
 
 def _stream(model: Path, film: Path) -> list[Figure]:

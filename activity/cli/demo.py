@@ -17,6 +17,7 @@ from activity.data.demo import ORDER_PAIRS, render_demo
 from activity.data.layouts import read_clips
 from activity.formats import load_recognizer
 from activity.inference.predictor import Prediction, predict_videos
+from activity.inference.videos import BATCH_FRAMES
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.main,
@@ -81,7 +82,7 @@ def _scores(model: Path, video: Path) -> tuple[float, ...]:
 
     device = torch.device("cpu")
     recognizer = load_recognizer(model, device)
-    (result,) = predict_videos(recognizer, [str(video)], batch_frames=16, decode_threads=1, device=device)
+    (result,) = predict_videos(recognizer, [str(video)], batch_frames=BATCH_FRAMES, decode_threads=1, device=device)
     assert isinstance(result, Prediction), result
     return result.scores
 

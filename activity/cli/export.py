@@ -1,57 +1,156 @@
-"""`activity export CHECKPOINT OUT`: the file that is deployed."""
+"""`activity export CHECKPOINT OUT...`: the files that are deployed, each verified on clips before it is written."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import islice
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from rich.console import Console
+from rich.table import Table
 
-from activity.cli.arguments import ArgumentParser, UsageError, megabytes, note
-from activity.cli.main import EXIT_OK
+from activity.cli.arguments import ArgumentParser, UsageError, megabytes, note, positive_number
+from activity.cli.components import quiet_libraries
+from activity.cli.export_clips import ExportClips, export_clips, first_windows
+from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output
-from activity.data.clips import count_text
-from activity.data.demo import DEMO_ACTIVITIES, render_clip
-from activity.formats.contract import CONTRACT
+from activity.formats.contract import CONTRACT, ModelFileError
 from activity.formats.load import load_recognizer
+from activity.formats.save import QUANTISED, SUFFIXES, save_model
+from activity.formats.verified import FILE_NAME, model_digest, record
+from activity.inference.verification import Verification, Verified
 from activity.models.recognizer import Recognizer
-from activity.video.reader import VideoReader
 
 _ACCEPTED = "NAME.ts or .pt (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
+_MOST_CLIPS = 100
+_COMPARED_AT_ONCE = 2  # windows that a file is first compared on: in pieces, padded, and as other programs run it
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
-    out = Path(options.out)
-    if out.suffix not in EXPORTERS:
-        raise UsageError(f"OUT is {options.out!r}; accepted: {_ACCEPTED}.")
-    if options.split and out.suffix != ".onnx":
-        raise UsageError("--split is for NAME.onnx, which becomes NAME.encoder.onnx and NAME.head.onnx. Leave it out.")
-    written = [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")] if options.split else [out]
-    for path in written:
-        _check_can_be_written(path, [options.checkpoint, *options.compare_on], force=options.force)
-    out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
+    outs = [Path(out) for out in options.out]
+    _check(options, outs)
+    quiet_libraries()
+    began = time.perf_counter()
     recognizer = load_recognizer(options.checkpoint)
+    load_seconds = time.perf_counter() - began
     if not isinstance(recognizer, Recognizer):
         raise UsageError(f"{options.checkpoint} is an exported file already; give the checkpoint it was made from.")
-    examples = [_clip_window(Path(path), recognizer) for path in options.compare_on]
-    if not examples:
-        examples = [_rendered_window(activity, recognizer) for activity in DEMO_ACTIVITIES[:2]]
-    clips = count_text(len(examples), "given clip" if options.compare_on else "rendered clip")
-    export = partial(EXPORTERS[out.suffix], split=True) if options.split else EXPORTERS[out.suffix]
-    difference = export(recognizer, out, examples)
-    print("\n".join(map(str, written)))
-    of = "the checkpoint's"
-    if out.suffix in (".onnx", ".openvino") and recognizer.encoder.precision != "float32":
-        of = "those of the checkpoint in float32"
-    note(
-        f"{sum(map(megabytes, written)):.1f} MB; scores of the file differ from {of} by {difference:.1g} at most "
-        f"({clips} and random frames)"
+    with TemporaryDirectory(prefix="activity-export-") as rendered:
+        clips = export_clips(
+            options.verify, Path(options.checkpoint), recognizer, most=options.clips, folder=Path(rendered)
+        )
+        note(f"labelling {clips.source} with the checkpoint ...")
+        verification = Verification(recognizer, clips.verified, labelled=clips.labelled)
+        for failed in verification.failed:
+            note(f"warning: {failed.error}")
+        rows = [_row(options.checkpoint, verification.of_recognizer, Path(options.checkpoint), load_seconds)]
+        refused = 0
+        for out in outs:
+            note(f"{out} ...")
+            try:
+                rows.append(_exported(options, out, recognizer, clips, verification))
+            except ModelFileError as error:
+                if len(outs) == 1:
+                    raise
+                note(f"activity export: {error}")
+                refused += 1
+    _print(rows, clips.source)
+    if refused:
+        note(f"activity export: {refused} of {len(outs)} files were not written")
+    return EXIT_SOME_FAILED if refused else EXIT_OK
+
+
+def _exported(
+    options: argparse.Namespace, out: Path, recognizer: Recognizer, clips: ExportClips, verification: Verification
+) -> dict[str, Any]:
+    """Write one file, where it answers as the checkpoint; returns its row of the table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    calibration = first_windows(clips.calibration, recognizer) if options.int8 else None
+    if calibration == []:
+        raise UsageError("--int8: there is no clip to calibrate on that can be read. Give some by --verify.")
+    with TemporaryDirectory(dir=out.parent, prefix=".writing-") as folder:
+        path = Path(folder) / out.name
+        examples = first_windows(verification.clips[:_COMPARED_AT_ONCE], recognizer)
+        save_model(recognizer, path, examples, split=options.split, calibration=calibration)
+        began = time.perf_counter()
+        loaded = load_recognizer(path)
+        seconds = time.perf_counter() - began
+        verified = verification.verify(loaded)
+        if verified.problem is not None:
+            raise ModelFileError(f"{out} was not written: {verified.problem}.{_instead(out, verified)}")
+        row = _row(str(out), verified, path, seconds)
+        for part in sorted(Path(folder).iterdir()):
+            _put(part, out.parent / part.name, Path(folder))
+    record(
+        out,
+        {
+            **{name: value for name, value in row.items() if name != "file"},
+            "checkpoint": model_digest(Path(options.checkpoint)),
+            "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
+            "verified_on": clips.source,
+        },
     )
-    return EXIT_OK
+    return row
+
+
+def _put(new: Path, place: Path, folder: Path) -> None:
+    """Move a file or a folder, which takes the place of one that is there."""
+    if place.is_dir():
+        place.rename(folder / "older")  # and is removed with that folder
+    new.rename(place)
+
+
+def _instead(out: Path, verified: Verified) -> str:
+    if verified.computes_in == "int8":
+        return " Calibrate on more clips, more like those it is for (--verify), or leave --int8 out."
+    return " Export to .ts." if out.suffix != ".ts" else " Train with another encoder, efficientnet_lite0 for instance."
+
+
+def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict[str, Any]:
+    row = {"file": name, **asdict(verified), "megabytes": round(megabytes(path), 1), "load_seconds": load_seconds}
+    del row["problem"]
+    return row
+
+
+def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
+    table = Table(title=f"Verified on {source}; figures also in {FILE_NAME}", title_justify="left")
+    for name in ("file", "CNN in", "differs by", "same label", "accuracy", "MB", "frames/s", "loads in"):
+        table.add_column(name, justify="left" if name in ("file", "CNN in") else "right", no_wrap=name == "CNN in")
+    for row in rows:
+        table.add_row(
+            Path(row["file"]).name,
+            row["computes_in"],
+            f"{row['score_difference']:.1g}",
+            f"{row['equal_labels']:.1%}",
+            "" if row["accuracy"] is None else f"{row['accuracy']:.1%}",
+            f"{row['megabytes']:.1f}",
+            f"{row['frames_per_second']:.0f}",
+            f"{row['load_seconds']:.1f} s",
+        )
+    Console().print(table)
+
+
+def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
+    for out in outs:
+        if out.suffix not in SUFFIXES:
+            raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
+        if options.int8 and out.suffix not in QUANTISED:
+            raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. Leave it out.")
+        written = [out]
+        if options.split:
+            if out.suffix != ".onnx":
+                raise UsageError(
+                    "--split is for NAME.onnx: it adds NAME.encoder.onnx and NAME.head.onnx. Leave it out."
+                )
+            written += [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")]
+        for path in written:
+            _check_can_be_written(path, [options.checkpoint, *options.verify], force=options.force)
+    if len(set(outs)) < len(outs):
+        raise UsageError("OUT is given twice; give each file once.")
 
 
 def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> None:
@@ -65,70 +164,31 @@ def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> 
     check_new_output(path, inputs, force=force)
 
 
-def _torchscript(recognizer: Recognizer, out: Path, examples: list[Tensor]) -> float:
-    from activity.formats.torchscript import export_torchscript
-
-    return export_torchscript(recognizer, out, examples)
-
-
-def _program(recognizer: Recognizer, out: Path, examples: list[Tensor]) -> float:
-    from activity.formats.exported_program import export_program
-
-    return export_program(recognizer, out, examples)
-
-
-def _onnx(recognizer: Recognizer, out: Path, examples: list[Tensor], *, split: bool = False) -> float:
-    from activity.formats.onnx import export_onnx
-
-    return export_onnx(recognizer, out, examples, split=split)
-
-
-def _openvino(recognizer: Recognizer, out: Path, examples: list[Tensor]) -> float:
-    from activity.formats.openvino import export_openvino
-
-    return export_openvino(recognizer, out, examples)
-
-
-EXPORTERS: dict[str, Callable[..., float]] = {
-    ".ts": _torchscript,
-    ".pt": _torchscript,
-    ".pt2": _program,
-    ".onnx": _onnx,
-    ".openvino": _openvino,
-}
-
-
-def _clip_window(path: Path, recognizer: Recognizer) -> Tensor:
-    """The first window of a video, `uint8 (1, T, 3, H, W)`."""
-    with VideoReader(path) as reader:
-        frames = islice(reader.sampled_frames(recognizer.sample_fps), recognizer.window_frames)
-        return _window([frame.pixels for frame in frames])
-
-
-def _rendered_window(activity: str, recognizer: Recognizer) -> Tensor:
-    """A window of the demo's figure: pictures, where random frames are noise."""
-    frames = list(render_clip(activity, actor=0, take=0, seed=0))
-    return _window(frames[:: max(1, len(frames) // recognizer.window_frames)][: recognizer.window_frames])
-
-
-def _window(frames: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).unsqueeze(0)
-
-
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="activity export",
-        description="Write the one file that is deployed. It is compared with the checkpoint before it is written.",
+        description="Write the files that are deployed. Each is held to the checkpoint on clips before it is written.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="best.ckpt of a run")
-    parser.add_argument("out", metavar="OUT", help=f"what to write: {_ACCEPTED}")
+    parser.add_argument("out", metavar="OUT", nargs="+", help=f"what to write: {_ACCEPTED}")
     parser.add_argument(
-        "--compare-on",
-        metavar="VIDEO",
+        "--verify",
+        metavar="DATA",
         nargs="+",
         default=[],
-        help="videos of yours to compare on as well (default: two rendered clips)",
+        help="a data set (a folder or CSV; its test clips where it names some), or videos, to verify on (default: the "
+        "test clips of the run, or rendered ones)",
     )
-    parser.add_argument("--split", action="store_true", help="of NAME.onnx: encoder and head as two files, for streams")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--clips",
+        type=positive_number,
+        default=_MOST_CLIPS,
+        metavar="N",
+        help=f"how many of them at most, evenly over the classes (default: {_MOST_CLIPS})",
+    )
+    parser.add_argument(
+        "--int8", action="store_true", help="of .onnx and .openvino: the CNN in int8, calibrated on the other clips"
+    )
+    parser.add_argument("--split", action="store_true", help="of .onnx: encoder and head as a file each, for streams")
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
     return parser

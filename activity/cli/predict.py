@@ -21,9 +21,10 @@ from activity.cli.arguments import (
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output, csv_row, format_of, open_output
-from activity.cli.resume import ResultsFile, check_same_model, model_digest
+from activity.cli.resume import ResultsFile, check_same_model
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
+from activity.formats.verified import model_digest
 from activity.inference.predictor import Failure, Prediction, predict_videos
 
 Line = Callable[[Prediction | Failure, int, str], str]

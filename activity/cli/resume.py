@@ -1,6 +1,5 @@
 """Results of an interrupted `activity predict`: which sources are done, and a file that stays in their order."""
 
-import hashlib
 import json
 import os
 from collections import Counter, defaultdict, deque
@@ -11,6 +10,7 @@ from typing import Any
 
 from activity.cli.arguments import UsageError
 from activity.files import write_atomically
+from activity.formats.verified import model_digest
 
 _BEGIN_ANEW = "Give --force to begin anew, or another --output"
 
@@ -84,16 +84,6 @@ def read_results(path: Path) -> list[EarlierResult]:
         return []
     *lines, _ = path.read_bytes().split(b"\n")
     return [_read_line(path, number, line) for number, line in enumerate(lines, 1)]
-
-
-def model_digest(path: Path) -> str:
-    """What tells one model from another: a digest of the bytes of its file, or of the files of its folder."""
-    digest = hashlib.blake2b(digest_size=8)
-    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if item.is_file():
-            with item.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def check_same_model(results: ResultsFile, path: Path, *, model: Path, top_k: int) -> None:

@@ -33,7 +33,9 @@ class Contract:
         feature_size: numbers of a feature, D.
         encoder: the name of the CNN.
         precision: what the CNN computed in when the head was trained, "float32" or "bfloat16".
+        computes_in: what the file's CNN computes in, "float32", "bfloat16" (where the processor has it) or "int8".
         preprocess: the arguments of `Preprocess`.
+        contrast, noise: of motion, as of `FrameEncoder`.
         format_version: of the contract.
     """
 
@@ -44,7 +46,10 @@ class Contract:
     feature_size: int
     encoder: str
     precision: str
+    computes_in: str
     preprocess: dict[str, Any]
+    contrast: float
+    noise: float
     format_version: int
 
     def __post_init__(self) -> None:
@@ -60,7 +65,7 @@ class Contract:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def contract_of(recognizer: Recognizer) -> Contract:
+def contract_of(recognizer: Recognizer, *, computes_in: str) -> Contract:
     """What a file made of a recognizer is to say."""
     return Contract(
         class_names=list(recognizer.class_names),
@@ -70,7 +75,10 @@ def contract_of(recognizer: Recognizer) -> Contract:
         feature_size=recognizer.encoder.feature_size,
         encoder=recognizer.encoder.name,
         precision=recognizer.encoder.precision,
+        computes_in=computes_in,
         preprocess=recognizer.encoder.preprocess.describe(),
+        contrast=recognizer.encoder.contrast,
+        noise=recognizer.encoder.noise,
         format_version=recognizer.format_version,
     )
 

@@ -20,10 +20,12 @@ from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError, cannot
 from activity.formats.graphs import (
     LARGEST_SIDE,
     MOST_FRAMES,
+    PARTS,
     EncoderPart,
     Graphs,
     GraphsRecognizer,
     HeadPart,
+    PreparePart,
     ResizePart,
     example_of,
     same_in,
@@ -31,13 +33,13 @@ from activity.formats.graphs import (
 from activity.models.recognizer import Recognizer
 
 NAME = "torch.export"
-_PARTS = ("resize", "encoder", "head")
 
 
 class Programs(NamedTuple):
-    """The graphs of a recognizer: resizing and encoder of any number of frames, the head of any number of windows."""
+    """The graphs of a recognizer, in the order of `PARTS`; of any number of frames, and of windows."""
 
     resize: ExportedProgram
+    prepare: ExportedProgram
     encoder: ExportedProgram
     head: ExportedProgram
 
@@ -62,7 +64,8 @@ def exported_programs(recognizer: Recognizer) -> Programs:
             pictures = (example.pictures, example.rows, example.previous_rows)
             return Programs(
                 resize=program(ResizePart(recognizer), (example.frames,), ({0: frames, **sizes},)),
-                encoder=program(EncoderPart(recognizer), pictures, ({0: frames}, {0: rows}, {0: rows})),
+                prepare=program(PreparePart(recognizer), pictures, ({0: frames}, {0: rows}, {0: rows})),
+                encoder=program(EncoderPart(recognizer), (example.pixels,), ({1: rows},)),
                 head=program(HeadPart(recognizer), (example.features, example.lengths), ({0: windows}, {0: windows})),
             )
     except Exception as error:  # of many kinds, private ones too
@@ -75,7 +78,10 @@ def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor
     recognizer = recognizer.cpu().eval()
     programs = exported_programs(same_in(recognizer, recognizer.encoder.precision, traced=True))
     buffer = io.BytesIO()
-    parts, texts = dict(zip(_PARTS, programs, strict=True)), {CONTRACT: contract_of(recognizer).text()}
+    parts, texts = (
+        dict(zip(PARTS, programs, strict=True)),
+        {CONTRACT: contract_of(recognizer, computes_in=recognizer.encoder.precision).text()},
+    )
     package_pt2(buffer, exported_programs=parts, extra_files=texts)
     buffer.seek(0)
     loaded = _load(path, buffer)
@@ -104,7 +110,7 @@ def _load(path: Path, archive: io.BytesIO) -> GraphsRecognizer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             programs = load_pt2(archive).exported_programs
-        graphs = Graphs(*(programs[part].module() for part in _PARTS))
+        graphs = Graphs(*(programs[part].module() for part in PARTS))
     except Exception as error:  # of many kinds, private ones too
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelFileError(

@@ -1,25 +1,34 @@
-"""Formats of three graphs (resizing, encoder, head): what is traced of a recognizer, and how it answers when loaded."""
+"""Formats of graphs, one for each part of a recognizer: what is traced of it, and how it answers once loaded."""
 
 import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
+from activity.models.encoder import seen
 from activity.models.preprocess import Preprocess
 from activity.models.recognizer import Recognizer, check_rows, rebuild_recognizer
 
+_PICTURES_AT_ONCE = 8  # that a CNN gets: what it makes of more does not stay in a core's cache
 MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
+
+PARTS = ("resize", "prepare", "encoder", "head")
+"""The graphs of a model, in data-flow order, as files name them."""
 
 ResizeGraph = Callable[[Tensor], Tensor]
 """Frames `uint8 (M, 3, H, W)` to pictures `uint8 (M, 3, S, S)`."""
 
-EncodeGraph = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Pictures `uint8 (M, 3, S, S)`, rows `int64 (N,)`, previous rows `int64 (N,)` to features `float32 (N, D)`."""
+PrepareGraph = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Pictures, rows `int64 (N,)`, previous rows `int64 (N,)` to pixels `float32 (modalities, N, 3, S, S)`."""
+
+EncodeGraph = Callable[[Tensor], Tensor]
+"""Pixels to features `float32 (N, D)`."""
 
 ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
 """Features `float32 (B, window_frames, D)`, lengths `int64 (B,)` to logits `float32 (B, C)`."""
@@ -40,16 +49,28 @@ class ResizePart(nn.Module):
         return self.preprocess.pictures(frames)
 
 
-class EncoderPart(nn.Module):
-    """The encoder as it is traced."""
+class PreparePart(nn.Module):
+    """What the CNN is shown, as it is traced: apart from it, for differences of frames do not survive bfloat16."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()
         self.encoder = recognizer.encoder
 
     def forward(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
-        """Features of the pictures at `rows`, each after the one at `previous_rows`; shapes as `EncodeGraph`."""
-        return self.encoder.encode_pictures(pictures, rows, previous_rows)
+        """Pixels of the pictures at `rows`, each after the one at `previous_rows`; shapes as `PrepareGraph`."""
+        return torch.stack(self.encoder.seen(pictures, rows, previous_rows))
+
+
+class EncoderPart(nn.Module):
+    """The CNN as it is traced."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.encoder = recognizer.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features; shapes as `EncodeGraph`."""
+        return self.encoder.encode_seen(pixels)
 
 
 class HeadPart(nn.Module):
@@ -70,6 +91,7 @@ class Graphs:
     """What a format runs: by torch, or by a runtime of its own."""
 
     resize: ResizeGraph
+    prepare: PrepareGraph
     encode: EncodeGraph
     classify: ClassifyGraph
 
@@ -82,6 +104,7 @@ class Example:
     pictures: Tensor
     rows: Tensor
     previous_rows: Tensor
+    pixels: Tensor
     features: Tensor
     lengths: Tensor
 
@@ -95,6 +118,7 @@ def example_of(recognizer: Recognizer) -> Example:
         pictures=torch.zeros(3, 3, side, side, dtype=torch.uint8),
         rows=rows,
         previous_rows=rows - 1,
+        pixels=torch.zeros(len(recognizer.modalities), 2, 3, side, side),
         features=torch.zeros(2, recognizer.window_frames, recognizer.encoder.feature_size),
         lengths=torch.tensor([recognizer.window_frames, 1]),
     )
@@ -144,8 +168,8 @@ class ByThreads(Generic[_Session]):
 class GraphsRecognizer:
     """A recognizer of graphs, with the interface of `LoadedRecognizer`; on the CPU.
 
-    Here torch resizes the frames, which takes it a fraction of the time and gives the same pictures; the graph that
-    resizes is for programs that have no torch.
+    Here torch resizes and prepares the frames, which takes it a fraction of the time and gives the same; the graphs
+    that do are for programs that have no torch.
 
     Args:
         contract: what the file says of itself.
@@ -160,15 +184,17 @@ class GraphsRecognizer:
         self.modalities = list(contract.modalities)
         self.format_version = contract.format_version
         self.feature_size = contract.feature_size
-        self.encoder_name, self.precision = contract.encoder, contract.precision
+        self.encoder_name, self.precision, self.computes_in = contract.encoder, contract.precision, contract.computes_in
         self.format_name = format_name
-        self._graphs = graphs
-        self._resize: ResizeGraph = Preprocess(**contract.preprocess).pictures
+        self.graphs = graphs
+        preprocess = Preprocess(**contract.preprocess)
+        self._resize: ResizeGraph = preprocess.pictures
+        self._prepare: PrepareGraph = partial(_prepared, preprocess, contract)
 
     def as_elsewhere(self) -> "GraphsRecognizer":
         """The same, all of whose work is done by the file's own graphs, as in other programs."""
         other = copy.copy(self)
-        other._resize = self._graphs.resize
+        other._resize, other._prepare = self.graphs.resize, self.graphs.prepare
         return other
 
     def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
@@ -181,14 +207,19 @@ class GraphsRecognizer:
         before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
         shown = torch.cat([before, frames], dim=1).flatten(0, 1)  # (B * (T + 1), 3, H, W)
         rows = torch.arange(len(shown)).view(batch, time + 1)
-        features = self._graphs.encode(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
-        return features.view(batch, time, -1)
+        pixels = self._prepare(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
+        return self._features(pixels).view(batch, time, -1)
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
         check_rows(frames, previous_rows, self.modalities)
         pictures = torch.cat([self._resize(alike) for alike in frames])
-        return self._graphs.encode(pictures, rows, rows if previous_rows is None else previous_rows)
+        return self._features(self._prepare(pictures, rows, rows if previous_rows is None else previous_rows))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        """Features `float32 (N, D)` of pixels `float32 (modalities, N, 3, S, S)`."""
+        rows = max(1, _PICTURES_AT_ONCE // len(pixels))
+        return torch.cat([self.graphs.encode(part) for part in pixels.split(rows, dim=1)])
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
@@ -201,4 +232,13 @@ class GraphsRecognizer:
         if lengths.shape != (batch,) or bool((lengths < 1).any()) or bool((lengths > time).any()):
             raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {time}.")
         missing = self.window_frames - time
-        return self._graphs.classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
+        return self.graphs.classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
+
+
+def _prepared(
+    preprocess: Preprocess, contract: Contract, pictures: Tensor, rows: Tensor, previous_rows: Tensor
+) -> Tensor:
+    """What `PreparePart` gives, by torch."""
+    pixels = preprocess.normalised(pictures)
+    shown = seen(pixels, rows, previous_rows, contract.modalities, preprocess.std, contract.contrast, contract.noise)
+    return torch.stack(shown)

@@ -1,7 +1,9 @@
 """`.onnx`: a graph from frames to logits for any runtime; here ONNX Runtime runs it, cut at pictures and features."""
 
+import copy
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,28 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer, same_in
+from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, same_in
+from activity.formats.int8 import quantised
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY = "ONNX", "onnx", "activity"
-_INPUTS = (["frames"], ["pictures", "rows", "previous_rows"], ["windows", "lengths"])
-_OUTPUTS = ("pictures", "features", "logits")
+_INPUTS = (["frames"], ["pictures", "rows", "previous_rows"], ["pixels"], ["windows", "lengths"])  # as PARTS
+_OUTPUTS = ("pictures", "pixels", "features", "logits")
 _HALVES = {
     "encoder": (["frames", "rows", "previous_rows"], "features"),
     "head": (["windows", "lengths"], "logits"),
 }
 
 
-def export_onnx(recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, split: bool = False) -> float:
-    """Write a recognizer as an ONNX file that computes in float32.
+def export_onnx(
+    recognizer: Recognizer,
+    path: Path,
+    examples: Sequence[Tensor],
+    *,
+    split: bool = False,
+    calibration: Sequence[Tensor] | None = None,
+) -> float:
+    """Write a recognizer as an ONNX file that computes in float32, or whose CNN computes in int8.
 
     Its inputs are `frames` `uint8 (M, 3, H, W)`, `rows` and `previous_rows` `int64 (N,)`: which frames are looked at,
     and the one before each; N is a multiple of the window's length; and `lengths` `int64 (B,)`, how many features of
@@ -43,7 +53,8 @@ def export_onnx(recognizer: Recognizer, path: Path, examples: Sequence[Tensor], 
         recognizer: what to export; moved to the CPU.
         path: the file to write.
         examples: windows of frames `uint8 (1, T, 3, H, W)`, to compare on besides random ones.
-        split: write NAME.encoder.onnx (to `features`) and NAME.head.onnx (from `windows`) in its place.
+        split: write NAME.encoder.onnx (to `features`) and NAME.head.onnx (from `windows`) beside it.
+        calibration: as of `save_model`.
 
     Returns:
         The largest difference of scores seen, from the recognizer in float32.
@@ -54,20 +65,28 @@ def export_onnx(recognizer: Recognizer, path: Path, examples: Sequence[Tensor], 
     """
     _library(path, "onnxscript")
     recognizer = recognizer.cpu().eval()
-    contract = contract_of(recognizer)
+    contract = contract_of(recognizer, computes_in="float32")
     programs = exported_programs(same_in(recognizer, "float32", traced=True))
     try:
-        model = _joined(path, contract, *(_graph(*part) for part in zip(programs, _INPUTS, _OUTPUTS, strict=True)))
+        parts = [_graph(*part) for part in zip(programs, _INPUTS, _OUTPUTS, strict=True)]
     except Exception as error:  # of many kinds, private ones too
         raise cannot_express(NAME, recognizer.encoder.name, error) from error
+    model = _joined(path, contract, *copy.deepcopy(parts))
     loaded = _recognizer(contract, path, model)
     difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
+    if calibration is not None:
+        (name,) = _INPUTS[2]
+        place = PARTS.index("encoder")
+        parts[place] = quantised(
+            path, parts[place], recognizer, calibration, lambda pixels: {name: pixels.contiguous().numpy()}
+        )
+        contract = replace(contract, computes_in="int8")
+        model = _joined(path, contract, *parts)
     if split:
-        for name, (inputs, output) in _HALVES.items():
-            half = _described(_cut(model, inputs, output), contract)
-            write_atomically(path.with_suffix(f".{name}.onnx"), half.SerializeToString())
-    else:
-        write_atomically(path, model.SerializeToString())
+        for half, (inputs, output) in _HALVES.items():
+            content = _described(_cut(model, inputs, output), contract)
+            write_atomically(path.with_suffix(f".{half}.onnx"), content.SerializeToString())
+    write_atomically(path, model.SerializeToString())
     return difference
 
 
@@ -102,25 +121,28 @@ def _graph(program: torch.export.ExportedProgram, inputs: list[str], output: str
     return exported.model_proto
 
 
-def _joined(path: Path, contract: Contract, resize: Any, encoder: Any, head: Any) -> Any:
+def _joined(path: Path, contract: Contract, *parts: Any) -> Any:
     """One graph: features `(N, D)` become windows `(N / window_frames, window_frames, D)`."""
     onnx = _library(path, "onnx")
     compose, helper, numpy_helper = (
         importlib.import_module(f"onnx.{name}") for name in ("compose", "helper", "numpy_helper")
     )
-    pictures, features, windows = _OUTPUTS[0], _OUTPUTS[1], _INPUTS[2][0]
+    pictures, pixels, features, logits = _OUTPUTS
+    windows = _INPUTS[-1][0]
+    resize, prepare, encoder, head = (
+        compose.add_prefix(part, f"{name}/", rename_inputs=False, rename_outputs=False)
+        for name, part in zip(PARTS, parts, strict=True)
+    )
     shape = torch.tensor([-1, contract.window_frames, contract.feature_size]).numpy()
     encoder.graph.initializer.append(numpy_helper.from_array(shape, "windows_shape"))
     encoder.graph.node.append(helper.make_node("Reshape", [features, "windows_shape"], [windows]))
     kind = [None, contract.window_frames, contract.feature_size]
     encoder.graph.output.append(helper.make_tensor_value_info(windows, onnx.TensorProto.FLOAT, kind))
-    encoder, head = (
-        compose.add_prefix(part, f"{name}/", rename_inputs=False, rename_outputs=False)
-        for name, part in (("encoder", encoder), ("head", head))
+    model = compose.merge_models(resize, prepare, io_map=[(pictures, pictures)])
+    model = compose.merge_models(model, encoder, io_map=[(pixels, pixels)], outputs=[windows, features])
+    return _described(
+        compose.merge_models(model, head, io_map=[(windows, windows)], outputs=[logits, features]), contract
     )
-    model = compose.merge_models(resize, encoder, io_map=[(pictures, pictures)], outputs=[windows, features])
-    model = compose.merge_models(model, head, io_map=[(windows, windows)], outputs=[_OUTPUTS[2], features])
-    return _described(model, contract)
 
 
 def _described(model: Any, contract: Contract) -> Any:
@@ -140,7 +162,7 @@ def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     for inputs, output in zip(_INPUTS, _OUTPUTS, strict=True):
         sessions.append(ByThreads(_maker(runtime, _cut(model, inputs, output).SerializeToString())))
     try:
-        for session in sessions[1:]:  # that of resizing is for other programs
+        for session in sessions[2:]:  # the first two are for other programs
             session.get()
     except Exception as error:  # of many kinds, private ones too
         raise ModelFileError(f"{path} cannot be run ({str(error).splitlines()[0]}). {MAKE_ONE}") from error
@@ -148,7 +170,7 @@ def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     def run(part: int) -> Callable[..., Tensor]:
         return lambda *tensors: _run(sessions[part].get(), dict(zip(_INPUTS[part], tensors, strict=True)))
 
-    return GraphsRecognizer(contract, Graphs(run(0), run(1), run(2)), NAME)
+    return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
 
 
 def _maker(runtime: Any, model: bytes) -> Any:

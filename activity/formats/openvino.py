@@ -3,6 +3,7 @@
 import importlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer, ResizePart, example_of, same_in
+from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, ResizePart, example_of, same_in
+from activity.formats.int8 import quantised
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, SUFFIX = "OpenVINO", "openvino", ".openvino"
-_PARTS = ("resize", "encoder", "head")
-_FILES = (*(f"{part}.{suffix}" for part in _PARTS for suffix in ("xml", "bin")), CONTRACT)
+_FILES = (*(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin")), CONTRACT)
 
 
-def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
-    """Write a recognizer as a folder of OpenVINO models, of float32 weights.
+def export_openvino(
+    recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, calibration: Sequence[Tensor] | None = None
+) -> float:
+    """Write a recognizer as a folder of OpenVINO models, of float32 weights or with a CNN in int8.
 
     Arguments and result as `export_onnx`. The folder appears whole or not at all; one that is there is replaced.
 
@@ -54,11 +57,18 @@ def export_openvino(recognizer: Recognizer, path: Path, examples: Sequence[Tenso
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
         folder = Path(temporary) / "model"
         folder.mkdir()
-        for part, model in zip(_PARTS, models, strict=True):
+        for part, model in zip(PARTS, models, strict=True):
             library.save_model(model, folder / f"{part}.xml", compress_to_fp16=False)
-        (folder / CONTRACT).write_text(contract_of(recognizer).text(), encoding="utf-8")
+        contract = contract_of(recognizer, computes_in=recognizer.encoder.precision)
+        (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
         loaded = load_openvino(folder, exact=True)
         difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
+        if calibration is not None:
+            encoder = models[PARTS.index("encoder")]
+            encoder = quantised(path, encoder, recognizer, calibration, lambda pixels: pixels.contiguous().numpy())
+            library.save_model(encoder, folder / "encoder.xml", compress_to_fp16=False)
+            contract = replace(contract, computes_in="int8")
+            (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
         if path.is_dir():
             path.rename(Path(temporary) / "older")  # and is removed with that folder, once the new one is there
         folder.rename(path)
@@ -80,13 +90,13 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     contract_file = path / CONTRACT
     contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
     library = _library(path)
-    core, precision = library.Core(), "f32" if exact or contract.precision == "float32" else None
+    core, precision = library.Core(), "f32" if exact or contract.computes_in == "float32" else None
     sessions = []
     try:
-        for part in _PARTS:
+        for part in PARTS:
             model = core.read_model(path / f"{part}.xml")
             sessions.append(ByThreads(_maker(core, model, precision if part == "encoder" else "f32")))
-        for session in sessions[1:]:  # that of resizing is for other programs
+        for session in sessions[2:]:  # the first two are for other programs
             session.get()
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
@@ -94,13 +104,16 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     def run(part: int) -> Callable[..., Tensor]:
         return lambda *tensors: _run(sessions[part].get(), tensors)
 
-    return GraphsRecognizer(contract, Graphs(run(0), run(1), run(2)), NAME)
+    return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
 
 
 def _maker(core: Any, model: Any, precision: str | None) -> Any:
+    cores = torch.get_num_threads()  # of the thread that loads; those that encode a batch each have their share
+
     def make(threads: int) -> Any:
-        # A request for each thread that may ask: the model's own streams would wait for each other.
-        settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        # A stream for each thread that may ask: in one they would wait for each other.
+        streams = max(1, cores // threads)
+        settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams}
         if precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = precision
         return core.compile_model(model, "CPU", settings)
@@ -110,7 +123,8 @@ def _maker(core: Any, model: Any, precision: str | None) -> Any:
 
 def _run(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
     request = compiled.create_infer_request()
-    result = request.infer([tensor.contiguous().numpy() for tensor in inputs[: len(compiled.inputs)]])
+    given = [tensor.contiguous().numpy() for tensor in inputs[: len(compiled.inputs)]]
+    result = request.infer(given, share_inputs=True)
     return torch.from_numpy(result[0].copy())
 
 

@@ -13,7 +13,7 @@ from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
 
-BATCH_FRAMES, DECODE_THREADS = 16, 2
+BATCH_FRAMES, DECODE_THREADS = 8, 2
 """What suits a processor, where the caller has no wish: frames encoded at once, videos decoded at the same time."""
 
 _WHOLE_VIDEO = (range(2**62),)

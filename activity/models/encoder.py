@@ -85,10 +85,11 @@ class FrameEncoder(nn.Module):
         pixels = self.preprocess(frames.flatten(0, 1))  # (B * T, 3, S, S)
         features: list[Tensor] = []
         for modality in self.modalities:
-            seen = pixels
+            shown = pixels
             if modality == "motion":
-                seen = self._motion(pixels, self._before(pixels, previous, batch, time))
-            features.append(self._cnn(seen))
+                before = self._before(pixels, previous, batch, time)
+                shown = motion(pixels, before, self.preprocess.std, self.contrast, self.noise)
+            features.append(self._cnn(shown))
         return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
 
     @torch.jit.export
@@ -101,19 +102,23 @@ class FrameEncoder(nn.Module):
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
         pictures = torch.cat([self.preprocess.pictures(alike) for alike in frames])  # now all of one size
-        return self.encode_pictures(pictures, rows, previous_rows)
-
-    def encode_pictures(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
-        """As `encode_rows`, of frames that are resized and cropped already, `uint8 (M, 3, S, S)`."""
-        pixels = self.preprocess.normalised(pictures)
-        features: list[Tensor] = []
-        for modality in self.modalities:
-            seen = pixels.index_select(0, rows)
-            if modality == "motion":
-                assert previous_rows is not None, "motion needs the frame before"
-                seen = self._motion(seen, pixels.index_select(0, previous_rows))
-            features.append(self._cnn(seen))
+        features = [self._cnn(pixels) for pixels in self.seen(pictures, rows, previous_rows)]
         return torch.cat(features, dim=1)  # (N, D)
+
+    def seen(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> list[Tensor]:
+        """What the CNN gets of frames, for each modality `float32 (N, 3, S, S)`.
+
+        Args:
+            pictures: the frames, resized and cropped, `uint8 (M, 3, S, S)`.
+            rows, previous_rows: as of `encode_rows`.
+        """
+        pixels = self.preprocess.normalised(pictures)
+        return seen(pixels, rows, previous_rows, self.modalities, self.preprocess.std, self.contrast, self.noise)
+
+    def encode_seen(self, pixels: Tensor) -> Tensor:
+        """Features `float32 (N, D)` of what `seen` gives, stacked: `float32 (modalities, N, 3, S, S)`."""
+        features = self._cnn(pixels.flatten(0, 1))
+        return features.view(pixels.shape[0], pixels.shape[1], -1).transpose(0, 1).flatten(1)
 
     def follow_backbone(self) -> None:
         """Let features be computed with the weights that `backbone` has now."""
@@ -158,15 +163,45 @@ class FrameEncoder(nn.Module):
             first = self.preprocess(previous.view(batch, 3, previous.shape[-2], previous.shape[-1])).unsqueeze(1)
         return torch.cat([first, clips[:, :-1]], dim=1).flatten(0, 1)
 
-    def _motion(self, pixels: Tensor, before: Tensor) -> Tensor:
-        """Signed differences `(N, 3, S, S)` of preprocessed frames to those before, at the contrast of a photograph.
 
-        At 25 frames/s a time grid of 10 a second steps by two frames, then by three: as they are, the differences would
-        grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
-        """
-        change = pixels - before
-        strength = (change * self.preprocess.std).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        return change * (self.contrast / (strength + self.noise))
+def seen(
+    pixels: Tensor,
+    rows: Tensor,
+    previous_rows: Tensor | None,
+    modalities: list[str],
+    std: Tensor,
+    contrast: float,
+    noise: float,
+) -> list[Tensor]:
+    """What each modality shows the CNN of preprocessed frames, `float32 (N, 3, S, S)`.
+
+    Args:
+        pixels: `float32 (M, 3, S, S)`, as `Preprocess` gives them.
+        rows, previous_rows: `int64 (N,)`, the frames wanted and the sampled frame before each; only "motion" looks at
+            those.
+        modalities: one or both of `MODALITIES`.
+        std: what the pixels were divided by.
+        contrast, noise: as of `FrameEncoder`.
+    """
+    found: list[Tensor] = []
+    for modality in modalities:
+        own = pixels.index_select(0, rows)
+        if modality == "motion":
+            assert previous_rows is not None, "motion needs the frame before"
+            own = motion(own, pixels.index_select(0, previous_rows), std, contrast, noise)
+        found.append(own)
+    return found
+
+
+def motion(pixels: Tensor, before: Tensor, std: Tensor, contrast: float, noise: float) -> Tensor:
+    """Signed differences `(N, 3, S, S)` of preprocessed frames to those before, at the contrast of a photograph.
+
+    At 25 frames/s a time grid of 10 a second steps by two frames, then by three: as they are, the differences would
+    grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
+    """
+    change = pixels - before
+    strength = (change * std).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return change * (contrast / (strength + noise))
 
 
 def create_encoder(

@@ -1,0 +1,116 @@
+"""What `activity bench encoder` measures: frames a second of the encoder in each runtime that is installed."""
+
+import copy
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import wait
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from activity.cli.bench_memory import Figure
+from activity.features.batches import encoding_threads
+from activity.formats import load_recognizer
+from activity.formats.graphs import GraphsRecognizer
+from activity.formats.save import save_model
+from activity.inference.videos import BATCH_FRAMES
+from activity.models.encoder import FrameEncoder
+from activity.models.recognizer import LoadedRecognizer, Recognizer
+
+_LIBRARIES = {".ts": None, ".onnx": "onnxruntime", ".openvino": "openvino"}
+_ROUNDS = 5  # each measured thing in turn, so that all meet the same noise
+_BATCHES = 6  # a thread and round
+
+
+def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """Frames a second of a recognizer's encoder: as people write it, as it is by default, and in each runtime.
+
+    All cores encode, a batch each, of pictures that need no resizing.
+
+    Args:
+        folder: an empty one, for the files that are made.
+        recognizer: in evaluation mode, on the CPU.
+        quick: one round.
+        say: is told what comes next.
+    """
+    encoder = recognizer.encoder
+    side = encoder.preprocess.crop_size
+    frames = torch.randint(0, 256, (BATCH_FRAMES + 1, 3, side, side), dtype=torch.uint8)
+    rows = torch.arange(1, len(frames))
+    pixels = torch.stack(encoder.seen(frames, rows, rows - 1))
+    work: dict[str, Callable[[], object]] = {"torch, bare": partial(_in_parts, encoder.encode_seen, pixels)}
+    loaded: dict[str, LoadedRecognizer] = {}
+    for suffix, library in _LIBRARIES.items():
+        if library is None or importlib.util.find_spec(library) is not None:
+            say(f"model{suffix} ...")
+            save_model(recognizer, folder / f"model{suffix}", [])
+            loaded[suffix] = load_recognizer(folder / f"model{suffix}")
+    for suffix, model in loaded.items():
+        if isinstance(model, GraphsRecognizer):
+            work[f"{suffix}, bare"] = partial(_in_parts, model.graphs.encode, pixels)
+        work[f"{suffix}, in activity"] = partial(model.encode_rows, [frames], rows, rows - 1)
+    say("encoding ...")
+    naive = _naive(encoder)
+    found: dict[str, list[float]] = {name: [] for name in ("as it is mostly written", *work)}
+    for _ in range(1 if quick else _ROUNDS):
+        found["as it is mostly written"].append(_rate_alone(naive, encoder, pixels))
+        for name, batch in work.items():
+            found[name].append(_rate(batch))
+    rates = {name: statistics.median(values) for name, values in found.items()}
+    return [Figure(name, rate, "frames/s") for name, rate in rates.items()] + _ratios(rates, list(loaded))
+
+
+def _ratios(rates: dict[str, float], suffixes: list[str]) -> list[Figure]:
+    naive = rates["as it is mostly written"]
+    figures = [Figure("the default by what is mostly written", rates[".ts, in activity"] / naive, "x", "at least", 2.0)]
+    if ".openvino" in suffixes:
+        figures.append(Figure("OpenVINO by the same", rates[".openvino, in activity"] / naive, "x", "at least", 4.0))
+    best = max(suffixes, key=lambda suffix: rates[f"{suffix}, in activity"])
+    bare = rates["torch, bare" if best == ".ts" else f"{best}, bare"]
+    figures.append(
+        Figure(f"the best ({best}), in activity by bare", rates[f"{best}, in activity"] / bare, "", "at least", 0.95)
+    )
+    return figures
+
+
+def _in_parts(encode: Callable[[Tensor], Tensor], pixels: Tensor) -> None:
+    """Half the frames, then the others: with two modalities, as large a batch as with one."""
+    for part in pixels.chunk(len(pixels), dim=1):
+        encode(part)
+
+
+def _naive(encoder: FrameEncoder) -> nn.Module:
+    """The CNN as it comes: float32, contiguous, batch norm for itself."""
+    cnn = copy.deepcopy(encoder.backbone).float().eval()
+    return cnn.to(memory_format=torch.contiguous_format)  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()
+def _rate_alone(cnn: nn.Module, encoder: FrameEncoder, pixels: Tensor) -> float:
+    """Frames a second of a CNN that torch gives all cores, one modality after the other."""
+    contiguous = [own.contiguous() for own in pixels]
+    for own in contiguous:
+        cnn(own)
+    begun = time.perf_counter()
+    for own in contiguous * _BATCHES:
+        cnn(own)
+    return pixels.shape[1] * _BATCHES / (time.perf_counter() - begun)
+
+
+def _rate(batch: Callable[[], object]) -> float:
+    """Frames a second of batches on all cores, as extraction and prediction run them."""
+    with encoding_threads(torch.device("cpu")) as (pool, workers):
+        wait([pool.submit(_encode, batch) for _ in range(4 * workers)])  # what is made and compiled once
+        begun = time.perf_counter()
+        for done in [pool.submit(_encode, batch) for _ in range(_BATCHES * workers)]:
+            done.result()
+        return BATCH_FRAMES * _BATCHES * workers / (time.perf_counter() - begun)
+
+
+@torch.inference_mode()
+def _encode(batch: Callable[[], object]) -> None:
+    batch()

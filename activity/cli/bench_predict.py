@@ -1,0 +1,50 @@
+"""What `activity bench predict` measures: from the start of the process to the label of one clip."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from activity.cli.bench_memory import Figure
+
+_MAIN = "import sys; from activity.cli.main import main; sys.exit(main())"
+_IMPORT = "import torch, cv2"
+_LOAD = "import sys, torch, cv2; torch.jit.load(sys.argv[1])"
+
+
+def bench_predict(model: Path, video: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """Seconds of a fresh process that predicts one clip, beside one that loads torch and the weights alone.
+
+    Args:
+        model: a TorchScript file.
+        video: the clip.
+        quick: one run of each.
+        say: is told what comes next.
+    """
+    commands = {
+        "a process that imports torch and cv2": [_IMPORT],
+        "and loads the weights": [_LOAD, str(model)],
+        "activity inspect model.ts": [_MAIN, "inspect", str(model)],
+        "activity predict model.ts clip.mp4": [_MAIN, "predict", str(model), str(video), "--device", "cpu"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    say("starting processes ...")
+    for run in range(2 if quick else 8):  # in turn, so that all meet the same noise
+        for name, (program, *arguments) in commands.items():
+            taken = _seconds(program, arguments)
+            if run:  # the first reads the disk
+                seconds[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    _, loaded, _, predicted = medians.values()
+    return [
+        *(Figure(name, value, "s") for name, value in medians.items()),
+        Figure("predict by torch, cv2 and the weights", predicted / loaded, "", "at most", 1.3),
+    ]
+
+
+def _seconds(program: str, arguments: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - begun

@@ -1,0 +1,152 @@
+"""Which clips an exported file is verified on: of a data set, of the run, videos, or rendered ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity.cli.arguments import UsageError, note
+from activity.cli.dataset import read_manifest
+from activity.cli.training_run import training_run
+from activity.data.clips import Clip, DataError, Manifest, check_labels_are_known, count_text
+from activity.data.demo import render_demo
+from activity.data.layouts.detect import detect_layout, read_any
+from activity.data.splits import read_splits
+from activity.models.recognizer import Recognizer
+from activity.video.reader import VideoError, VideoReader, find_videos
+
+_MOST_CALIBRATED = 64
+_NO_LABEL = "unknown"
+
+
+@dataclass(frozen=True)
+class ExportClips:
+    """What an export is held to.
+
+    Attributes:
+        verified: clips that the file is to label as the checkpoint does.
+        calibration: clips that int8 takes its ranges from; others than those, where there are others.
+        labelled: whether accuracy can be told.
+        source: what they are, for people.
+    """
+
+    verified: tuple[Clip, ...]
+    calibration: tuple[Clip, ...]
+    labelled: bool
+    source: str
+
+
+def export_clips(
+    data: Sequence[str], checkpoint: Path, recognizer: Recognizer, *, most: int, folder: Path
+) -> ExportClips:
+    """The clips of `data`; without it, those of the run that the checkpoint lies in; else rendered ones.
+
+    Args:
+        data: one data set, in any layout, or videos and folders of them.
+        checkpoint: what is exported.
+        recognizer: the same, loaded.
+        most: how many clips at most, spread evenly over the classes.
+        folder: an empty one, for what is rendered.
+
+    Raises:
+        DataError: the data set cannot be read, or has other classes than the model.
+        UsageError: there are no videos.
+    """
+    if data:
+        return _given(data, recognizer, most)
+    run = training_run(checkpoint)
+    if run is not None:
+        try:
+            manifest = read_manifest(run.config)
+            parts = read_splits(run.splits, manifest).parts
+            clips = _found(parts["test"] or parts["val"])
+            if clips:
+                calibration = _found(parts["train"]) or clips
+                return _spread(clips, calibration, most, labelled=True, source="test clips of its run")
+            note("note: the videos of the run are not there any more.")
+        except DataError as error:
+            note(f"note: the data set of the run cannot be read: {error}")
+    render_demo(folder, actors=2, takes=1, seed=0)
+    clips = _unlabelled(find_videos(folder))
+    return _spread(clips, clips, most, labelled=False, source="rendered ones")
+
+
+def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> list[Tensor]:
+    """The first window of each clip that can be read, `uint8 (1, T, 3, H, W)`."""
+    windows = []
+    for clip in clips:
+        indices = clip.sampled_indices(recognizer.sample_fps)
+        try:
+            with VideoReader(clip.path) as reader:
+                frames = reader.sampled_frames(recognizer.sample_fps, indices=indices)
+                pixels = [frame.pixels for frame in islice(frames, recognizer.window_frames)]
+        except VideoError as error:
+            note(f"warning: {error}")
+            continue
+        if pixels:
+            windows.append(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).unsqueeze(0))
+    return windows
+
+
+def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
+    path = Path(data[0])
+    if len(data) == 1 and _is_data_set(path):
+        manifest = read_any(path, detect_layout(path), root=None, split=1, group_pattern=None)
+        clips, rest = _test_clips(manifest)
+        check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
+        return _spread(clips, rest, most, labelled=True, source=str(path))
+    videos: list[Path] = []
+    for name in data:
+        found = find_videos(name) if Path(name).is_dir() else [Path(name)]
+        if not found:
+            raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")
+        videos += found
+    clips = _unlabelled(videos)
+    return _spread(clips, clips, most, labelled=False, source=", ".join(data[:3]))
+
+
+def _is_data_set(path: Path) -> bool:
+    """A table, or a folder whose videos lie in folders of their own."""
+    if not path.is_dir():
+        return path.suffix.lower() == ".csv"
+    return not any(video.parent == path for video in find_videos(path))
+
+
+def _test_clips(manifest: Manifest) -> tuple[list[Clip], list[Clip]]:
+    """The test clips where the data set names some, and what is not one of them; else every other clip."""
+    test = [clip for clip in manifest.clips if clip.split == "test"]
+    if test:
+        return test, [clip for clip in manifest.clips if clip.split != "test"]
+    ordered = sorted(manifest.clips, key=lambda clip: (clip.label, clip.name))
+    return ordered, ordered
+
+
+def _found(clips: Sequence[Clip]) -> list[Clip]:
+    return [clip for clip in clips if clip.path.exists()]
+
+
+def _unlabelled(videos: Sequence[Path]) -> list[Clip]:
+    return [
+        Clip(path=video.absolute(), relative_path=str(video), label=_NO_LABEL, group=str(video)) for video in videos
+    ]
+
+
+def _spread(
+    clips: Sequence[Clip], calibration: Sequence[Clip], most: int, *, labelled: bool, source: str
+) -> ExportClips:
+    verified = _evenly(clips, most)
+    taken = {clip.key for clip in verified}
+    others = [clip for clip in calibration if clip.key not in taken] or list(calibration)
+    text = f"{count_text(len(verified), 'clip')} ({source})"
+    return ExportClips(verified, _evenly(others, _MOST_CALIBRATED), labelled, text)
+
+
+def _evenly(clips: Sequence[Clip], most: int) -> tuple[Clip, ...]:
+    ordered = sorted(clips, key=lambda clip: (clip.label, clip.name))
+    if len(ordered) <= most:
+        return tuple(ordered)
+    return tuple(ordered[int(place)] for place in np.linspace(0, len(ordered) - 1, most).round())

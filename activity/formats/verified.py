@@ -1,0 +1,88 @@
+"""`export.json`: what was seen of exported files when they were verified, and the fastest of them that can run here."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from activity.files import write_atomically
+from activity.formats.contract import ModelFileError
+
+FILE_NAME = "export.json"
+_LIBRARY = {".onnx": "onnxruntime", ".openvino": "openvino"}  # what a format runs with, beside torch
+
+
+def model_digest(path: Path) -> str:
+    """What tells one model from another: a digest of the bytes of its file, or of the files of its folder."""
+    digest = hashlib.blake2b(digest_size=8)
+    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if item.is_file():
+            with item.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def record(path: Path, seen: dict[str, Any]) -> None:
+    """Write down in the folder of an exported file what was seen of it.
+
+    Args:
+        path: the file or folder that was written.
+        seen: plain Python; with "checkpoint" and "checkpoint_frames_per_second" (the digest of what it was made of, and
+            its speed) and "frames_per_second".
+    """
+    models = _models(path.parent)
+    models[path.name] = {"digest": model_digest(path), **seen}
+    text = json.dumps({"models": dict(sorted(models.items()))}, indent=2, ensure_ascii=False)
+    write_atomically(path.parent / FILE_NAME, text.encode())
+
+
+def fastest_model(path: Path) -> Path:
+    """The fastest of the files that were exported from the same checkpoint into the folder of a model.
+
+    Speeds are those of the verification. A file that was changed since, or whose library is not installed, is left out.
+
+    Args:
+        path: an exported file, or the checkpoint, with an `export.json` in its folder.
+
+    Raises:
+        ModelFileError: there is no model at the path, or nothing is known of it.
+    """
+    if not path.exists():
+        raise ModelFileError(f"There is no model file {path}.")
+    digest, models = model_digest(path), _models(path.parent)
+    own = models.get(path.name, {})
+    checkpoint = own["checkpoint"] if own.get("digest") == digest else digest
+    speeds: dict[Path, float] = {}
+    for name, seen in models.items():
+        file = path.parent / name
+        if seen["checkpoint"] != checkpoint:
+            continue
+        if digest == checkpoint:
+            speeds[path] = float(seen["checkpoint_frames_per_second"])
+        if _can_run(file) and model_digest(file) == seen["digest"]:
+            speeds[file] = float(seen["frames_per_second"])
+    if not speeds:
+        raise ModelFileError(
+            f"Nothing is known of files made of {path}: no {FILE_NAME} beside it names them. Export into its folder "
+            "(activity export CHECKPOINT model.ts model.onnx), or leave --runtime auto out."
+        )
+    return max(speeds, key=lambda file: speeds[file])
+
+
+def _models(folder: Path) -> dict[str, Any]:
+    path = folder / FILE_NAME
+    if not path.exists():
+        return {}
+    try:
+        models = json.loads(path.read_bytes())["models"]
+        for seen in models.values():
+            _ = seen["digest"], seen["checkpoint"], seen["checkpoint_frames_per_second"], seen["frames_per_second"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} is not what activity export writes. Remove it and export again.") from error
+    return dict(models)
+
+
+def _can_run(file: Path) -> bool:
+    library = _LIBRARY.get(file.suffix)
+    return file.exists() and (library is None or importlib.util.find_spec(library) is not None)
