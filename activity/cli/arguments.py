@@ -12,6 +12,7 @@ from typing import NoReturn
 import torch
 
 from activity.formats.load import only_on_the_cpu
+from activity.formats.verified import fastest_model
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.video.reader import find_videos
 
@@ -109,6 +110,30 @@ def positive(text: str) -> float:
 def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
     parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or what was exported of one")
+
+
+def add_runtime_flag(parser: ArgumentParser) -> None:
+    """What `chosen_model` reads."""
+    parser.add_argument(
+        "--runtime",
+        choices=["given", "auto"],
+        default="given",
+        help="auto: the fastest of the files that were exported of the same checkpoint into the folder of MODEL, and "
+        "can run here; default: MODEL as given",
+    )
+
+
+def chosen_model(options: argparse.Namespace) -> str:
+    """The model file of the flags; with `--runtime auto` it is said which.
+
+    Raises:
+        ModelFileError: nothing is known of files beside the model.
+    """
+    if options.runtime == "given":
+        return str(options.model)
+    fastest = fastest_model(Path(options.model))
+    note(f"model: {fastest}")
+    return str(fastest)
 
 
 def add_device_flag(parser: ArgumentParser) -> None:

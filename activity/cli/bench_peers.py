@@ -170,10 +170,11 @@ def peer_figures(speeds: Sequence[PeerSpeed]) -> list[Figure]:
 
 
 def _median(run: Callable[[], object]) -> tuple[float, int]:
-    """The median of some runs after one that is not counted, and how many there were."""
+    """The median of some runs, and how many there were; the first counts only where it took long."""
     begun = time.perf_counter()
-    seconds: list[float] = []
     run()
+    first = time.perf_counter() - begun
+    seconds = [first] if first > _MOST_SECONDS / 2 else []
     while len(seconds) < _RUNS and (not seconds or time.perf_counter() - begun < _MOST_SECONDS):
         started = time.perf_counter()
         run()

@@ -119,7 +119,9 @@ def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict
 def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
     table = Table(title=f"Verified on {source}; figures also in {FILE_NAME}", title_justify="left")
     for name in ("file", "CNN in", "differs by", "same label", "accuracy", "MB", "frames/s", "loads in"):
-        table.add_column(name, justify="left" if name in ("file", "CNN in") else "right", no_wrap=name == "CNN in")
+        table.add_column(
+            name, justify="left" if name in ("file", "CNN in") else "right", no_wrap=name in ("file", "CNN in")
+        )
     for row in rows:
         table.add_row(
             Path(row["file"]).name,

@@ -13,6 +13,8 @@ from activity.cli.arguments import (
     add_decoding_flags,
     add_device_flag,
     add_model_argument,
+    add_runtime_flag,
+    chosen_model,
     device_of,
     expand_sources,
     note,
@@ -33,6 +35,7 @@ Line = Callable[[Prediction | Failure, int, str], str]
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
+    options.model = chosen_model(options)
     options.format = _format_of(options)
     device = device_of(options.device, options.model)
     sources = expand_sources(options.source)
@@ -181,6 +184,7 @@ def _parser() -> ArgumentParser:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted --output FILE.jsonl")
     existing.add_argument("--force", action="store_true", help="replace an --output that is there")
+    add_runtime_flag(parser)
     add_device_flag(parser)
     add_decoding_flags(parser)
     return parser

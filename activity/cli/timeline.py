@@ -13,6 +13,8 @@ from activity.cli.arguments import (
     add_decoding_flags,
     add_device_flag,
     add_model_argument,
+    add_runtime_flag,
+    chosen_model,
     device_of,
     expand_sources,
     note,
@@ -40,6 +42,7 @@ Write = Callable[[Timeline | Failure], None]
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
+    options.model = chosen_model(options)
     options.format = format_of(options.format, options.output, FORMATS)
     settings = timeline_settings(options)
     sources = expand_sources(options.source)
@@ -152,6 +155,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--no-background", action="store_true", help="leave out the spans in which no activity is sure")
     parser.add_argument("--force", action="store_true", help="replace files that are there")
+    add_runtime_flag(parser)
     add_device_flag(parser)
     add_decoding_flags(parser)
     add_timeline_settings(parser)

@@ -18,6 +18,8 @@ from activity.cli.arguments import (
     UsageError,
     add_device_flag,
     add_model_argument,
+    add_runtime_flag,
+    chosen_model,
     device_of,
     not_negative,
     note,
@@ -44,6 +46,7 @@ _WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and all
 def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
+    options.model = chosen_model(options)
     settings = timeline_settings(options)
     try:
         kind = kind_of_source(options.source)
@@ -281,6 +284,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--give-up-seconds", type=positive, metavar="N", help="end when it is lost for so long (default: never)"
     )
+    add_runtime_flag(parser)
     add_device_flag(parser)
     add_timeline_settings(parser)
     return parser

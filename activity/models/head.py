@@ -179,10 +179,24 @@ class StackedLSTM(nn.Module):
         if not self.bidirectional:  # padding comes last, so no valid output has seen it
             states: Tensor = self.lstm(features)[0]
             return states
-        packed = nn.utils.rnn.pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=features.shape[1])[
-            0
-        ]
+        # Both directions layer by layer, each window turned around within its length: what a packed sequence does, in
+        # operations that every export format has.
+        steps = torch.arange(features.shape[1], device=features.device).unsqueeze(0)
+        turned = torch.where(steps < lengths.unsqueeze(1), lengths.unsqueeze(1) - 1 - steps, steps).unsqueeze(2)
+        for layer in range(self.lstm.num_layers):
+            if layer > 0:
+                features = nn.functional.dropout(features, self.lstm.dropout, self.training)
+            weights: list[Tensor] = self.lstm._flat_weights[8 * layer : 8 * layer + 8]  # type: ignore[assignment]
+            there = self._one_direction(features, weights[:4])
+            back = self._one_direction(features.gather(1, turned.expand(-1, -1, features.shape[2])), weights[4:])
+            features = torch.cat([there, back.gather(1, turned.expand(-1, -1, back.shape[2]))], dim=2)
+        return features
+
+    def _one_direction(self, features: Tensor, weights: list[Tensor]) -> Tensor:
+        """States `(B, T, H)` of a layer of the LSTM that begins with zeros."""
+        zeros = torch.zeros(1, features.shape[0], self.lstm.hidden_size, dtype=features.dtype, device=features.device)
+        states, _, _ = torch.lstm(features, [zeros, zeros], weights, True, 1, 0.0, self.training, False, True)
+        return states
 
     def _summarise(self, states: Tensor, lengths: Tensor) -> Tensor:
         if self.readout == "mean":

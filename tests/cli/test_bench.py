@@ -125,3 +125,41 @@ def test_a_flag_that_plays_no_role_is_refused(flag: str, what: str) -> None:
     outcome = activity("bench", what, flag, "5")
     assert outcome.code == 2
     assert f"{flag} plays no role in activity bench {what}" in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what the exporters' libraries say of each other
+@pytest.mark.parametrize("what", ["encoder", "predict", "peers"])
+def test_the_other_benchmarks_run_and_print_figures_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chart = ["--chart", "peers.svg"] if what == "peers" else []
+    outcome = activity("bench", what, "--quick", "--format", "json", *chart, *SETTINGS)
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    value = {figure["name"]: figure["value"] for figure in found["figures"]}
+    assert all(number > 0 for number in value.values())
+    if what == "encoder":
+        ratio = value["the default by what is mostly written"]
+        assert ratio == pytest.approx(value[".ts, in activity"] / value["as it is mostly written"])
+    elif what == "predict":
+        whole, part = value["activity predict model.ts clip.mp4"], value["and loads the weights"]
+        assert value["predict by torch, cv2 and the weights"] == pytest.approx(whole / part)
+    else:
+        speeds = {speed["name"]: speed for speed in found["speeds"]}
+        assert {"activity", "r3d_18"} <= set(speeds)
+        ratio = speeds["r3d_18"]["dense_seconds"] / speeds["activity"]["dense_seconds"]
+        assert value["activity by r3d_18, dense"] == pytest.approx(ratio)
+        assert speeds["r3d_18"]["gigamacs_a_second"] == pytest.approx(8.3 * 15 / 16 * 5, rel=0.2)
+        assert "<svg" in Path("peers.svg").read_text()
+
+
+def test_what_plays_no_role_in_a_benchmark_is_refused() -> None:
+    for what, flag, value in (
+        ("peers", "--model", "model.ts"),
+        ("encoder", "--chart", "a.png"),
+        ("predict", "--limit", 3),
+    ):
+        outcome = activity("bench", what, flag, value)
+        assert (outcome.code, f"{flag} plays no role in activity bench {what}" in outcome.messages[0]) == (2, True)

@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from activity.cli.arguments import device_of
+from activity.formats.verified import model_digest
+from activity.inference.verification import Verification, Verified
+from activity.models.recognizer import LoadedRecognizer
 from tests.cli.command import activity
 from tests.datasets import write_colour_video
 
@@ -31,21 +35,21 @@ def test_an_existing_file_is_replaced_whole_and_the_comparison_said(checkpoint: 
     out = tmp_path / "new" / "model.ts"
     out.parent.mkdir()
     out.write_text("something old")
-    outcome = activity("export", checkpoint, out, "--compare-on", video)
+    outcome = activity("export", checkpoint, out, "--verify", video)
     assert (outcome.code, out.read_text()) == (2, "something old")
     assert "is there already. Give another name, or --force to replace it" in outcome.err
-    outcome = activity("export", checkpoint, out, "--compare-on", video, "--force")
+    outcome = activity("export", checkpoint, out, "--verify", video, "--force")
     assert outcome.code == 0, outcome.err
-    assert outcome.out == f"{out}\n"
-    assert "1 given clip " in outcome.err
-    assert [path.name for path in out.parent.iterdir()] == ["model.ts"]
+    assert "Verified on 1 clip" in outcome.out
+    assert "model.ts" in outcome.out
+    assert sorted(path.name for path in out.parent.iterdir()) == ["export.json", "model.ts"]
     assert activity("inspect", out).code == 0
 
 
 def test_an_existing_file_stays_where_export_fails(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.ts"
     out.write_text("something old")
-    outcome = activity("export", checkpoint, out, "--compare-on", tmp_path / "missing.mp4", "--force")
+    outcome = activity("export", checkpoint, out, "--verify", tmp_path / "missing.mp4", "--force")
     assert outcome.code == 2
     assert "missing.mp4" in outcome.messages[0]
     assert out.read_text() == "something old"
@@ -93,7 +97,6 @@ def test_every_verb_takes_every_format(
     video, out = write_colour_video(tmp_path / "mine.mp4", "red", frames=40), tmp_path / f"model{suffix}"
     outcome = activity("export", checkpoint, out)
     assert outcome.code == 0, outcome.err
-    assert outcome.out == f"{out}\n"
     assert activity("export", checkpoint, out).code == 2  # it is there
     assert activity("export", checkpoint, out, "--force").code == 0
     told = json.loads(activity("inspect", out, "--format", "json").out)
@@ -124,7 +127,8 @@ def test_halves_that_are_there_are_not_replaced(checkpoint: Path, tmp_path: Path
     assert (outcome.code, "model.head.onnx is there already" in outcome.err) == (2, True)
     outcome = activity("export", checkpoint, tmp_path / "model.onnx", "--split", "--force")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines() == [str(tmp_path / f"model.{half}.onnx") for half in ("encoder", "head")]
+    written = ["export.json", "model.encoder.onnx", "model.head.onnx", "model.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
 
 
 def test_a_file_where_a_folder_is_to_be(checkpoint: Path, tmp_path: Path) -> None:
@@ -147,3 +151,69 @@ def test_by_default_a_model_runs_where_its_format_can(
     for name in ("model.onnx", "model.openvino"):
         (tmp_path / name).mkdir() if name.endswith("openvino") else (tmp_path / name).touch()
         assert device_of("auto", str(tmp_path / name)).type == "cpu"
+
+
+class TestVerify:
+    def test_on_the_test_clips_of_the_run_without_a_word_and_the_figures_are_kept(
+        self, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        outcome = activity("export", checkpoint, tmp_path / "model.ts")
+        assert outcome.code == 0, outcome.err
+        assert "(test clips of its run)" in outcome.out
+        seen = json.loads((tmp_path / "export.json").read_text())["models"]["model.ts"]
+        assert seen["score_difference"] < 1e-4
+        assert seen["equal_labels"] == 1.0
+        assert 0 <= seen["accuracy"] <= 1
+        assert min(seen[name] for name in ("frames_per_second", "load_seconds", "megabytes")) > 0
+        assert seen["checkpoint"] == model_digest(checkpoint)
+        assert seen["digest"] == model_digest(tmp_path / "model.ts")
+
+    def test_on_a_data_set_with_other_classes(self, checkpoint: Path, tmp_path: Path) -> None:
+        for label in ("swim", "dive"):
+            write_colour_video(tmp_path / "data" / label / "a.mp4", "red")
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", "--verify", tmp_path / "data")
+        assert outcome.code == 2
+        assert "2 labels that the model does not know: 'dive', 'swim'" in outcome.messages[0]
+        assert not (tmp_path / "model.ts").exists()
+
+    def test_on_what_is_no_video(self, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "text.mp4").write_text("text")
+        for given, says in (("empty", "no videos"), ("text.mp4", "text.mp4"), ("none.csv", "none.csv")):
+            outcome = activity("export", checkpoint, tmp_path / "model.ts", "--verify", tmp_path / given)
+            assert (outcome.code, len(outcome.messages)) == (2, 1)
+            assert says in outcome.messages[0]
+
+    def test_over_tolerance_nothing_is_written_and_the_others_are(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        verify = Verification.verify
+
+        def verify_badly(self: Verification, loaded: LoadedRecognizer) -> Verified:
+            found = verify(self, loaded)
+            return found if len(list(tmp_path.glob("*.ts"))) else replace(found, problem="its scores differ on a.mp4")
+
+        monkeypatch.setattr(Verification, "verify", verify_badly)
+        outcome = activity("export", checkpoint, tmp_path / "bad.ts")
+        assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
+        assert "bad.ts was not written: its scores differ on a.mp4" in outcome.messages[0]
+        outcome = activity("export", checkpoint, tmp_path / "bad.ts", tmp_path / "bad.pt")
+        assert outcome.code == 1
+        assert outcome.messages[-1] == "activity export: 2 of 2 files were not written"
+
+    def test_int8_and_split_are_for_some_formats(self, checkpoint: Path, tmp_path: Path) -> None:
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", "--int8")
+        assert (outcome.code, "--int8 is for NAME.onnx" in outcome.messages[0]) == (2, True)
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", tmp_path / "model.ts")
+        assert (outcome.code, "given twice" in outcome.messages[0]) == (2, True)
+
+    def test_runtime_auto_takes_what_was_fastest(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        video = write_colour_video(tmp_path / "mine.mp4", "red")
+        model = tmp_path / "model.ts"
+        assert activity("predict", checkpoint, video, "--runtime", "auto").code == 2
+        assert activity("export", checkpoint, model).code == 0
+        outcome = activity("predict", model, video, "--runtime", "auto", "--format", "jsonl")
+        assert (outcome.code, f"model: {model}" in outcome.err) == (0, True)
+        assert json.loads(outcome.out)["model"] == model_digest(model)

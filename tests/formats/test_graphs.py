@@ -15,12 +15,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from activity.cli.arguments import megabytes
 from activity.formats import compare, contract, load_recognizer
 from activity.formats.contract import ModelFileError
 from activity.formats.exported_program import export_program
 from activity.formats.graphs import GraphsRecognizer, same_in
+from activity.formats.int8 import quantised
 from activity.formats.onnx import export_onnx
 from activity.formats.openvino import export_openvino
+from activity.formats.save import save_model
 from activity.models.encoder import create_encoder
 from activity.models.recognizer import FORMAT_VERSION, LoadedRecognizer, Recognizer
 from tests.recognizers import CLASS_NAMES, SMALL_ENCODER, lstm_head, random_frames, tiny_recognizer
@@ -102,6 +105,13 @@ class TestAnswers:
             found = loaded.encode_rows(mixed, rows, before)
         assert (found - expected).abs().max() < 0.02 * expected.abs().max()
 
+    def test_other_programs_get_the_same_from_the_files_own_graphs(self, recognizer: Recognizer, path: Path) -> None:
+        loaded, noise = load_recognizer(path), torch.randint(0, 256, (2, 3, 3, 90, 120), dtype=torch.uint8)
+        assert isinstance(loaded, GraphsRecognizer)
+        for frames in (noise, pictures(2, 3, 300, 170)):
+            found = scores(loaded.as_elsewhere(), frames)
+            torch.testing.assert_close(found, scores(recognizer, frames), rtol=0, atol=1e-4)
+
     def test_what_is_no_frame_and_no_window_is_refused(self, path: Path) -> None:
         loaded = load_recognizer(path)
         with pytest.raises(ValueError, match="accepted: uint8 RGB"):
@@ -126,6 +136,48 @@ def test_rgb_alone_and_a_recognizer_in_bfloat16(tmp_path: Path, suffix: str) -> 
 
 
 @pytest.mark.slow
+def test_a_bidirectional_head_reads_padded_windows_as_it_does_in_torch(tmp_path: Path) -> None:
+    plain = recognizer_in("float32", "rgb")
+    head = lstm_head(plain.encoder.feature_size, modality_weights=[1.0], num_layers=2, bidirectional=True)
+    recognizer = tiny_recognizer(plain.encoder, head, sample_fps=7.5, window_frames=WINDOW)
+    frames, lengths = pictures(3, WINDOW, 60, 80), torch.tensor([WINDOW, 1, 4])
+    for suffix, export in EXPORT.items():
+        export(recognizer, tmp_path / f"model{suffix}", [])
+        found = scores(load_recognizer(tmp_path / f"model{suffix}"), frames, lengths)
+        torch.testing.assert_close(found, scores(recognizer, frames, lengths), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".openvino"])
+def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffix: str) -> None:
+    recognizer, exact, small = (
+        recognizer_in("float32", "rgb", "motion"),
+        tmp_path / f"a{suffix}",
+        tmp_path / f"b{suffix}",
+    )
+    windows = [pictures(1, WINDOW, 60 + 10 * number, 80) for number in range(4)]
+    save_model(recognizer, exact, [])
+    save_model(recognizer, small, [], calibration=windows)
+    loaded = load_recognizer(small)
+    assert getattr(loaded, "computes_in", None) == "int8"
+    assert megabytes(small) < 0.6 * megabytes(exact)
+    frames = pictures(2, WINDOW, 75, 80)
+    with torch.inference_mode():
+        found, expected = loaded.encode(frames).flatten(0, 1), recognizer.encode(frames).flatten(0, 1)
+    assert nn.functional.cosine_similarity(found, expected).min() > 0.9
+    assert not torch.equal(found, expected)
+
+
+def test_int8_needs_clips_and_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = recognizer_in("float32", "rgb")
+    with pytest.raises(ValueError, match="no clips to calibrate int8 on"):
+        quantised(tmp_path / "model.onnx", None, recognizer, [], lambda pixels: pixels)
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ModelFileError, match=r"needs nncf, .* pip install 'activity\[int8\]'"):
+        quantised(tmp_path / "model.onnx", None, recognizer, [pictures(1, 2, 40, 40)], lambda pixels: pixels)
+
+
+@pytest.mark.slow
 def test_an_onnx_file_is_one_graph_from_frames_to_logits_for_any_runtime(tmp_path: Path) -> None:
     runtime = importlib.import_module("onnxruntime")
     recognizer = recognizer_in("float32", "rgb", "motion")
@@ -143,7 +195,8 @@ def test_an_onnx_file_is_one_graph_from_frames_to_logits_for_any_runtime(tmp_pat
     torch.testing.assert_close(torch.from_numpy(logits).softmax(1), expected, rtol=0, atol=1e-4)
 
     export_onnx(recognizer, tmp_path / "parts.onnx", [], split=True)
-    assert sorted(item.name for item in tmp_path.glob("parts*")) == ["parts.encoder.onnx", "parts.head.onnx"]
+    written = ["parts.encoder.onnx", "parts.head.onnx", "parts.onnx"]
+    assert sorted(item.name for item in tmp_path.glob("parts*")) == written
     encoder, head = (runtime.InferenceSession(tmp_path / f"parts.{name}.onnx") for name in ("encoder", "head"))
     (features,) = encoder.run(None, {name: given[name] for name in ("frames", "rows", "previous_rows")})
     (again,) = head.run(None, {"windows": features.reshape(2, WINDOW, -1), "lengths": lengths})
@@ -242,7 +295,7 @@ class TestRefused:
     def test_a_contract_that_makes_no_sense(self, tmp_path: Path, wrong: dict[str, object]) -> None:
         folder = tmp_path / "model.openvino"
         folder.mkdir()
-        said = asdict(contract.contract_of(recognizer_in("float32", "rgb")))
+        said = asdict(contract.contract_of(recognizer_in("float32", "rgb"), computes_in="float32"))
         (folder / "activity.json").write_text(json.dumps(said | wrong))
         assert "another program" in self.refusal(folder)
 

@@ -1,0 +1,63 @@
+// Labels raw frames with an exported model, as `activity predict` does: the mean over windows that overlap by half.
+//
+//     ffmpeg -i clip.mp4 -vf fps=10 -f rawvideo -pix_fmt rgb24 - | classify model.ts 640 360
+//
+// The frames on standard input are RGB, 8 bits, so wide and high, and sample_fps of them a second.
+#include <torch/script.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+int main(int count, char** arguments) try {
+    if (count != 4) {
+        std::cerr << "usage: classify MODEL.ts WIDTH HEIGHT < frames.rgb\n";
+        return 2;
+    }
+    const int64_t width = std::stoll(arguments[2]), height = std::stoll(arguments[3]);
+    torch::InferenceMode inference;
+    auto model = torch::jit::load(arguments[1]);
+    model.eval();
+    const int64_t window = model.attr("window_frames").toInt();
+
+    // Features of each frame, computed once; motion is to the frame before, of which a stream keeps one.
+    std::vector<torch::Tensor> features;
+    torch::IValue previous;
+    auto frame = torch::empty({height, width, 3}, torch::kUInt8);
+    while (std::fread(frame.data_ptr(), 1, frame.nbytes(), stdin) == frame.nbytes()) {
+        const auto shown = frame.permute({2, 0, 1}).clone();  // (3, H, W)
+        features.push_back(model.get_method("encode")({shown.view({1, 1, 3, height, width}), previous}).toTensor());
+        previous = shown.unsqueeze(0);
+    }
+    if (features.empty()) {
+        std::cerr << "classify: no whole frame of " << width << " x " << height << " pixels on standard input\n";
+        return 1;
+    }
+    const auto sequence = torch::cat(features, 1);  // (1, T, D)
+    const int64_t frames = sequence.size(1);
+
+    std::vector<int64_t> starts;
+    for (int64_t start = 0; start + window <= frames; start += std::max<int64_t>(1, window / 2)) starts.push_back(start);
+    if (starts.empty() || starts.back() + window < frames) starts.push_back(std::max<int64_t>(0, frames - window));
+    std::vector<torch::Tensor> scores;
+    for (const auto start : starts) {
+        const auto part = sequence.slice(1, start, std::min(start + window, frames));
+        scores.push_back(model.get_method("classify")({part, torch::IValue()}).toTensor().softmax(1));
+    }
+    const auto mean = torch::cat(scores).to(torch::kDouble).mean(0);
+
+    const auto names = model.attr("class_names").toListRef();
+    std::vector<int64_t> order(names.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t one, int64_t other) {
+        return mean[one].item<double>() > mean[other].item<double>();
+    });
+    for (const auto place : order) std::printf("%.6f %s\n", mean[place].item<double>(), names[place].toStringRef().c_str());
+    return 0;
+} catch (const std::exception& error) {
+    std::cerr << "classify: " << error.what() << '\n';
+    return 1;
+}

@@ -1,0 +1,77 @@
+"""`export.json`, and which file `--runtime auto` takes."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from activity.formats.contract import ModelFileError
+from activity.formats.verified import FILE_NAME, fastest_model, model_digest, record
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint with two files made of it, and one that was made of another."""
+    for name in ("best.ckpt", "model.ts", "model.onnx", "other.ts"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "model.openvino").mkdir()
+    (tmp_path / "model.openvino" / "encoder.bin").write_text("weights")
+    of_checkpoint = {"checkpoint": model_digest(tmp_path / "best.ckpt"), "checkpoint_frames_per_second": 50.0}
+    for name, speed in (("model.ts", 40.0), ("model.onnx", 60.0), ("model.openvino", 90.0)):
+        record(tmp_path / name, of_checkpoint | {"frames_per_second": speed})
+    record(tmp_path / "other.ts", of_checkpoint | {"checkpoint": "another", "frames_per_second": 999.0})
+    return tmp_path
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in names else None)
+
+
+@pytest.mark.parametrize("given", ["best.ckpt", "model.ts", "model.openvino"])
+def test_the_fastest_of_one_checkpoint_that_can_run_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    installed(monkeypatch, "onnxruntime", "openvino")
+    assert fastest_model(folder / given) == folder / "model.openvino"
+    installed(monkeypatch, "onnxruntime")
+    assert fastest_model(folder / given) == folder / "model.onnx"
+
+
+def test_without_a_runtime_the_checkpoint_itself_may_be_the_fastest(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    assert fastest_model(folder / "best.ckpt") == folder / "best.ckpt"
+    assert fastest_model(folder / "model.ts") == folder / "model.ts"  # where the checkpoint is, nothing says
+
+
+def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "onnxruntime", "openvino")
+    (folder / "model.openvino" / "encoder.bin").write_text("others")
+    (folder / "model.onnx").unlink()
+    assert fastest_model(folder / "model.ts") == folder / "model.ts"
+    (folder / "model.ts").write_text("changed")
+    with pytest.raises(ModelFileError, match="Nothing is known"):
+        fastest_model(folder / "model.ts")
+
+
+def test_what_is_not_known_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(ModelFileError, match="There is no model file"):
+        fastest_model(folder / "none.ts")
+    alone = tmp_path_factory.mktemp("alone") / "model.ts"
+    alone.touch()
+    with pytest.raises(ModelFileError, match=r"no export\.json beside it"):
+        fastest_model(alone)
+    for broken in ("{", '{"models": {"model.ts": {}}}', "[]"):
+        (alone.parent / FILE_NAME).write_text(broken)
+        with pytest.raises(ModelFileError, match="not what activity export writes"):
+            fastest_model(alone)
+
+
+def test_a_record_keeps_those_of_other_files(folder: Path) -> None:
+    record(folder / "model.ts", {"checkpoint": "x", "checkpoint_frames_per_second": 1.0, "frames_per_second": 2.0})
+    models = json.loads((folder / FILE_NAME).read_text())["models"]
+    assert list(models) == ["model.onnx", "model.openvino", "model.ts", "other.ts"]
+    assert models["model.ts"]["frames_per_second"] == 2.0
+    assert models["model.ts"]["digest"] == model_digest(folder / "model.ts")

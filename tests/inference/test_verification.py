@@ -1,0 +1,95 @@
+"""A file is held to the recognizer on clips: what differs is found, and the clip named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from activity.data.clips import Clip, DataError
+from activity.inference.verification import Verification
+from activity.models.recognizer import Recognizer
+from tests.datasets import write_colour_video
+from tests.recognizers import CLASS_NAMES, tiny_encoder, tiny_recognizer
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    folder = tmp_path_factory.mktemp("clips")
+    colours = ["red", "blue", "green", "red", "blue", "green"]
+    return [
+        Clip(
+            path=write_colour_video(folder / f"{number}.mp4", colour, frames=20 + number),
+            relative_path=f"{number}.mp4",
+            label=CLASS_NAMES[number % len(CLASS_NAMES)],
+            group=str(number),
+        )
+        for number, colour in enumerate(colours)
+    ]
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    torch.manual_seed(0)
+    return tiny_recognizer(tiny_encoder())
+
+
+class Changed:
+    """A loaded file whose logits are not quite the recognizer's."""
+
+    def __init__(self, recognizer: Recognizer, change: Any, computes_in: str | None = None) -> None:
+        self._recognizer, self._change = recognizer, change
+        if computes_in is not None:
+            self.computes_in = computes_in
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognizer, name)
+
+    def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        logits: Tensor = self._change(self._recognizer.classify(features, lengths))
+        return logits
+
+
+def test_the_same_passes_with_its_accuracy(recognizer: Recognizer, clips: list[Clip]) -> None:
+    verification = Verification(recognizer, clips, labelled=True)
+    found = verification.verify(Changed(recognizer, lambda logits: logits))  # type: ignore[arg-type]
+    assert (found.problem, found.score_difference, found.equal_labels) == (None, 0.0, 1.0)
+    assert found.accuracy == verification.of_recognizer.accuracy
+    assert found.accuracy is not None
+    assert round(found.accuracy * len(clips)) == pytest.approx(found.accuracy * len(clips))
+    assert found.frames_per_second > 0
+    assert Verification(recognizer, clips, labelled=False).of_recognizer.accuracy is None
+
+
+def test_scores_that_differ_in_the_same_precision_are_a_problem_and_the_clip_is_named(
+    recognizer: Recognizer, clips: list[Clip]
+) -> None:
+    verification = Verification(recognizer, clips, labelled=True)
+    tilt = torch.arange(len(CLASS_NAMES)) * 0.01
+    for computes_in in (None, "float32"):
+        found = verification.verify(Changed(recognizer, lambda logits: logits + tilt, computes_in))  # type: ignore[arg-type]
+        assert found.problem is not None
+        assert f"on {found.clip}, more than 0.0001" in found.problem
+        assert found.score_difference > 1e-4
+
+
+def test_another_precision_may_differ_while_the_labels_are_the_same(recognizer: Recognizer, clips: list[Clip]) -> None:
+    verification = Verification(recognizer, clips, labelled=True)
+    found = verification.verify(Changed(recognizer, lambda logits: logits * 1.01, "int8"))  # type: ignore[arg-type]
+    assert (found.problem, found.equal_labels) == (None, 1.0)
+    assert found.score_difference > 0
+    found = verification.verify(Changed(recognizer, lambda logits: -logits, "int8"))  # type: ignore[arg-type]
+    assert found.problem is not None
+    assert "labels 6 of 6 clips otherwise than the checkpoint, 0.mp4 for one" in found.problem
+
+
+def test_clips_that_cannot_be_read(recognizer: Recognizer, clips: list[Clip], tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_text("no video")
+    broken = Clip(path=tmp_path / "broken.mp4", relative_path="broken.mp4", label=CLASS_NAMES[0], group="b")
+    verification = Verification(recognizer, [*clips, broken], labelled=True)
+    assert [item.clip for item in verification.failed] == [broken]
+    assert len(verification.clips) == len(clips)
+    for none in ([broken], []):
+        with pytest.raises(DataError, match="no clip to verify the export on"):
+            Verification(recognizer, none, labelled=True)
