@@ -51,6 +51,24 @@ def renamed_when_whole(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def replace_folder(new: Path, place: Path) -> None:
+    """Move a folder to a place beside it in the tree, where one may be already; whatever fails, one of them is there.
+
+    Args:
+        new: the folder; the one that was at `place` is left beside it, as "NAME.older".
+        place: where it is to be.
+    """
+    older = new.with_name(f"{new.name}.older")
+    if place.is_dir():
+        place.rename(older)
+    try:
+        new.rename(place)
+    except BaseException:
+        if older.is_dir() and not place.exists():
+            older.rename(place)
+        raise
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # Windows opens no folder, and needs no sync of one
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from activity.files import write_atomically
+from activity.files import replace_folder, write_atomically
 
 
 def names_in(folder: Path) -> list[str]:
@@ -61,3 +61,23 @@ def test_the_users_umask_decides_who_may_read(tmp_path: Path, umask: int, mode: 
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_folder_takes_the_place_of_another_or_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fail)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(tmp_path / "new", tmp_path / "place")
+    assert (tmp_path / "place" / "file").read_text() == "place"
+    replace_folder(tmp_path / "new", tmp_path / "place")
+    assert (tmp_path / "place" / "file").read_text() == "new"

@@ -131,7 +131,8 @@ def chosen_model(options: argparse.Namespace) -> str:
     """
     if options.runtime == "given":
         return str(options.model)
-    fastest = fastest_model(Path(options.model))
+    on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
+    fastest = fastest_model(Path(options.model), on_gpu=on_gpu)
     note(f"model: {fastest}")
     return str(fastest)
 

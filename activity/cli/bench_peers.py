@@ -263,9 +263,10 @@ def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> N
     Raises:
         UsageError: matplotlib does not write such a format.
     """
-    figure_class = importlib.import_module("matplotlib.figure").Figure
+    from matplotlib.figure import Figure as Picture
+
     ordered = sorted(speeds, key=lambda speed: -speed.dense_seconds)
-    figure = figure_class(figsize=(7.2, 0.42 * len(ordered) + 1.1), layout="constrained")
+    figure = Picture(figsize=(7.2, 0.42 * len(ordered) + 1.1), layout="constrained")
     axes = figure.subplots()
     rates = [seconds / speed.dense_seconds for speed in ordered]
     colours = ["#c2410c" if speed.name.startswith("activity") else "#94a3b8" for speed in ordered]

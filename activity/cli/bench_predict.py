@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from activity.cli.arguments import UsageError
 from activity.cli.bench_memory import Figure
 
 _MAIN = "import sys; from activity.cli.main import main; sys.exit(main())"
@@ -46,5 +47,8 @@ def bench_predict(model: Path, video: Path, *, quick: bool, say: Callable[[str],
 
 def _seconds(program: str, arguments: Sequence[str]) -> float:
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - begun
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise UsageError(f"a process that was to be measured failed: {done.stderr.strip().splitlines()[-1]}")
+    return seconds

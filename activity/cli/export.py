@@ -16,11 +16,14 @@ from activity.cli.components import quiet_libraries
 from activity.cli.export_clips import ExportClips, export_clips, first_windows
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output
-from activity.formats.contract import CONTRACT, ModelFileError
+from activity.cli.verification import Verification, Verified
+from activity.data.clips import count_text
+from activity.files import replace_folder
+from activity.formats.contract import CONTRACT, ModelFileError, needs_extra
 from activity.formats.load import load_recognizer
-from activity.formats.save import QUANTISED, SUFFIXES, save_model
-from activity.formats.verified import FILE_NAME, model_digest, record
-from activity.inference.verification import Verification, Verified
+from activity.formats.openvino import check_is_ours
+from activity.formats.save import QUANTISED, SUFFIXES, missing_library, save_model
+from activity.formats.verified import FILE_NAME, known_models, model_digest, record
 from activity.models.recognizer import Recognizer
 
 _ACCEPTED = "NAME.ts or .pt (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
@@ -43,65 +46,72 @@ def main(arguments: Sequence[str]) -> int:
         clips = export_clips(
             options.verify, Path(options.checkpoint), recognizer, most=options.clips, folder=Path(rendered)
         )
-        note(f"labelling {clips.source} with the checkpoint ...")
-        verification = Verification(recognizer, clips.verified, labelled=clips.labelled)
+        verified = clips.verified_apart if options.int8 else clips.verified
+        note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
+        verification = Verification(recognizer, verified, labelled=clips.labelled)
         for failed in verification.failed:
             note(f"warning: {failed.error}")
         rows = [_row(options.checkpoint, verification.of_recognizer, Path(options.checkpoint), load_seconds)]
-        refused = 0
-        for out in outs:
-            note(f"{out} ...")
-            try:
-                rows.append(_exported(options, out, recognizer, clips, verification))
-            except ModelFileError as error:
-                if len(outs) == 1:
-                    raise
-                note(f"activity export: {error}")
-                refused += 1
-    _print(rows, clips.source)
+        try:
+            refused = _export_each(options, outs, rows, clips, verification)
+        finally:
+            if len(rows) > 1:
+                _print(rows, f"{count_text(len(verification.clips), 'clip')} ({clips.source})")
     if refused:
         note(f"activity export: {refused} of {len(outs)} files were not written")
     return EXIT_SOME_FAILED if refused else EXIT_OK
 
 
-def _exported(
-    options: argparse.Namespace, out: Path, recognizer: Recognizer, clips: ExportClips, verification: Verification
-) -> dict[str, Any]:
+def _export_each(
+    options: argparse.Namespace,
+    outs: Sequence[Path],
+    rows: list[dict[str, Any]],
+    clips: ExportClips,
+    verification: Verification,
+) -> int:
+    """Write the files one after the other, each a row; returns how many were not to be written."""
+    refused = 0
+    for out in outs:
+        note(f"{out} ...")
+        try:
+            rows.append(_exported(options, out, clips, verification))
+        except ModelFileError as error:
+            if len(outs) == 1:
+                raise
+            note(f"activity export: {error}")
+            refused += 1
+    return refused
+
+
+def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verification: Verification) -> dict[str, Any]:
     """Write one file, where it answers as the checkpoint; returns its row of the table."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    calibration = first_windows(clips.calibration, recognizer) if options.int8 else None
-    if calibration == []:
-        raise UsageError("--int8: there is no clip to calibrate on that can be read. Give some by --verify.")
+    recognizer = verification.recognizer
     with TemporaryDirectory(dir=out.parent, prefix=".writing-") as folder:
         path = Path(folder) / out.name
-        examples = first_windows(verification.clips[:_COMPARED_AT_ONCE], recognizer)
-        save_model(recognizer, path, examples, split=options.split, calibration=calibration)
-        began = time.perf_counter()
-        loaded = load_recognizer(path)
-        seconds = time.perf_counter() - began
+        examples = list(first_windows(verification.clips[:_COMPARED_AT_ONCE], recognizer))
+        calibration = first_windows(clips.calibration, recognizer) if options.int8 else None
+        try:
+            save_model(recognizer, path, examples, split=options.split, calibration=calibration)
+            began = time.perf_counter()
+            loaded = load_recognizer(path)
+            seconds = time.perf_counter() - began
+        except ModelFileError as error:  # of a place that nobody has asked for
+            raise ModelFileError(str(error).replace(str(path), str(out))) from error
         verified = verification.verify(loaded)
         if verified.problem is not None:
             raise ModelFileError(f"{out} was not written: {verified.problem}.{_instead(out, verified)}")
         row = _row(str(out), verified, path, seconds)
         for part in sorted(Path(folder).iterdir()):
-            _put(part, out.parent / part.name, Path(folder))
-    record(
-        out,
-        {
-            **{name: value for name, value in row.items() if name != "file"},
-            "checkpoint": model_digest(Path(options.checkpoint)),
-            "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
-            "verified_on": clips.source,
-        },
-    )
+            place = out.parent / part.name
+            replace_folder(part, place) if part.is_dir() else part.replace(place)
+    known = {name: value for name, value in row.items() if name != "file"}
+    made_of = {
+        "checkpoint": model_digest(Path(options.checkpoint)),
+        "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
+        "verified_on": f"{count_text(len(verification.clips), 'clip')} ({clips.source})",
+    }
+    record(out, known | made_of)
     return row
-
-
-def _put(new: Path, place: Path, folder: Path) -> None:
-    """Move a file or a folder, which takes the place of one that is there."""
-    if place.is_dir():
-        place.rename(folder / "older")  # and is removed with that folder
-    new.rename(place)
 
 
 def _instead(out: Path, verified: Verified) -> str:
@@ -117,7 +127,7 @@ def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict
 
 
 def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
-    table = Table(title=f"Verified on {source}; figures also in {FILE_NAME}", title_justify="left")
+    table = Table(title=f"Verified on {source}; also in {FILE_NAME}", title_justify="left")
     for name in ("file", "CNN in", "differs by", "same label", "accuracy", "MB", "frames/s", "loads in"):
         table.add_column(
             name, justify="left" if name in ("file", "CNN in") else "right", no_wrap=name in ("file", "CNN in")
@@ -151,6 +161,11 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
             written += [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")]
         for path in written:
             _check_can_be_written(path, [options.checkpoint, *options.verify], force=options.force)
+        missing = missing_library(out.suffix, quantised=options.int8)
+        if missing is not None:
+            raise needs_extra(out, *missing)
+        out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
+        known_models(out.parent)  # and what lies in the place of its export.json
     if len(set(outs)) < len(outs):
         raise UsageError("OUT is given twice; give each file once.")
 
@@ -161,6 +176,8 @@ def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> 
         raise UsageError(f"OUT is the folder {str(path)!r}, which is no model; give another name.")
     if path.is_file() and is_folder:
         raise UsageError(f"OUT is the file {str(path)!r}, and NAME.openvino is a folder; give another name.")
+    if is_folder:
+        check_is_ours(path)
     if path.is_dir() and not force:
         raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
     check_new_output(path, inputs, force=force)
@@ -186,10 +203,10 @@ def _parser() -> ArgumentParser:
         type=positive_number,
         default=_MOST_CLIPS,
         metavar="N",
-        help=f"how many of them at most, evenly over the classes (default: {_MOST_CLIPS})",
+        help=f"how many of them at most (default: {_MOST_CLIPS})",
     )
     parser.add_argument(
-        "--int8", action="store_true", help="of .onnx and .openvino: the CNN in int8, calibrated on the other clips"
+        "--int8", action="store_true", help="of .onnx and .openvino: the CNN in int8, calibrated on other clips of DATA"
     )
     parser.add_argument("--split", action="store_true", help="of .onnx: encoder and head as a file each, for streams")
     parser.add_argument("--force", action="store_true", help="replace files that are there")

@@ -1,18 +1,19 @@
 """Which clips an exported file is verified on: of a data set, of the run, videos, or rendered ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.dataset import read_manifest
-from activity.cli.training_run import training_run
-from activity.data.clips import Clip, DataError, Manifest, check_labels_are_known, count_text
+from activity.cli.training_run import TrainingRun, training_run
+from activity.data.clips import Clip, DataError, Manifest, check_labels_are_known
 from activity.data.demo import render_demo
 from activity.data.layouts.detect import detect_layout, read_any
 from activity.data.splits import read_splits
@@ -29,13 +30,15 @@ class ExportClips:
 
     Attributes:
         verified: clips that the file is to label as the checkpoint does.
-        calibration: clips that int8 takes its ranges from; others than those, where there are others.
+        calibration: clips that int8 takes its ranges from.
+        verified_apart: those to be verified that are none of `calibration`.
         labelled: whether accuracy can be told.
         source: what they are, for people.
     """
 
     verified: tuple[Clip, ...]
     calibration: tuple[Clip, ...]
+    verified_apart: tuple[Clip, ...]
     labelled: bool
     source: str
 
@@ -49,7 +52,7 @@ def export_clips(
         data: one data set, in any layout, or videos and folders of them.
         checkpoint: what is exported.
         recognizer: the same, loaded.
-        most: how many clips at most, spread evenly over the classes.
+        most: how many clips at most, of each class as many as is its share.
         folder: an empty one, for what is rendered.
 
     Raises:
@@ -59,25 +62,32 @@ def export_clips(
     if data:
         return _given(data, recognizer, most)
     run = training_run(checkpoint)
-    if run is not None:
-        try:
-            manifest = read_manifest(run.config)
-            parts = read_splits(run.splits, manifest).parts
-            clips = _found(parts["test"] or parts["val"])
-            if clips:
-                calibration = _found(parts["train"]) or clips
-                return _spread(clips, calibration, most, labelled=True, source="test clips of its run")
-            note("note: the videos of the run are not there any more.")
-        except DataError as error:
-            note(f"note: the data set of the run cannot be read: {error}")
+    found = None if run is None else _of_run(run, recognizer, most)
+    if found is not None:
+        return found
     render_demo(folder, actors=2, takes=1, seed=0)
     clips = _unlabelled(find_videos(folder))
-    return _spread(clips, clips, most, labelled=False, source="rendered ones")
+    return _spread(clips, (), most, labelled=False, source="rendered ones")
 
 
-def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> list[Tensor]:
+def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips | None:
+    """Test clips of a run, or those of validation; None where its data set is not there any more."""
+    try:
+        manifest = read_manifest(run.config)
+        parts = {name: _found(part) for name, part in read_splits(run.splits, manifest).parts.items()}
+    except (DataError, OSError, InstantiationException) as error:  # Hydra's own, around the layout's
+        note(f"note: the data set of the run cannot be read: {error.__cause__ or error}")
+        return None
+    for name in ("test", "val"):
+        if clips := parts[name]:
+            check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
+            return _spread(clips, parts["train"], most, labelled=True, source=f"of the {name} split of its run")
+    note("note: the test videos of the run are not there any more.")
+    return None
+
+
+def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> Iterator[Tensor]:
     """The first window of each clip that can be read, `uint8 (1, T, 3, H, W)`."""
-    windows = []
     for clip in clips:
         indices = clip.sampled_indices(recognizer.sample_fps)
         try:
@@ -88,8 +98,7 @@ def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> list[Tensor]
             note(f"warning: {error}")
             continue
         if pixels:
-            windows.append(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).unsqueeze(0))
-    return windows
+            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).unsqueeze(0)
 
 
 def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
@@ -106,7 +115,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
             raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")
         videos += found
     clips = _unlabelled(videos)
-    return _spread(clips, clips, most, labelled=False, source=", ".join(data[:3]))
+    return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))
 
 
 def _is_data_set(path: Path) -> bool:
@@ -117,12 +126,9 @@ def _is_data_set(path: Path) -> bool:
 
 
 def _test_clips(manifest: Manifest) -> tuple[list[Clip], list[Clip]]:
-    """The test clips where the data set names some, and what is not one of them; else every other clip."""
+    """The test clips where the data set names some, and the others; else all, and none."""
     test = [clip for clip in manifest.clips if clip.split == "test"]
-    if test:
-        return test, [clip for clip in manifest.clips if clip.split != "test"]
-    ordered = sorted(manifest.clips, key=lambda clip: (clip.label, clip.name))
-    return ordered, ordered
+    return (test, [clip for clip in manifest.clips if clip.split != "test"]) if test else (list(manifest.clips), [])
 
 
 def _found(clips: Sequence[Clip]) -> list[Clip]:
@@ -135,18 +141,22 @@ def _unlabelled(videos: Sequence[Path]) -> list[Clip]:
     ]
 
 
-def _spread(
-    clips: Sequence[Clip], calibration: Sequence[Clip], most: int, *, labelled: bool, source: str
-) -> ExportClips:
-    verified = _evenly(clips, most)
-    taken = {clip.key for clip in verified}
-    others = [clip for clip in calibration if clip.key not in taken] or list(calibration)
-    text = f"{count_text(len(verified), 'clip')} ({source})"
-    return ExportClips(verified, _evenly(others, _MOST_CALIBRATED), labelled, text)
-
-
-def _evenly(clips: Sequence[Clip], most: int) -> tuple[Clip, ...]:
+def _spread(clips: Sequence[Clip], others: Sequence[Clip], most: int, *, labelled: bool, source: str) -> ExportClips:
+    """Without others to calibrate on, every second clip is one of those."""
     ordered = sorted(clips, key=lambda clip: (clip.label, clip.name))
+    verified = _evenly(ordered, most)
+    if not others and len(ordered) > 1:
+        taken = {clip.key for clip in verified}
+        others = [clip for clip in ordered if clip.key not in taken] or ordered[1::2]
+    calibration = _evenly(sorted(others, key=lambda clip: (clip.label, clip.name)), _MOST_CALIBRATED)
+    apart = {clip.key for clip in calibration}
+    return ExportClips(
+        verified, calibration, tuple(clip for clip in verified if clip.key not in apart), labelled, source
+    )
+
+
+def _evenly(ordered: Sequence[Clip], most: int) -> tuple[Clip, ...]:
+    """From the first to the last, so many of them: of each class as many as is its share."""
     if len(ordered) <= most:
         return tuple(ordered)
     return tuple(ordered[int(place)] for place in np.linspace(0, len(ordered) - 1, most).round())

@@ -90,12 +90,17 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
         ModelFileError: there is none, it is of another program, or of another version.
     """
     try:
-        fields: Any = json.loads(text or "")
+        fields: Any = None
+        fields = json.loads(text or "")
         check_format_version(path, fields["format_version"])
         contract = Contract(**fields)
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, ModelFileError):
             raise
+        if isinstance(fields, dict) and "class_names" in fields and set(fields) != set(Contract.__annotations__):
+            raise ModelFileError(
+                f"{path} was written by another version of activity; export it again from its checkpoint."
+            ) from error
         raise ModelFileError(
             f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}"
         ) from error

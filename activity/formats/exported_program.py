@@ -117,7 +117,7 @@ def _load(path: Path, archive: io.BytesIO) -> GraphsRecognizer:
             f"{path} cannot be read by torch {torch.__version__} ({reason}). Export it again with the torch that is to "
             "read it, or to .ts."
         ) from error
-    return GraphsRecognizer(said, graphs, NAME)
+    return GraphsRecognizer(said, graphs, NAME, by_torch=True)
 
 
 def _check_holds_no_code(path: Path, members: zipfile.ZipFile) -> None:

@@ -175,9 +175,10 @@ class GraphsRecognizer:
         contract: what the file says of itself.
         graphs: what the file holds.
         format_name: what `activity inspect` calls it.
+        by_torch: torch runs them, which computes in each precision as it did for the checkpoint.
     """
 
-    def __init__(self, contract: Contract, graphs: Graphs, format_name: str) -> None:
+    def __init__(self, contract: Contract, graphs: Graphs, format_name: str, *, by_torch: bool = False) -> None:
         self.class_names = list(contract.class_names)
         self.sample_fps = float(contract.sample_fps)
         self.window_frames = int(contract.window_frames)
@@ -186,6 +187,7 @@ class GraphsRecognizer:
         self.feature_size = contract.feature_size
         self.encoder_name, self.precision, self.computes_in = contract.encoder, contract.precision, contract.computes_in
         self.format_name = format_name
+        self.by_torch = by_torch
         self.graphs = graphs
         preprocess = Preprocess(**contract.preprocess)
         self._resize: ResizeGraph = preprocess.pictures

@@ -4,21 +4,21 @@ import contextlib
 import importlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from activity.formats.contract import needs_extra
+from activity.formats.contract import ModelFileError, cannot_express, needs_extra
 from activity.models.recognizer import Recognizer
 
 EXTRA = "int8"
 
 
 def quantised(
-    path: Path, encoder: Any, recognizer: Recognizer, windows: Sequence[Tensor], as_input: Callable[[Tensor], Any]
+    path: Path, encoder: Any, recognizer: Recognizer, windows: Iterable[Tensor], as_input: Callable[[Tensor], Any]
 ) -> Any:
     """A CNN's graph with convolutions and products of matrices in int8 (Jacob et al. 2018), weights by channel.
 
@@ -26,15 +26,12 @@ def quantised(
         path: of the file that is made of it, for messages.
         encoder: the graph of `EncoderPart`, of ONNX or of OpenVINO.
         recognizer: what it was made of.
-        windows: of frames, `uint8 (1, T, 3, H, W)`.
+        windows: of frames, `uint8 (1, T, 3, H, W)`; each is looked at once, and only its pictures are kept.
         as_input: from the pixels of a window to what the graph takes.
 
     Raises:
-        ModelFileError: the extra is not installed.
-        ValueError: there are no windows.
+        ModelFileError: the extra is not installed, there are no windows, or NNCF cannot do it.
     """
-    if not windows:
-        raise ValueError("There are no clips to calibrate int8 on; give some that can be read.")
     try:
         nncf = importlib.import_module("nncf")
     except ModuleNotFoundError as error:
@@ -42,20 +39,24 @@ def quantised(
             raise
         raise needs_extra(path, EXTRA, "nncf") from error
     importlib.import_module("nncf.common.logging").nncf_logger.setLevel(logging.ERROR)
-    pixels = [_pixels(recognizer, window) for window in windows]
-    # Its progress bars go to standard output, which is for results.
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
-        return nncf.quantize(
-            encoder,
-            nncf.Dataset(pixels, as_input),
-            subset_size=len(pixels),
-            preset=nncf.QuantizationPreset.MIXED,  # activations are not symmetric around 0
-        )
+    pictures = [recognizer.encoder.preprocess.pictures(window[0]) for window in windows]
+    if not pictures:
+        raise ModelFileError(f"{path}: there is no clip to calibrate int8 on; give some that can be read.")
+    try:
+        # Its progress bars go to standard output, which is for results.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+            return nncf.quantize(
+                encoder,
+                nncf.Dataset(pictures, lambda own: as_input(_pixels(recognizer, own))),
+                subset_size=len(pictures),
+                preset=nncf.QuantizationPreset.MIXED,  # activations are not symmetric around 0
+            )
+    except Exception as error:  # of many kinds, private ones too
+        raise cannot_express("int8", recognizer.encoder.name, error) from error
 
 
 @torch.inference_mode()
-def _pixels(recognizer: Recognizer, window: Tensor) -> Tensor:
-    """What the CNN is shown of a window, `float32 (modalities, T, 3, S, S)`."""
-    encoder = recognizer.encoder
-    rows = torch.arange(window.shape[1])
-    return torch.stack(encoder.seen(encoder.preprocess.pictures(window[0]), rows, (rows - 1).clamp(min=0)))
+def _pixels(recognizer: Recognizer, pictures: Tensor) -> Tensor:
+    """What the CNN is shown of a window's pictures `uint8 (T, 3, S, S)`: `float32 (modalities, T, 3, S, S)`."""
+    rows = torch.arange(len(pictures))
+    return torch.stack(recognizer.encoder.seen(pictures, rows, (rows - 1).clamp(min=0)))

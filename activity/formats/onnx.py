@@ -2,7 +2,7 @@
 
 import copy
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def export_onnx(
     examples: Sequence[Tensor],
     *,
     split: bool = False,
-    calibration: Sequence[Tensor] | None = None,
+    calibration: Iterable[Tensor] | None = None,
 ) -> float:
     """Write a recognizer as an ONNX file that computes in float32, or whose CNN computes in int8.
 

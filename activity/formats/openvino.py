@@ -2,7 +2,7 @@
 
 import importlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from activity.files import replace_folder
 from activity.formats.compare import check_same_scores
 from activity.formats.contract import (
     CONTRACT,
@@ -30,7 +31,7 @@ _FILES = (*(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin")), 
 
 
 def export_openvino(
-    recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, calibration: Sequence[Tensor] | None = None
+    recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, calibration: Iterable[Tensor] | None = None
 ) -> float:
     """Write a recognizer as a folder of OpenVINO models, of float32 weights or with a CNN in int8.
 
@@ -41,9 +42,7 @@ def export_openvino(
             or scores differ by more than 1e-4; nothing is written.
     """
     library = _library(path)
-    others = [item.name for item in path.iterdir() if item.name not in _FILES] if path.is_dir() else []
-    if others:
-        raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
+    check_is_ours(path)
     recognizer = recognizer.cpu().eval()
     traced = same_in(recognizer, "float32", traced=True)
     _, *programs = exported_programs(traced)
@@ -69,10 +68,19 @@ def export_openvino(
             library.save_model(encoder, folder / "encoder.xml", compress_to_fp16=False)
             contract = replace(contract, computes_in="int8")
             (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
-        if path.is_dir():
-            path.rename(Path(temporary) / "older")  # and is removed with that folder, once the new one is there
-        folder.rename(path)
+        replace_folder(folder, path)
     return difference
+
+
+def check_is_ours(path: Path) -> None:
+    """Refuse to replace a folder in which there is more than an exported model.
+
+    Raises:
+        ModelFileError: with the name of what else there is.
+    """
+    others = [item.name for item in path.iterdir() if item.name not in _FILES] if path.is_dir() else []
+    if others:
+        raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
 
 
 def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:

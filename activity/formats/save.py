@@ -1,6 +1,7 @@
 """From a recognizer to a file, in the format that its suffix names."""
 
-from collections.abc import Callable, Sequence
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +12,12 @@ Windows = Sequence[Tensor]
 
 
 def save_model(
-    recognizer: Recognizer, path: Path, examples: Windows, *, split: bool = False, calibration: Windows | None = None
+    recognizer: Recognizer,
+    path: Path,
+    examples: Windows,
+    *,
+    split: bool = False,
+    calibration: Iterable[Tensor] | None = None,
 ) -> float:
     """Write a recognizer in the format of the suffix, one of `SUFFIXES`, once it answers as the recognizer does.
 
@@ -33,6 +39,12 @@ def save_model(
     return _SAVERS[path.suffix](recognizer, path, examples, split, calibration)
 
 
+def missing_library(suffix: str, *, quantised: bool) -> tuple[str, str] | None:
+    """The extra that a format needs and the library of it that is not installed, or None."""
+    wanted = [*_NEEDS.get(suffix, ()), *([("int8", "nncf")] if quantised else [])]
+    return next((need for need in wanted if importlib.util.find_spec(need[1]) is None), None)
+
+
 def _torchscript(recognizer: Recognizer, path: Path, examples: Windows, *_: object) -> float:
     from activity.formats.torchscript import export_torchscript
 
@@ -45,23 +57,31 @@ def _program(recognizer: Recognizer, path: Path, examples: Windows, *_: object) 
     return export_program(recognizer, path, examples)
 
 
-def _onnx(recognizer: Recognizer, path: Path, examples: Windows, split: bool, calibration: Windows | None) -> float:
+def _onnx(
+    recognizer: Recognizer, path: Path, examples: Windows, split: bool, calibration: Iterable[Tensor] | None
+) -> float:
     from activity.formats.onnx import export_onnx
 
     return export_onnx(recognizer, path, examples, split=split, calibration=calibration)
 
 
-def _openvino(recognizer: Recognizer, path: Path, examples: Windows, _: bool, calibration: Windows | None) -> float:
+def _openvino(
+    recognizer: Recognizer, path: Path, examples: Windows, _: bool, calibration: Iterable[Tensor] | None
+) -> float:
     from activity.formats.openvino import export_openvino
 
     return export_openvino(recognizer, path, examples, calibration=calibration)
 
 
-_SAVERS: dict[str, Callable[[Recognizer, Path, Windows, bool, Windows | None], float]] = {
+_SAVERS: dict[str, Callable[[Recognizer, Path, Windows, bool, Iterable[Tensor] | None], float]] = {
     ".ts": _torchscript,
     ".pt": _torchscript,
     ".pt2": _program,
     ".onnx": _onnx,
     ".openvino": _openvino,
+}
+_NEEDS = {
+    ".onnx": (("onnx", "onnx"), ("onnx", "onnxscript"), ("onnx", "onnxruntime")),
+    ".openvino": (("openvino", "openvino"),),
 }
 SUFFIXES, QUANTISED = tuple(_SAVERS), (".onnx", ".openvino")

@@ -8,6 +8,7 @@ from typing import Any
 
 from activity.files import write_atomically
 from activity.formats.contract import ModelFileError
+from activity.formats.load import only_on_the_cpu
 
 FILE_NAME = "export.json"
 _LIBRARY = {".onnx": "onnxruntime", ".openvino": "openvino"}  # what a format runs with, beside torch
@@ -31,26 +32,27 @@ def record(path: Path, seen: dict[str, Any]) -> None:
         seen: plain Python; with "checkpoint" and "checkpoint_frames_per_second" (the digest of what it was made of, and
             its speed) and "frames_per_second".
     """
-    models = _models(path.parent)
+    models = known_models(path.parent)
     models[path.name] = {"digest": model_digest(path), **seen}
     text = json.dumps({"models": dict(sorted(models.items()))}, indent=2, ensure_ascii=False)
     write_atomically(path.parent / FILE_NAME, text.encode())
 
 
-def fastest_model(path: Path) -> Path:
+def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
     """The fastest of the files that were exported from the same checkpoint into the folder of a model.
 
     Speeds are those of the verification. A file that was changed since, or whose library is not installed, is left out.
 
     Args:
         path: an exported file, or the checkpoint, with an `export.json` in its folder.
+        on_gpu: leave out what runs on the CPU alone; the speeds are those of a CPU all the same.
 
     Raises:
         ModelFileError: there is no model at the path, or nothing is known of it.
     """
     if not path.exists():
         raise ModelFileError(f"There is no model file {path}.")
-    digest, models = model_digest(path), _models(path.parent)
+    digest, models = model_digest(path), known_models(path.parent)
     own = models.get(path.name, {})
     checkpoint = own["checkpoint"] if own.get("digest") == digest else digest
     speeds: dict[Path, float] = {}
@@ -60,7 +62,7 @@ def fastest_model(path: Path) -> Path:
             continue
         if digest == checkpoint:
             speeds[path] = float(seen["checkpoint_frames_per_second"])
-        if _can_run(file) and model_digest(file) == seen["digest"]:
+        if _can_run(file, on_gpu=on_gpu) and model_digest(file) == seen["digest"]:
             speeds[file] = float(seen["frames_per_second"])
     if not speeds:
         raise ModelFileError(
@@ -70,7 +72,12 @@ def fastest_model(path: Path) -> Path:
     return max(speeds, key=lambda file: speeds[file])
 
 
-def _models(folder: Path) -> dict[str, Any]:
+def known_models(folder: Path) -> dict[str, Any]:
+    """What `export.json` says of the files of a folder, by name; nothing where there is none.
+
+    Raises:
+        ModelFileError: it is something else.
+    """
     path = folder / FILE_NAME
     if not path.exists():
         return {}
@@ -83,6 +90,8 @@ def _models(folder: Path) -> dict[str, Any]:
     return dict(models)
 
 
-def _can_run(file: Path) -> bool:
+def _can_run(file: Path, *, on_gpu: bool) -> bool:
+    if on_gpu and only_on_the_cpu(file):
+        return False
     library = _LIBRARY.get(file.suffix)
     return file.exists() and (library is None or importlib.util.find_spec(library) is not None)

@@ -8,8 +8,8 @@ def resized_by_matrices(frames: Tensor, size: list[int], interpolation: str) -> 
     """What `torch.nn.functional.interpolate` gives on a CPU for uint8 with `antialias=True`, without it.
 
     First each row, then each column is multiplied by a matrix of weights; either time the sums are rounded to uint8, as
-    in Pillow. The weights are whole numbers, so that float32 sums them without an error up to a reduction to an eighth,
-    and every runtime to the same pixels.
+    in Pillow. The weights are whole numbers, so that every runtime sums them to the same pixels: float64 always, which
+    neither autocast nor a GPU's TF32 touches; a runtime that has float32 alone, up to a reduction to an eighth.
 
     Args:
         frames: `uint8 (N, C, H, W)`.
@@ -23,7 +23,7 @@ def resized_by_matrices(frames: Tensor, size: list[int], interpolation: str) -> 
     down, of_down = _whole_weights(frames.shape[-2], size[0], interpolation)
     across, of_across = across.to(frames.device), of_across.to(frames.device)
     down, of_down = down.to(frames.device), of_down.to(frames.device)
-    pixels = frames.float() - 128  # around the middle, sums are half as large
+    pixels = frames.double() - 128  # around the middle, sums are half as large
     pixels = _rounded(pixels.matmul(across.transpose(0, 1)) + 128 * (across.sum(1) - of_across), of_across)
     pixels = _rounded(down.matmul(pixels) + 128 * (down.sum(1) - of_down).unsqueeze(1), of_down)
     return (pixels + 128).to(torch.uint8)
@@ -48,12 +48,12 @@ def _rounded(sums: Tensor, one: Tensor) -> Tensor:
 
 
 def _whole_weights(given: int, wanted: int, interpolation: str) -> tuple[Tensor, Tensor]:
-    """Weights `float32 (wanted, given)`, all whole numbers, and the power of two `float32 ()` that stands for 1.
+    """Weights `float64 (wanted, given)`, all whole numbers, and the power of two `float64 ()` that stands for 1.
 
     >>> weights, one = _whole_weights(4, 2, "bilinear")
     >>> (weights / one).round(decimals=2)
     tensor([[0.4300, 0.4300, 0.1400, 0.0000],
-            [0.0000, 0.1400, 0.4300, 0.4300]])
+            [0.0000, 0.1400, 0.4300, 0.4300]], dtype=torch.float64)
     """
     to = torch.arange(wanted).unsqueeze(1)
     at = torch.arange(given).unsqueeze(0)
@@ -74,4 +74,4 @@ def _whole_weights(given: int, wanted: int, interpolation: str) -> tuple[Tensor,
     one = 2.0 ** bits.double()
     weights = weights * one
     whole = torch.where(weights < 0, -(0.5 - weights).floor(), (weights + 0.5).floor())
-    return whole.float(), one.float()
+    return whole, one

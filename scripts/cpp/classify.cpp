@@ -1,6 +1,6 @@
 // Labels raw frames with an exported model, as `activity predict` does: the mean over windows that overlap by half.
 //
-//     ffmpeg -i clip.mp4 -vf fps=10 -f rawvideo -pix_fmt rgb24 - | classify model.ts 640 360
+//     ffmpeg -i clip.mp4 -vf fps=10:round=up -f rawvideo -pix_fmt rgb24 - | classify model.ts 640 360
 //
 // The frames on standard input are RGB, 8 bits, so wide and high, and sample_fps of them a second.
 #include <torch/script.h>

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +7,11 @@ import pytest
 import torch
 
 from activity.cli.arguments import device_of
+from activity.cli.export_clips import export_clips
+from activity.cli.verification import Verification, Verified
+from activity.formats import load_recognizer
 from activity.formats.verified import model_digest
-from activity.inference.verification import Verification, Verified
-from activity.models.recognizer import LoadedRecognizer
+from activity.models.recognizer import LoadedRecognizer, Recognizer
 from tests.cli.command import activity
 from tests.datasets import write_colour_video
 
@@ -159,7 +162,7 @@ class TestVerify:
     ) -> None:
         outcome = activity("export", checkpoint, tmp_path / "model.ts")
         assert outcome.code == 0, outcome.err
-        assert "(test clips of its run)" in outcome.out
+        assert "of the test split of its run" in outcome.out
         seen = json.loads((tmp_path / "export.json").read_text())["models"]["model.ts"]
         assert seen["score_difference"] < 1e-4
         assert seen["equal_labels"] == 1.0
@@ -187,19 +190,64 @@ class TestVerify:
     def test_over_tolerance_nothing_is_written_and_the_others_are(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        verify = Verification.verify
+        verify, verified = Verification.verify, []
 
         def verify_badly(self: Verification, loaded: LoadedRecognizer) -> Verified:
+            verified.append(loaded)
             found = verify(self, loaded)
-            return found if len(list(tmp_path.glob("*.ts"))) else replace(found, problem="its scores differ on a.mp4")
+            return found if len(verified) == 2 else replace(found, problem="its scores differ on a.mp4")
 
         monkeypatch.setattr(Verification, "verify", verify_badly)
         outcome = activity("export", checkpoint, tmp_path / "bad.ts")
         assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
         assert "bad.ts was not written: its scores differ on a.mp4" in outcome.messages[0]
-        outcome = activity("export", checkpoint, tmp_path / "bad.ts", tmp_path / "bad.pt")
+        outcome = activity("export", checkpoint, tmp_path / "good.ts", tmp_path / "bad.pt")
         assert outcome.code == 1
-        assert outcome.messages[-1] == "activity export: 2 of 2 files were not written"
+        assert outcome.messages[-1] == "activity export: 1 of 2 files were not written"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "good.ts"]
+        assert "good.ts" in outcome.out
+        assert "bad.pt" not in outcome.out
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore")
+    def test_int8_is_calibrated_on_other_clips_than_it_is_verified_on(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        videos = tmp_path / "videos"
+        for number in range(6):
+            write_colour_video(videos / f"{number}.mp4", "red" if number % 2 else "blue")
+        recognizer = load_recognizer(checkpoint)
+        assert isinstance(recognizer, Recognizer)
+        found = export_clips([str(videos)], checkpoint, recognizer, most=100, folder=tmp_path)
+        assert (len(found.verified), len(found.verified_apart), len(found.calibration)) == (6, 3, 3)
+        assert not {clip.key for clip in found.verified_apart} & {clip.key for clip in found.calibration}
+        outcome = activity("export", checkpoint, tmp_path / "small.onnx", "--int8", "--verify", videos)
+        assert outcome.code == 0, outcome.err
+        seen = json.loads((tmp_path / "export.json").read_text())["models"]["small.onnx"]
+        assert (seen["computes_in"], seen["accuracy"]) == ("int8", None)
+
+    def test_without_the_data_of_the_run_on_rendered_clips(self, trained_run: Path, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(trained_run, run)
+        config = (run / "config.yaml").read_text()
+        told = json.loads((run / "data.json").read_text())
+        (run / "config.yaml").write_text(config.replace(told["root"], str(tmp_path / "gone")))
+        outcome = activity("export", run / "checkpoints" / "best.ckpt", tmp_path / "model.ts")
+        assert outcome.code == 0, outcome.err
+        assert "the data set of the run cannot be read" in outcome.err
+        assert "rendered ones" in outcome.out
+
+    def test_what_is_not_ours_is_left_alone(self, checkpoint: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "model.openvino"
+        folder.mkdir()
+        for name in ("activity.json", "notes.txt"):
+            (folder / name).write_text("mine")
+        outcome = activity("export", checkpoint, folder, "--force")
+        assert (outcome.code, "holds other things (notes.txt)" in outcome.messages[0]) == (2, True)
+        (tmp_path / "export.json").write_text("mine too")
+        outcome = activity("export", checkpoint, tmp_path / "model.ts")
+        assert (outcome.code, "not what activity export writes" in outcome.messages[0]) == (2, True)
+        assert (tmp_path / "export.json").read_text() == "mine too"
 
     def test_int8_and_split_are_for_some_formats(self, checkpoint: Path, tmp_path: Path) -> None:
         outcome = activity("export", checkpoint, tmp_path / "model.ts", "--int8")

@@ -11,13 +11,13 @@ from torch import Tensor
 from activity.data.clips import Clip, DataError
 from activity.features.outcome import FailedClip, FillProgress
 from activity.formats.compare import LARGEST_DIFFERENCE
-from activity.formats.graphs import same_in
+from activity.formats.graphs import GraphsRecognizer, same_in
 from activity.inference.scoring import score_videos
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-UNEQUAL_LABELS = 0.01
-"""The most clips, of all, that a file in another precision may label otherwise; one is always allowed."""
+UNEQUAL_LABELS, ONE_ALLOWED_OF = 0.01, 20
+"""The most clips, of all, that a file in another precision may label otherwise; of so many, one in any case."""
 
 _CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ class Verification:
     """
 
     def __init__(self, recognizer: Recognizer, clips: Sequence[Clip], *, labelled: bool) -> None:
-        self._recognizer = recognizer
+        self.recognizer = recognizer
         self._labelled = labelled
         self.failed: list[FailedClip] = []
         _score(recognizer, clips[:1])  # what is done but once, such as loading, is nobody's time
@@ -82,9 +82,11 @@ class Verification:
 
     def verify(self, loaded: LoadedRecognizer) -> Verified:
         """What comes of a file, loaded on the CPU, on the same clips."""
-        trained_in = self._recognizer.encoder.precision
-        computes_in = str(getattr(loaded, "computes_in", trained_in))
-        exact = computes_in == "float32" or not hasattr(loaded, "computes_in")
+        trained_in = self.recognizer.encoder.precision
+        computes_in, by_torch = trained_in, True  # of a checkpoint and of TorchScript
+        if isinstance(loaded, GraphsRecognizer):
+            computes_in, by_torch = loaded.computes_in, loaded.by_torch
+        exact = computes_in == "float32" or by_torch
         compared_in = computes_in if exact else trained_in
         _score(loaded, self.clips[:1])
         clips, scores, speed, failed = _score(loaded, self.clips)
@@ -93,12 +95,16 @@ class Verification:
         difference, row = (scores - self._expected(compared_in)).abs().amax(dim=1).max(dim=0)
         unequal = scores.argmax(dim=1) != self._scores[trained_in].argmax(dim=1)
         problem = None
-        if exact and not difference <= LARGEST_DIFFERENCE:
+        if not bool(scores.isfinite().all()):
+            problem = (
+                f"a score is no number, of {clips[int((~scores.isfinite()).any(dim=1).nonzero()[0])].name} for one"
+            )
+        elif exact and not difference <= LARGEST_DIFFERENCE:
             problem = (
                 f"its scores differ from the checkpoint's by {difference:.2g} on {clips[int(row)].name}, more than "
                 f"{LARGEST_DIFFERENCE:g}"
             )
-        elif int(unequal.sum()) > max(1, math.floor(UNEQUAL_LABELS * len(clips))):
+        elif int(unequal.sum()) > _unequal_allowed(len(clips)):
             problem = (
                 f"it labels {int(unequal.sum())} of {len(clips)} clips otherwise than the checkpoint, "
                 f"{clips[int(unequal.nonzero()[0])].name} for one"
@@ -116,15 +122,24 @@ class Verification:
 
     def _expected(self, precision: str) -> Tensor:
         if precision not in self._scores:
-            _, scores, _, _ = _score(same_in(self._recognizer, precision), self.clips)
+            _, scores, _, _ = _score(same_in(self.recognizer, precision), self.clips)
             self._scores[precision] = scores
         return self._scores[precision]
 
     def _accuracy(self, scores: Tensor) -> float | None:
         if not self._labelled:
             return None
-        labels = torch.tensor([self._recognizer.class_names.index(clip.label) for clip in self.clips])
+        labels = torch.tensor([self.recognizer.class_names.index(clip.label) for clip in self.clips])
         return float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def _unequal_allowed(clips: int) -> int:
+    """How many clips may have another label.
+
+    >>> [_unequal_allowed(clips) for clips in (1, 19, 20, 199, 200, 300)]
+    [0, 0, 1, 1, 2, 3]
+    """
+    return max(int(clips >= ONE_ALLOWED_OF), math.floor(UNEQUAL_LABELS * clips))
 
 
 def _score(recognizer: LoadedRecognizer, clips: Sequence[Clip]) -> tuple[list[Clip], Tensor, float, list[FailedClip]]:

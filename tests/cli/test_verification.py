@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from activity.cli.verification import Verification
 from activity.data.clips import Clip, DataError
-from activity.inference.verification import Verification
+from activity.formats.graphs import GraphsRecognizer
 from activity.models.recognizer import Recognizer
 from tests.datasets import write_colour_video
 from tests.recognizers import CLASS_NAMES, tiny_encoder, tiny_recognizer
@@ -38,10 +39,8 @@ def recognizer() -> Recognizer:
 class Changed:
     """A loaded file whose logits are not quite the recognizer's."""
 
-    def __init__(self, recognizer: Recognizer, change: Any, computes_in: str | None = None) -> None:
+    def __init__(self, recognizer: Recognizer, change: Any) -> None:
         self._recognizer, self._change = recognizer, change
-        if computes_in is not None:
-            self.computes_in = computes_in
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._recognizer, name)
@@ -49,6 +48,16 @@ class Changed:
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         logits: Tensor = self._change(self._recognizer.classify(features, lengths))
         return logits
+
+
+class ChangedGraphs(Changed, GraphsRecognizer):
+    """The same of a runtime that is not torch."""
+
+    def __init__(self, recognizer: Recognizer, change: Any, computes_in: str) -> None:
+        super().__init__(recognizer, change)
+        self.computes_in, self.by_torch = computes_in, False
+        for name in ("class_names", "modalities", "sample_fps", "window_frames", "encode_rows"):
+            setattr(self, name, getattr(recognizer, name))
 
 
 def test_the_same_passes_with_its_accuracy(recognizer: Recognizer, clips: list[Clip]) -> None:
@@ -67,8 +76,11 @@ def test_scores_that_differ_in_the_same_precision_are_a_problem_and_the_clip_is_
 ) -> None:
     verification = Verification(recognizer, clips, labelled=True)
     tilt = torch.arange(len(CLASS_NAMES)) * 0.01
-    for computes_in in (None, "float32"):
-        found = verification.verify(Changed(recognizer, lambda logits: logits + tilt, computes_in))  # type: ignore[arg-type]
+    for changed in (
+        Changed(recognizer, lambda logits: logits + tilt),
+        ChangedGraphs(recognizer, lambda logits: logits + tilt, "float32"),
+    ):
+        found = verification.verify(changed)  # type: ignore[arg-type]
         assert found.problem is not None
         assert f"on {found.clip}, more than 0.0001" in found.problem
         assert found.score_difference > 1e-4
@@ -76,12 +88,15 @@ def test_scores_that_differ_in_the_same_precision_are_a_problem_and_the_clip_is_
 
 def test_another_precision_may_differ_while_the_labels_are_the_same(recognizer: Recognizer, clips: list[Clip]) -> None:
     verification = Verification(recognizer, clips, labelled=True)
-    found = verification.verify(Changed(recognizer, lambda logits: logits * 1.01, "int8"))  # type: ignore[arg-type]
+    found = verification.verify(ChangedGraphs(recognizer, lambda logits: logits * 1.01, "int8"))
     assert (found.problem, found.equal_labels) == (None, 1.0)
     assert found.score_difference > 0
-    found = verification.verify(Changed(recognizer, lambda logits: -logits, "int8"))  # type: ignore[arg-type]
+    found = verification.verify(ChangedGraphs(recognizer, lambda logits: -logits, "int8"))
     assert found.problem is not None
     assert "labels 6 of 6 clips otherwise than the checkpoint, 0.mp4 for one" in found.problem
+    found = verification.verify(ChangedGraphs(recognizer, lambda logits: logits * torch.nan, "int8"))
+    assert found.problem is not None
+    assert "a score is no number, of 0.mp4 for one" in found.problem
 
 
 def test_clips_that_cannot_be_read(recognizer: Recognizer, clips: list[Clip], tmp_path: Path) -> None:
