@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -127,11 +128,12 @@ def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict
 
 
 def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
-    table = Table(title=f"Verified on {source}; also in {FILE_NAME}", title_justify="left")
-    for name in ("file", "CNN in", "differs by", "same label", "accuracy", "MB", "frames/s", "loads in"):
-        table.add_column(
-            name, justify="left" if name in ("file", "CNN in") else "right", no_wrap=name in ("file", "CNN in")
-        )
+    table = Table(
+        title=f"Verified on {source}; also in {FILE_NAME}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("file", "CNN in", "differs by", "same labels", "accuracy", "MB", "frames/s", "loads in"):
+        text = name in ("file", "CNN in")
+        table.add_column(name, justify="left" if text else "right", no_wrap=text)
     for row in rows:
         table.add_row(
             Path(row["file"]).name,
