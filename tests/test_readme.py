@@ -71,6 +71,8 @@ def test_every_setting_it_names_exists():
     assert named <= known
 
 
-def test_its_picture_is_there_and_small():
-    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(), re.DOTALL)
-    assert 10_000 < (README.parent / picture).stat().st_size < 300_000
+def test_its_pictures_are_there_and_small():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(), re.DOTALL)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert 10_000 < (README.parent / picture).stat().st_size < 300_000
