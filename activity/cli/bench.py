@@ -21,6 +21,7 @@ from activity.cli.bench_memory import Figure
 from activity.cli.bench_peers import (
     EVERY_SECONDS,
     PeerSpeed,
+    check_chart,
     measure_ours,
     measure_peer,
     missing_peers,
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str]) -> int:
         if getattr(options, name) and name not in taken:
             flag = "PATH" if name == "path" else f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} plays no role in activity bench {options.what}. Leave it out.")
+    chart = None if options.chart is None else Path(options.chart)
+    if chart is not None:
+        check_chart(chart)
     # Standard output is for the figures; what the measured commands print goes where the notes go.
     with TemporaryDirectory(prefix="activity-bench-") as folder, redirect_stdout(sys.stderr):
         quiet_libraries()
@@ -76,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(asdict(found), indent=2))
     else:
         _print_table(options.what, found)
+    if chart is not None and isinstance(found, PeersBench):
+        write_chart(chart, found.speeds, seconds=found.video_seconds)
     return EXIT_OK
 
 
@@ -127,8 +133,6 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
             break
     if missing := missing_peers():
         note(f"not measured, for they are not installed: {', '.join(missing)} (pip install 'activity[bench]')")
-    if options.chart is not None:
-        write_chart(Path(options.chart), speeds, seconds=seconds)
     return PeersBench(machine(), peer_figures(speeds), seconds, speeds)
 
 

@@ -38,6 +38,7 @@ _BOUNDS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "activity (openvino)": {"r3d_18": (None, 15.0), "x3d_s": (None, 5.0)},
 }  # times as fast, the clips end to end and dense
 
+_PICTURES = (".png", ".svg")
 _CPU = torch.device("cpu")
 _RUNS, _MOST_SECONDS = 3, 20.0  # runs of which the median is taken, while there is time for another
 
@@ -252,16 +253,25 @@ def _is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
+def check_chart(path: Path) -> None:
+    """Refuse before minutes of work what could not be written after them.
+
+    Raises:
+        UsageError: the suffix is not that of a picture, or there is no such folder.
+    """
+    if path.suffix.lower() not in _PICTURES:
+        raise UsageError(f"--chart {path}: accepted: a name that ends in {' or '.join(_PICTURES)}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"--chart {path}: there is no folder {path.parent}. Make it, or give another.")
+
+
 def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> None:
     """Bars of how many seconds of video are labelled in a second, with labels every half a second.
 
     Args:
         path: a picture file, its format by the suffix.
-        speeds: the first is ours.
+        speeds: of models.
         seconds: of the video.
-
-    Raises:
-        UsageError: matplotlib does not write such a format.
     """
     from matplotlib.figure import Figure as Picture
 
@@ -275,10 +285,7 @@ def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> N
     axes.set_xlabel("seconds of video labelled in a second, a label every half a second, file to label")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.1)
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"--chart {path}: {error}. Give NAME.png or NAME.svg.") from error
+    figure.savefig(path, dpi=150)
 
 
 def write_video(path: Path, *, seconds: int) -> Path:

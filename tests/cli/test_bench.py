@@ -163,3 +163,15 @@ def test_what_plays_no_role_in_a_benchmark_is_refused() -> None:
     ):
         outcome = activity("bench", what, flag, value)
         assert (outcome.code, f"{flag} plays no role in activity bench {what}" in outcome.messages[0]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("chart", "says"), [("chart.txt", "ends in .png or .svg"), ("none/chart.png", "no folder none")]
+)
+def test_a_chart_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chart: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = activity("bench", "peers", "--chart", chart)
+    assert (outcome.code, says in outcome.messages[0]) == (2, True)
+    assert list(tmp_path.iterdir()) == []
