@@ -135,7 +135,8 @@ def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, vid
         video: the file.
     """
     how: dict[str, Any] = {"batch_frames": BATCH_FRAMES, "decode_threads": DECODE_THREADS, "device": _CPU}
-    settings = TimelineSettings(stride=max(1, round(EVERY_SECONDS * recognizer.sample_fps)))
+    stride = round(EVERY_SECONDS * recognizer.sample_fps)
+    settings = TimelineSettings(stride=min(max(1, stride), recognizer.window_frames))
     covering, covering_runs = _median(lambda: list(predict_videos(recognizer, [str(video)], **how)))
     dense, dense_runs = _median(lambda: list(make_timelines(recognizer, [str(video)], settings=settings, **how)))
     size = eager.encoder.preprocess.crop_size

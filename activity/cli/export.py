@@ -149,6 +149,9 @@ def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
 
 
 def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
+    for data in options.verify:
+        if not Path(data).exists():
+            raise UsageError(f"--verify {data}: there is no such file or folder. Give a data set, or videos.")
     for out in outs:
         if out.suffix not in SUFFIXES:
             raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
@@ -166,10 +169,20 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
         missing = missing_library(out.suffix, quantised=options.int8)
         if missing is not None:
             raise needs_extra(out, *missing)
-        out.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be had is said before the work is done
+        _check_folder(out)  # before the work is done
         known_models(out.parent)  # and what lies in the place of its export.json
     if len(set(outs)) < len(outs):
         raise UsageError("OUT is given twice; give each file once.")
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".writing-"):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{out} cannot be written ({reason}). Give a name in a folder that can be written.") from error
 
 
 def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> None:

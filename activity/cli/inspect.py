@@ -40,7 +40,7 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "modalities": list(recognizer.modalities),
     }
     if isinstance(recognizer, GraphsRecognizer):
-        document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.precision}}
+        document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.computes_in}}
     if isinstance(recognizer, Recognizer):
         description = recognizer.describe()
         document |= {"encoder": description["encoder"], "head": description["head"]}

@@ -61,9 +61,10 @@ def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
         if seen["checkpoint"] != checkpoint:
             continue
         if digest == checkpoint:
-            speeds[path] = float(seen["checkpoint_frames_per_second"])
+            speeds[path] = 1.0
         if _can_run(file, on_gpu=on_gpu) and model_digest(file) == seen["digest"]:
-            speeds[file] = float(seen["frames_per_second"])
+            # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
+            speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
     if not speeds:
         raise ModelFileError(
             f"Nothing is known of files made of {path}: no {FILE_NAME} beside it names them. Export into its folder "
@@ -84,8 +85,8 @@ def known_models(folder: Path) -> dict[str, Any]:
     try:
         models = json.loads(path.read_bytes())["models"]
         for seen in models.values():
-            _ = seen["digest"], seen["checkpoint"], seen["checkpoint_frames_per_second"], seen["frames_per_second"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _ = seen["digest"], seen["checkpoint"], seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"{path} is not what activity export writes. Remove it and export again.") from error
     return dict(models)
 

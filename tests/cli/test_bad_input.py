@@ -511,7 +511,7 @@ class TestFlags:
             (["predict", "m.ts", "v.mp4", "--top-k", "0"], ["--top-k: '0' is no whole number from 1 up"]),
             (["export", "best.ckpt"], ["required: OUT", "CHECKPOINT OUT"]),
             (["inspect", "m.ts", "--what"], ["unrecognized arguments: --what", "[--format {table,json}] MODEL"]),
-            (["bench", "everything"], ["'everything'", "{extract,live}"]),
+            (["bench", "everything"], ["'everything'", "{extract,live,encoder,predict,peers}"]),
             (["demo", "--actors", "few"], ["--actors: 'few' is no whole number", "[--actors ACTORS]"]),
             (["doctor", "videos", "--sample-fps", "-1"], ["--sample-fps", "no number above 0"]),
         ],

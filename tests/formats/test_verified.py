@@ -56,6 +56,15 @@ def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypa
         fastest_model(folder / "model.ts")
 
 
+def test_speeds_are_beside_the_checkpoint_of_the_same_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "onnxruntime")
+    busy = {"checkpoint": model_digest(folder / "best.ckpt"), "checkpoint_frames_per_second": 10.0}
+    record(folder / "model.onnx", busy | {"frames_per_second": 15.0})  # of 50, it would be 75
+    assert fastest_model(folder / "model.ts") == folder / "model.onnx"
+    record(folder / "model.onnx", busy | {"frames_per_second": 7.0})
+    assert fastest_model(folder / "model.ts") == folder / "model.ts"
+
+
 def test_what_is_not_known_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(ModelFileError, match="There is no model file"):
         fastest_model(folder / "none.ts")
