@@ -131,7 +131,7 @@ def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
     table = Table(
         title=f"Verified on {source}; also in {FILE_NAME}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
-    for name in ("file", "CNN in", "differs by", "same labels", "accuracy", "MB", "frames/s", "loads in"):
+    for name in ("file", "CNN in", "differs", "equal", "accuracy", "MB", "frames/s", "loads"):
         text = name in ("file", "CNN in")
         table.add_column(name, justify="left" if text else "right", no_wrap=text)
     for row in rows:
