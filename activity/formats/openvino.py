@@ -26,7 +26,7 @@ from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, 
 from activity.formats.int8 import quantised
 from activity.models.recognizer import Recognizer
 
-NAME, EXTRA, SUFFIX = "OpenVINO", "openvino", ".openvino"
+NAME, EXTRA = "OpenVINO", "openvino"
 _FILES = (*(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin")), CONTRACT)
 
 
