@@ -197,7 +197,7 @@ def _parser() -> ArgumentParser:
         "path",
         nargs="?",
         metavar="PATH",
-        help="extract: a data set, one folder a class; live: videos (default: rendered films)",
+        help="extract: a data set, as for doctor; live: videos (default: rendered films)",
     )
     parser.add_argument("--model", metavar="MODEL", help="live: a model file (default: one that has learned nothing)")
     parser.add_argument(

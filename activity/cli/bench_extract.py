@@ -36,7 +36,7 @@ from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_settings
 from activity.data.clips import Clip, Manifest
 from activity.data.demo import render_demo
-from activity.data.layouts.folder import read_folder
+from activity.data.layouts import detect_layout, read_any
 from activity.features.fill import constant_batches, fill_store, plain_only
 from activity.features.store import FeatureStore
 from activity.features.wanted import fillings_of, wanted_features
@@ -76,7 +76,7 @@ def bench_extract(
 
     Args:
         folder: an empty one, for what is made.
-        data: a data set of one folder a class; None: rendered films.
+        data: a data set in any layout; None: rendered films.
         group_pattern: as `data.group_pattern`.
         overrides: settings, as for `activity train`.
         limit: how many clips of the data set.
@@ -89,13 +89,10 @@ def bench_extract(
         say("rendering films ...")
         data = str(folder / "films")
         render_demo(Path(data), actors=4 if quick else 12, takes=1, seed=1)
-    paths = {"data.root": Path(data), "features.store": folder / "store", "hydra.run.dir": folder / "run"}
-    given = [f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items()]
-    if limit is not None:
-        table = _write_table(folder / "clips.csv", Path(data), group_pattern, limit)
-        given += ["data=csv", f"data.csv={quoted(str(table.absolute()))}"]
-    elif group_pattern is not None:
-        given += [f"data.group_pattern={quoted(group_pattern)}"]
+    manifest = read_any(data, detect_layout(data), root=None, split=1, group_pattern=group_pattern)
+    table = _write_table(folder / "clips.csv", manifest.clips, limit)
+    paths = {"data.csv": table, "features.store": folder / "store", "hydra.run.dir": folder / "run"}
+    given = ["data=csv", *(f"{key}={quoted(str(path.absolute()))}" for key, path in paths.items())]
     found: list[tuple[int, int, list[Figure]]] = []
 
     def measure(config: DictConfig) -> int:
@@ -147,15 +144,16 @@ def _check(overrides: Sequence[str]) -> None:
     run_with_configuration("extract", ["data.root=.", *overrides], check)
 
 
-def _write_table(path: Path, root: Path, group_pattern: str | None, limit: int) -> Path:
-    """So many clips of a data set, from its first to its last, as a table that every command reads."""
-    clips = read_folder(root, group_pattern=group_pattern).clips
-    limit = min(limit, len(clips))
-    chosen = [clips[position * len(clips) // limit] for position in range(limit)]
+def _write_table(path: Path, clips: Sequence[Clip], limit: int | None) -> Path:
+    """The clips, or so many from the first to the last, as a table that every command reads."""
+    count = min(limit or len(clips), len(clips))
+    chosen = [clips[position * len(clips) // count] for position in range(count)]
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "label", "group", "split"])
-        rows.writerows([clip.relative_path, clip.label, clip.group, clip.split or ""] for clip in chosen)
+        rows.writerow(["path", "label", "start", "end", "group", "split"])
+        rows.writerows(
+            [clip.path, clip.label, clip.start_seconds, clip.end_seconds, clip.group, clip.split] for clip in chosen
+        )
     return path
 
 

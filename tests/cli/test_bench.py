@@ -37,14 +37,16 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    root = write_colour_folder(tmp_path / "videos", actors=5, frames=12)
-    outcome = activity("bench", "extract", root, "--quick", "--limit", 8, "--format", "json", *SETTINGS)
+    root = write_colour_folder(tmp_path / "videos", actors=5, frames=24)
+    rows = [f"{path.relative_to(root)},{path.parent.name},0.0,0.45" for path in sorted(root.rglob("*.*"))]
+    (root / "clips.csv").write_text("\n".join(["path,label,start,end", *rows]))
+    outcome = activity("bench", "extract", root / "clips.csv", "--quick", "--limit", 8, "--format", "json", *SETTINGS)
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     figures = {figure["name"]: figure for figure in found["figures"]}
     value = {name: figure["value"] for name, figure in figures.items()}
     assert (found["clips"], found["machine"]["cores"] >= 1) == (8, True)
-    assert found["frames"] == 8 * 5  # 12 frames at 25 a second, sampled at 10
+    assert found["frames"] == 8 * 5  # 0.45 of 0.96 seconds, sampled at 10 a second
     bound = value["bound: decoding and encoding, by the cores"]
     assert bound == pytest.approx((value["decoding alone"] + value["encoding alone"]) / value["cores"])
     assert value["efficiency: bound by extraction"] == pytest.approx(bound / value["extraction"])
