@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import seed_everything
 
 from activity.cli import watch
+from activity.cli.arguments import UsageError
 from activity.cli.bench_encoding import encoding_seconds
 from activity.cli.bench_extract import machine
 from activity.cli.bench_memory import Figure, peak_gigabytes
@@ -61,13 +62,17 @@ def bench_live(
         say: is told what comes next.
     """
     quiet_libraries()
+    recognizer = None if model is None else load_recognizer(model, _CPU)  # what is given is looked at before the work
+    sources = [] if videos is None else find_videos(videos)
+    if videos is not None and not sources:
+        raise UsageError(f"{videos} holds no videos. Give a folder of videos, or none for rendered films.")
     films = folder / "films"
     say("rendering films ...")
     render_demo(films, actors=2 if quick else 50, takes=1, seed=1)
-    if model is None:
+    if recognizer is None or model is None:
         model = folder / "model.ts"
         export_torchscript(untrained_recognizer(folder, films), model, [])
-    recognizer = load_recognizer(model, _CPU)
+        recognizer = load_recognizer(model, _CPU)
     say("a stream ...")
     seconds = 4 if quick else 60
     film = write_long(folder / "stream.mp4", seconds=seconds)
@@ -75,8 +80,7 @@ def bench_live(
     say("overlapping windows ...")
     figures += _strides(recognizer, film)
     say("many files ...")
-    sources = [str(path) for path in find_videos(videos or films)][: 12 if quick else None]
-    figures += _many_files(recognizer, sources)
+    figures += _many_files(recognizer, [str(path) for path in sources or find_videos(films)][: 12 if quick else None])
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += _long_videos(folder, model, quick=quick, say=say)

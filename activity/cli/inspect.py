@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from activity.cli.arguments import ArgumentParser, add_model_argument, megabytes
 from activity.cli.main import EXIT_OK
@@ -41,17 +41,20 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
     }
     if isinstance(recognizer, GraphsRecognizer):
         document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.computes_in}}
-    if isinstance(recognizer, Recognizer):
+    elif isinstance(recognizer, Recognizer):
         description = recognizer.describe()
         document |= {"encoder": description["encoder"], "head": description["head"]}
         document["parameters"] = sum(parameter.numel() for parameter in recognizer.parameters())
+    else:  # TorchScript keeps the modules with their names
+        encoder = cast(Any, recognizer).encoder
+        document |= {"encoder": {"name": encoder.name, "precision": encoder.precision}}
     return document
 
 
 def _format_of(recognizer: LoadedRecognizer) -> str:
     if isinstance(recognizer, Recognizer):
         return "checkpoint"
-    return recognizer.format_name if isinstance(recognizer, GraphsRecognizer) else "torchscript"
+    return recognizer.format_name if isinstance(recognizer, GraphsRecognizer) else "TorchScript"
 
 
 def _text(value: object) -> str:

@@ -122,6 +122,15 @@ def test_streams_and_long_videos_are_measured(exported: Path, tmp_path: Path, mo
     assert list(Path().iterdir()) == []
 
 
+def test_the_model_and_the_videos_are_looked_at_before_the_work(exported: Path, tmp_path: Path) -> None:
+    outcome = activity("bench", "live", "--model", tmp_path / "nothing.ts")
+    assert (outcome.code, len(outcome.messages)) == (2, 1), outcome.err
+    assert "nothing.ts" in outcome.err
+    outcome = activity("bench", "live", tmp_path, "--model", exported)
+    assert (outcome.code, len(outcome.messages)) == (2, 1), outcome.err
+    assert f"{tmp_path} holds no videos" in outcome.err
+
+
 @pytest.mark.parametrize(("flag", "what"), [("--limit", "live"), ("--model", "extract")])
 def test_a_flag_that_plays_no_role_is_refused(flag: str, what: str) -> None:
     outcome = activity("bench", what, flag, "5")

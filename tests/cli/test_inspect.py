@@ -2,12 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.command import activity
 
 
-@pytest.mark.parametrize(("model", "format_name"), [("checkpoint", "checkpoint"), ("exported", "torchscript")])
-def test_both_formats_say_the_same_of_themselves(request: pytest.FixtureRequest, model: str, format_name: str) -> None:
+@pytest.mark.parametrize(("model", "format_name"), [("checkpoint", "checkpoint"), ("exported", "TorchScript")])
+def test_both_formats_say_the_same_of_themselves(
+    request: pytest.FixtureRequest, model: str, format_name: str, checkpoint: Path
+) -> None:
     path: Path = request.getfixturevalue(model)
     outcome = activity("inspect", path, "--format", "json")
     assert outcome.code == 0, outcome.err
@@ -18,8 +21,10 @@ def test_both_formats_say_the_same_of_themselves(request: pytest.FixtureRequest,
     assert document["modalities"] == ["rgb"]
     assert (document["sample_fps"], document["window_frames"], document["window_seconds"]) == (10.0, 4, 0.4)
     assert document["megabytes"] == pytest.approx(path.stat().st_size / 1e6, abs=0.06)
+    assert document["encoder"]["name"] == "timm/test_efficientnet.r160_in1k"
+    saved = torch.load(checkpoint, weights_only=True)["recognizer"]
+    assert document["encoder"]["precision"] == saved["encoder"]["precision"]
     if model == "checkpoint":
-        assert document["encoder"]["name"] == "timm/test_efficientnet.r160_in1k"
         assert document["head"]["hidden_size"] == 8
 
 
