@@ -17,8 +17,10 @@ from activity.cli.components import quiet_libraries
 from activity.cli.export_clips import ExportClips, export_clips, first_windows
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output
+from activity.cli.training_run import seen_in_training, training_run
 from activity.cli.verification import Verification, Verified
-from activity.data.clips import count_text
+from activity.data.clips import Clip, count_text
+from activity.features.store import video_digest
 from activity.files import replace_folder
 from activity.formats.contract import CONTRACT, ModelFileError, needs_extra
 from activity.formats.load import load_recognizer
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
             options.verify, Path(options.checkpoint), recognizer, most=options.clips, folder=Path(rendered)
         )
         verified = clips.verified_apart if options.int8 else clips.verified
+        if options.verify and clips.labelled:
+            _say_what_was_seen(Path(options.checkpoint), verified)
         note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
         verification = Verification(recognizer, verified, labelled=clips.labelled)
         for failed in verification.failed:
@@ -61,6 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     if refused:
         note(f"activity export: {refused} of {len(outs)} files were not written")
     return EXIT_SOME_FAILED if refused else EXIT_OK
+
+
+def _say_what_was_seen(checkpoint: Path, clips: Sequence[Clip]) -> None:
+    """Of labelled clips of the user's: an accuracy is no good on those that the model has learned from."""
+    contents = {path: video_digest(path) for path in {clip.path for clip in clips} if path.is_file()}
+    seen = seen_in_training(checkpoint, clips, contents, training_run(checkpoint))
+    if seen.text:
+        note(f"{'warning' if seen.clips else 'note'}: {seen.text}")
 
 
 def _export_each(

@@ -171,6 +171,18 @@ class TestVerify:
         assert seen["checkpoint"] == model_digest(checkpoint)
         assert seen["digest"] == model_digest(tmp_path / "model.ts")
 
+    def test_clips_that_the_model_has_learned_from_are_told(
+        self, checkpoint: Path, colour_folder: Path, tmp_path: Path
+    ) -> None:
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", "--verify", colour_folder)
+        assert outcome.code == 0, outcome.err
+        assert "came from the model's training split" in outcome.err
+        for label in ("blue", "red"):
+            write_colour_video(tmp_path / "new" / label / "a.mp4", label, seed=99)
+        outcome = activity("export", checkpoint, tmp_path / "other.ts", "--verify", tmp_path / "new")
+        assert outcome.code == 0, outcome.err
+        assert "training split" not in outcome.err
+
     def test_on_a_data_set_with_other_classes(self, checkpoint: Path, tmp_path: Path) -> None:
         for label in ("swim", "dive"):
             write_colour_video(tmp_path / "data" / label / "a.mp4", "red")
