@@ -175,6 +175,17 @@ def encoding_threads(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor,
         torch.set_num_threads(threads)  # a thread's choice becomes that of threads to come
 
 
+@contextlib.contextmanager
+def beside_encoding() -> Iterator[None]:
+    """Compute in one thread what is computed while batches are: those of an operation wait for each other awake."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @dataclass
 class _Collected:
     """Decoded frames until there is a batch of them, and the ends of videos until their frames are done."""

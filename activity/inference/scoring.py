@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
+from activity.features.batches import beside_encoding
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.spans import no_frames, warn_of_short_span
@@ -69,10 +70,13 @@ def score_videos(
         device=device,
     ):
         if isinstance(result, FeatureChunk):
-            videos[result.video].push(result)
+            with beside_encoding():
+                videos[result.video].push(result)
             frames += len(result.indices)
         else:
-            for outcome in videos[result.video].finish(result):
+            with beside_encoding():
+                outcomes = list(videos[result.video].finish(result))
+            for outcome in outcomes:
                 if isinstance(outcome, FailedClip):
                     failed[outcome.clip.key] = outcome
                 else:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from activity.features.batches import beside_encoding
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import without_credentials
@@ -81,10 +82,12 @@ def read_videos(
         if isinstance(item, FeatureChunk):
             if item.video not in reading:
                 reading[item.video] = begin(sources[item.video])
-            reading[item.video].push(item.features)
+            with beside_encoding():
+                reading[item.video].push(item.features)
             on_frames(len(item.indices))
             continue
-        done[item.video] = _finished(sources[item.video], reading.pop(item.video, None), item)
+        with beside_encoding():
+            done[item.video] = _finished(sources[item.video], reading.pop(item.video, None), item)
         while following in done:
             yield done.pop(following)
             following += 1

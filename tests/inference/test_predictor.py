@@ -187,3 +187,23 @@ def test_the_best_classes_come_first() -> None:
     prediction = Prediction("a.mp4", (0.2, 0.5, 0.3), ("run", "sit", "walk"), 1.0, 1)
     assert prediction.top(2) == [("sit", 0.5), ("walk", 0.3)]
     assert prediction.top(9) == [("sit", 0.5), ("walk", 0.3), ("run", 0.2)]
+
+
+def test_windows_are_scored_in_one_thread_beside_those_that_encode(recognizer: Recognizer, videos: list[str]) -> None:
+    class Watched:
+        threads: set[int] = set()  # noqa: RUF012 - of this test alone
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(recognizer, name)
+
+        def classify(self, *arguments: Any) -> Tensor:
+            self.threads.add(torch.get_num_threads())
+            return recognizer.classify(*arguments)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        predict(Watched(), videos)
+        assert (Watched.threads, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
