@@ -4,9 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 _SPEED_SECONDS = 600.0  # files take their time: the time left is told from those of the last minutes
 
 
@@ -16,6 +13,10 @@ def files_progress(total: int, *, done: int, shown: bool) -> Iterator[Callable[[
     if not shown:
         yield lambda: None
         return
+    # Here: what is not shown costs a short command no time.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     progress = Progress(
         TextColumn("files"),
         BarColumn(),
@@ -46,6 +47,9 @@ def seconds_progress(total: float, *, shown: bool) -> Iterator[Callable[[float],
     if not shown:
         yield lambda _: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     progress = Progress(
         TextColumn("video"),
         BarColumn(),

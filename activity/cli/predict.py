@@ -26,6 +26,7 @@ from activity.cli.output import check_new_output, csv_row, format_of, open_outpu
 from activity.cli.resume import ResultsFile, check_same_model
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
+from activity.formats.torchscript import answer_at_once
 from activity.formats.verified import model_digest
 from activity.inference.predictor import Failure, Prediction, predict_videos
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     device = device_of(options.device, options.model)
     sources = expand_sources(options.source)
     _check_output(options, sources)
+    if device.type == "cpu":
+        answer_at_once()
     recognizer = load_recognizer(options.model, device)
     top_k = min(options.top_k, len(recognizer.class_names))
     earlier = _earlier_results(options, sources, top_k) if options.resume else None
