@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -33,6 +34,14 @@ from activity.formats.graphs import (
 from activity.models.recognizer import Recognizer
 
 NAME = "torch.export"
+_PART = "|".join(PARTS)
+_MEMBER = re.compile(
+    r"[^/]+/(?:archive_format|archive_version|byteorder|\.data/version|\.data/serialization_id"
+    rf"|extra/{re.escape(CONTRACT)}|models/(?:{_PART})\.json|data/(?:weights/weight|constants/tensor)_\d+"
+    rf"|(?P<config>data/(?:weights/(?:{_PART})_weights|constants/(?:{_PART})_constants)_config\.json)"
+    rf"|(?P<inputs>data/sample_inputs/(?:{_PART})\.pt))"
+)
+_TENSOR = re.compile(r"(?:weight|tensor)_\d+")
 
 
 class Programs(NamedTuple):
@@ -121,22 +130,31 @@ def _load(path: Path, archive: io.BytesIO) -> GraphsRecognizer:
 
 
 def _check_holds_no_code(path: Path, members: zipfile.ZipFile) -> None:
-    """Refuse what torch would unpickle: it does so for tensors that say so, and for anything beside plain tensors."""
-    for name in members.namelist():
-        if name.endswith(".json"):
-            safe = not _says_pickled(json.loads(members.read(name)))
-        elif name.endswith((".pt", ".pth", ".pkl")):
-            safe = _is_plain(members.read(name))
+    """Refuse what torch might unpickle: all but the members that `export_program` writes, as it writes them.
+
+    It unpickles tensors that say so, objects beside tensors, and inputs that are no plain tensors; and it finds a
+    member whatever the case of its name, and another one of the same name than Python does.
+    """
+    names = members.namelist()
+    for name in names:
+        found = _MEMBER.fullmatch(name)
+        if found is None or names.count(name) > 1:
+            safe = False
+        elif found["config"]:
+            safe = _names_plain_tensors(path, name, members.read(name))
         else:
-            safe = "custom_obj" not in name
+            safe = not found["inputs"] or _is_plain(members.read(name))
         if not safe:
-            raise ModelFileError(f"{path} holds pickled code (in {name}); it was not executed. {MAKE_ONE}")
+            raise ModelFileError(f"{path} holds pickled code, or may do so (in {name}); none was executed. {MAKE_ONE}")
 
 
-def _says_pickled(value: object) -> bool:
-    if isinstance(value, dict):
-        return bool(value.get("use_pickle")) or any(map(_says_pickled, value.values()))
-    return isinstance(value, list) and any(map(_says_pickled, value))
+def _names_plain_tensors(path: Path, name: str, text: bytes) -> bool:
+    """Whether a table of weights or constants names nothing but tensors as they lie in memory."""
+    try:
+        entries = json.loads(text)["config"].values()
+        return all(not entry["use_pickle"] and _TENSOR.fullmatch(entry["path_name"]) for entry in entries)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} is damaged (in {name}); copy or export it again.") from error
 
 
 def _is_plain(pickled: bytes) -> bool:

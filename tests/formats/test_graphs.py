@@ -3,8 +3,10 @@
 import importlib
 import io
 import json
+import pickle
 import shutil
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -213,6 +215,13 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def good_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "good.pt2"
+    export_program(recognizer_in("float32", "rgb"), path, [])
+    return path
+
+
 class TestRefused:
     def refusal(self, path: Path) -> str:
         with pytest.raises(ModelFileError) as caught:
@@ -273,23 +282,68 @@ class TestRefused:
             EXPORT[suffix](recognizer_in("float32", "rgb"), tmp_path / f"model{suffix}", [])
 
     @pytest.mark.slow
-    def test_pickled_code_in_a_pt2_archive_is_never_executed(self, tmp_path: Path) -> None:
-        good, bad = tmp_path / "good.pt2", tmp_path / "bad.pt2"
-        export_program(recognizer_in("float32", "rgb"), good, [])
-
+    @pytest.mark.parametrize(
+        "place", ["sample", "sample in capitals", "second sample", "weight", "constant", "object", "table", "more"]
+    )
+    def test_pickled_code_in_a_pt2_archive_is_never_executed(
+        self, place: str, good_program: Path, tmp_path: Path
+    ) -> None:
         class Trap:
             def __reduce__(self) -> object:
                 return (Path.touch, (tmp_path / "executed",))
 
-        pickled = io.BytesIO()
-        torch.save({"x": Trap()}, pickled)
-        with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as out:
-            for name in source.namelist():
-                is_sample = "sample_inputs" in name and name.endswith(".pt")
-                out.writestr(name, pickled.getvalue() if is_sample else source.read(name))
-            out.writestr(f"{source.namelist()[0].split('/')[0]}/data/weights/legacy.pt", pickled.getvalue())
+        stream = io.BytesIO()
+        torch.save({"x": Trap()}, stream)
+        pickled, bad = stream.getvalue(), tmp_path / "bad.pt2"
+        sample, table = "archive/data/sample_inputs/head.pt", "archive/data/constants/head_constants_config.json"
+        with zipfile.ZipFile(good_program) as source:
+            members = [(name, source.read(name)) for name in source.namelist()]
+        changed = dict(members)
+
+        def told(name: str, path_name: str, *, use_pickle: bool) -> bytes:
+            entries = json.loads(changed[name])
+            next(iter(entries["config"].values())).update(path_name=path_name, use_pickle=use_pickle)
+            return json.dumps(entries).encode()
+
+        weights = "archive/data/weights/head_weights_config.json"
+        traps: dict[str, dict[str, bytes]] = {
+            "sample": {sample: pickled},
+            "sample in capitals": {sample.replace("head.pt", "head.PT"): pickled},
+            "second sample": {},
+            "weight": {
+                weights: told(weights, "weight_0", use_pickle=True),
+                "archive/data/weights/weight_0": pickled,
+            },
+            "constant": {
+                table: told(table, "opaque_obj_0", use_pickle=False),
+                "archive/data/constants/opaque_obj_0": pickle.dumps(Trap()),
+            },
+            "object": {
+                table: told(table, "custom_obj_0", use_pickle=False),
+                "archive/data/constants/custom_obj_0": pickled,
+            },
+            "table": {table: told(table, "tensor_0", use_pickle=True), "archive/data/constants/tensor_0": pickled},
+            "more": {"archive/data/weights/legacy.pt": pickled},
+        }
+        changed |= traps[place]
+        if place == "sample in capitals":
+            del changed[sample]
+        with zipfile.ZipFile(bad, "w") as out, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name that is there twice
+            if place == "second sample":
+                out.writestr(sample, pickled)
+            for name, content in changed.items():
+                out.writestr(name, content)
         assert "holds pickled code" in self.refusal(bad)
         assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.slow
+    def test_a_pt2_archive_whose_tables_make_no_sense(self, good_program: Path, tmp_path: Path) -> None:
+        bad = tmp_path / "bad.pt2"
+        with zipfile.ZipFile(good_program) as source, zipfile.ZipFile(bad, "w") as out:
+            for name in source.namelist():
+                out.writestr(name, b"{" if name.endswith("_config.json") else source.read(name))
+        assert "is damaged" in self.refusal(bad)
 
     @pytest.mark.parametrize(
         ("wrong", "says"),
