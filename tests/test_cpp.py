@@ -10,7 +10,7 @@ import torch
 from activity.formats import load_recognizer
 from activity.formats.torchscript import export_torchscript
 from activity.inference.windows import WindowScorer
-from tests.recognizers import CLASS_NAMES, tiny_recognizer
+from tests.recognizers import CLASS_NAMES, tiny_encoder, tiny_recognizer
 
 SOURCE = Path(__file__).parents[1] / "scripts" / "cpp"
 WIDTH, HEIGHT = 64, 48
@@ -37,7 +37,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.ts"
-    export_torchscript(tiny_recognizer(window_frames=4), path, [])
+    export_torchscript(tiny_recognizer(tiny_encoder("rgb", "motion"), window_frames=4), path, [])
     return path
 
 
@@ -58,8 +58,9 @@ def test_the_class_names_and_scores_are_those_of_python(program: Path, model: Pa
 
 
 def test_what_is_no_frame_and_no_model_is_said(program: Path, model: Path) -> None:
-    short = subprocess.run([program, model, "64", "48"], input=b"some", capture_output=True, text=False)
-    assert (short.returncode, b"no whole frame of 64 x 48" in short.stderr) == (1, True)
+    for size in (0, 4, 2 * HEIGHT * WIDTH * 3 + 7):
+        short = subprocess.run([program, model, "64", "48"], input=bytes(size), capture_output=True)
+        assert (short.returncode, b"no whole number of frames of 64 x 48" in short.stderr) == (1, True)
     missing = subprocess.run([program, "none.ts", "64", "48"], input=b"", capture_output=True)
     assert (missing.returncode, missing.stderr.startswith(b"classify: ")) == (1, True)
     assert subprocess.run([program], capture_output=True).returncode == 2

@@ -1,7 +1,6 @@
 """`activity bench WHAT`: speed and memory, measured the same way each time."""
 
 import argparse
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -36,7 +35,7 @@ from activity.cli.main import EXIT_OK
 from activity.data.clips import count_text
 from activity.data.demo import render_demo
 from activity.formats import load_recognizer
-from activity.formats.save import save_model
+from activity.formats.save import missing_library, save_model
 from activity.models.recognizer import Recognizer
 from activity.video.reader import find_videos
 
@@ -119,12 +118,11 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
     seconds = 2 if options.quick else _SECONDS
     video = write_video(folder / "video.mp4", seconds=seconds)
     speeds = []
-    for suffix, library in ((".ts", None), (".openvino", "openvino")):
-        if library is None or importlib.util.find_spec(library) is not None:
+    for suffix, name in ((".ts", "activity"), (".openvino", "activity (openvino)")):
+        if missing_library(suffix, quantised=False) is None:
             note(f"activity, model{suffix} ...")
             save_model(recognizer, folder / f"model{suffix}", [])
             loaded = load_recognizer(folder / f"model{suffix}")
-            name = "activity" if library is None else f"activity ({library})"
             speeds.append(measure_ours(name, loaded, recognizer, video))
     for name, make in peer_makers().items():
         note(f"{name} ...")

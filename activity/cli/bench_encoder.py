@@ -1,7 +1,6 @@
 """What `activity bench encoder` measures: frames a second of the encoder in each runtime that is installed."""
 
 import copy
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -16,12 +15,12 @@ from activity.cli.bench_memory import Figure
 from activity.features.batches import encoding_threads
 from activity.formats import load_recognizer
 from activity.formats.graphs import GraphsRecognizer
-from activity.formats.save import save_model
+from activity.formats.save import missing_library, save_model
 from activity.inference.videos import BATCH_FRAMES
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-_LIBRARIES = {".ts": None, ".onnx": "onnxruntime", ".openvino": "openvino"}
+_SUFFIXES = (".ts", ".onnx", ".openvino")
 _ROUNDS = 5  # each measured thing in turn, so that all meet the same noise
 _BATCHES = 6  # a thread and round
 
@@ -44,8 +43,8 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
     pixels = torch.stack(encoder.seen(frames, rows, rows - 1))
     work: dict[str, Callable[[], object]] = {"torch, bare": partial(_in_parts, encoder.encode_seen, pixels)}
     loaded: dict[str, LoadedRecognizer] = {}
-    for suffix, library in _LIBRARIES.items():
-        if library is None or importlib.util.find_spec(library) is not None:
+    for suffix in _SUFFIXES:
+        if missing_library(suffix, quantised=False) is None:
             say(f"model{suffix} ...")
             save_model(recognizer, folder / f"model{suffix}", [])
             loaded[suffix] = load_recognizer(folder / f"model{suffix}")

@@ -12,7 +12,7 @@ _ROUNDS = 4  # batches that each thread encodes
 
 
 def encoding_seconds(batches: Sequence[Callable[[], object]], *, batch_frames: int) -> float:
-    """CPU seconds that a frame takes to encode on a CPU, while all cores encode and do nothing else.
+    """CPU seconds that a frame takes to encode on a CPU, while all cores encode and do nothing else; 0 for no batches.
 
     One core alone would be a bound that no program reaches: cores that all work share caches, memory and clock.
 
@@ -20,6 +20,8 @@ def encoding_seconds(batches: Sequence[Callable[[], object]], *, batch_frames: i
         batches: each encodes `batch_frames` frames.
         batch_frames: frames a batch.
     """
+    if not batches:
+        return 0.0
     with encoding_threads(torch.device("cpu")) as (pool, workers):
         work = list(itertools.islice(itertools.cycle(batches), _ROUNDS * workers))
         for _ in range(2):  # what is compiled and allocated once

@@ -9,11 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -23,6 +21,7 @@ from activity.cli import train
 from activity.cli.arguments import UsageError
 from activity.cli.bench_encoding import encoding_seconds
 from activity.cli.bench_memory import Figure, memory_figures
+from activity.cli.bench_videos import first_frames
 from activity.cli.components import (
     encoding_device,
     feature_loaders,
@@ -171,7 +170,7 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
     rate = _encoding_alone(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
     say("extracting ...")
     begun, used = time.perf_counter(), time.process_time()
-    stored, _ = fill_store(
+    stored, failed = fill_store(
         store,
         clips,
         encoder,
@@ -182,6 +181,8 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
         on_progress=lambda _: None,
     )
     wall, used = time.perf_counter() - begun, time.process_time() - used
+    for clip in failed:
+        say(f"warning: {clip.error}")
     frames = sum(item.length for item in stored)
     bound = (decoding + rate * frames) / cores
     figures = [
@@ -195,7 +196,7 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
     ]
     say("training from the store ...")
     data = feature_loaders(config, store, manifest.class_names, {"train": stored, "val": [], "test": []})
-    return len(clips), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
+    return len(stored), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
 
 
 def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> float:
@@ -216,18 +217,10 @@ def _encoding_alone(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: fl
     encode, rows = constant_batches(encoder, batch_frames), torch.arange(1, batch_frames + 1)
     batches = []
     for clip in clips[:: max(1, len(clips) // _ENCODED_ALONE)][:_ENCODED_ALONE]:
-        if own := _first_frames(clip, sample_fps, batch_frames + 1):
-            own = (own * (batch_frames + 1))[: batch_frames + 1]
-            frames = torch.from_numpy(np.stack(own)).permute(0, 3, 1, 2)
+        frames = first_frames(clip.path, sample_fps, clip.sampled_indices(sample_fps), count=batch_frames + 1)
+        if frames is not None:
             batches.append(partial(encode, [frames], rows, rows - 1))
-    return encoding_seconds(batches, batch_frames=batch_frames) if batches else 0.0
-
-
-def _first_frames(clip: Clip, sample_fps: float, count: int) -> list[np.ndarray]:
-    with suppress(VideoError), VideoReader(clip.path) as reader:
-        frames = reader.sampled_frames(sample_fps, indices=clip.sampled_indices(sample_fps))
-        return [frame.pixels for frame in islice(frames, count)]
-    return []
+    return encoding_seconds(batches, batch_frames=batch_frames)
 
 
 def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:

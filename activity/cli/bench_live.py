@@ -1,6 +1,7 @@
 """What `activity bench live` measures: a stream beside its encoder, overlapping windows, long videos, many files."""
 
 import io
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -22,6 +22,7 @@ from activity.cli.arguments import UsageError
 from activity.cli.bench_encoding import encoding_seconds
 from activity.cli.bench_extract import machine
 from activity.cli.bench_memory import Figure, peak_gigabytes
+from activity.cli.bench_videos import first_frames, write_mp4
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
 from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
@@ -29,7 +30,7 @@ from activity.data.clips import Manifest
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo
 from activity.formats import load_recognizer
 from activity.formats.torchscript import export_torchscript
-from activity.inference.predictor import predict_videos
+from activity.inference.predictor import Failure, predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
@@ -63,8 +64,8 @@ def bench_live(
     """
     quiet_libraries()
     recognizer = None if model is None else load_recognizer(model, _CPU)  # what is given is looked at before the work
-    sources = [] if videos is None else find_videos(videos)
-    if videos is not None and not sources:
+    given = [] if videos is None else find_videos(videos)
+    if videos is not None and not given:
         raise UsageError(f"{videos} holds no videos. Give a folder of videos, or none for rendered films.")
     films = folder / "films"
     say("rendering films ...")
@@ -80,7 +81,8 @@ def bench_live(
     say("overlapping windows ...")
     figures += _strides(recognizer, film)
     say("many files ...")
-    figures += _many_files(recognizer, [str(path) for path in sources or find_videos(films)][: 12 if quick else None])
+    sources = [str(path) for path in given or find_videos(films)]
+    figures += _many_files(recognizer, sources[: 12 if quick else None], say)
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += _long_videos(folder, model, quick=quick, say=say)
@@ -89,12 +91,9 @@ def bench_live(
 
 def write_long(path: Path, *, seconds: int) -> Path:
     """A 640 x 360 video of a figure that waves, so long."""
-    frames = [cv2.resize(frame, _SIZE) for frame in render_clip("wave", actor=0, take=0, seed=0)]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, _SIZE)
-    for number in range(seconds * FRAMES_PER_SECOND):
-        writer.write(frames[number % len(frames)][:, :, ::-1])
-    writer.release()
-    return path
+    frames = [cv2.resize(frame, _SIZE)[:, :, ::-1] for frame in render_clip("wave", actor=0, take=0, seed=0)]
+    shown = islice(itertools.cycle(frames), seconds * FRAMES_PER_SECOND)
+    return write_mp4(path, shown, fps=FRAMES_PER_SECOND)
 
 
 def untrained_recognizer(folder: Path, films: Path, overrides: Sequence[str] = ()) -> Recognizer:
@@ -162,17 +161,21 @@ def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> 
     return time.perf_counter() - begun
 
 
-def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str]) -> list[Figure]:
+def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str], say: Callable[[str], None]) -> list[Figure]:
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
     decoding, frames = _decoding_alone(sources, recognizer.sample_fps)
     encoding = frames * _encoding_alone(recognizer, sources)
     cores = usable_cores()
     begun = time.perf_counter()
-    for _ in predict_videos(recognizer, sources, batch_frames=BATCH_FRAMES, decode_threads=DECODE_THREADS, device=_CPU):
-        pass
+    results = list(
+        predict_videos(recognizer, sources, batch_frames=BATCH_FRAMES, decode_threads=DECODE_THREADS, device=_CPU)
+    )
     wall, bound = time.perf_counter() - begun, (decoding + encoding) / cores
+    failed = [result for result in results if isinstance(result, Failure)]
+    for failure in failed:
+        say(f"warning: {failure.error}")
     return [
-        Figure("predict: files", len(sources)),
+        Figure("predict: files", len(sources) - len(failed)),
         Figure("predict: decoding alone", decoding, "CPU s"),
         Figure("predict: encoding alone", encoding, "CPU s"),
         Figure("predict: bound, both by the cores", bound, "s"),
@@ -192,17 +195,12 @@ def _decoding_alone(sources: Sequence[str], sample_fps: float) -> tuple[float, i
 
 def _encoding_alone(recognizer: LoadedRecognizer, sources: Sequence[str]) -> float:
     """CPU seconds a frame, in full batches."""
-    chosen = sources[:: max(1, len(sources) // 8)]
-    return encoding_seconds([_batch(recognizer, source) for source in chosen], batch_frames=BATCH_FRAMES)
-
-
-def _batch(recognizer: LoadedRecognizer, source: str) -> Callable[[], object]:
-    with VideoReader(source) as reader:
-        shown = [frame.pixels for frame in islice(reader.sampled_frames(recognizer.sample_fps), BATCH_FRAMES + 1)]
-    shown = (shown * (BATCH_FRAMES + 1))[: BATCH_FRAMES + 1]
-    frames = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
-    rows = torch.arange(1, len(frames))
-    return partial(recognizer.encode_rows, [frames], rows, rows - 1)
+    rows, batches = torch.arange(1, BATCH_FRAMES + 1), []
+    for source in sources[:: max(1, len(sources) // 8)]:
+        frames = first_frames(Path(source), recognizer.sample_fps, range(BATCH_FRAMES + 1), count=BATCH_FRAMES + 1)
+        if frames is not None:
+            batches.append(partial(recognizer.encode_rows, [frames], rows, rows - 1))
+    return encoding_seconds(batches, batch_frames=BATCH_FRAMES)
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from activity.cli.arguments import UsageError
 from activity.cli.bench_memory import Figure
+from activity.cli.bench_videos import write_mp4
 from activity.inference.predictor import predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
@@ -218,9 +218,9 @@ def _torchvision(name: str) -> Peer:
 
 
 def _x3d() -> Peer:
-    """X3D-S: 13 frames, every sixth of 30 a second, the shorter side 182, 160 pixels of it."""
+    """X3D-S: 13 frames, every sixth of 30 a second, 182 pixels."""
     model = importlib.import_module("pytorchvideo.models.x3d").create_x3d(
-        input_clip_length=13, input_crop_size=160, model_num_class=400
+        input_clip_length=13, input_crop_size=182, model_num_class=400
     )
 
     def prepare(pixels: np.ndarray) -> Tensor:
@@ -229,8 +229,8 @@ def _x3d() -> Peer:
         height, width = clip.shape[-2:]
         short = min(height, width)
         clip = F.interpolate(clip, size=(182 * height // short, 182 * width // short), mode="bilinear")
-        top, left = (clip.shape[-2] - 160) // 2, (clip.shape[-1] - 160) // 2
-        return clip[..., top : top + 160, left : left + 160].unsqueeze(0)
+        top, left = (clip.shape[-2] - 182) // 2, (clip.shape[-1] - 182) // 2
+        return clip[..., top : top + 182, left : left + 182].unsqueeze(0)
 
     return Peer("x3d_s", 13, 5.0, prepare, model.eval())
 
@@ -291,10 +291,10 @@ def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> N
 
 def write_video(path: Path, *, seconds: int) -> Path:
     """A 640 x 360 video of 30 frames a second in which something moves."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (640, 360))
     y, x = np.mgrid[0:360, 0:640]
-    for number in range(seconds * 30):
+
+    def frame(number: int) -> np.ndarray:
         waves = 127 + 100 * np.sin(x / 23 + number / 7) * np.cos(y / 31 - number / 11)
-        writer.write(np.stack([waves, waves[::-1], 255 - waves], axis=2).astype(np.uint8))
-    writer.release()
-    return path
+        return np.stack([waves, waves[::-1], 255 - waves], axis=2).astype(np.uint8)
+
+    return write_mp4(path, map(frame, range(seconds * 30)), fps=30)

@@ -50,5 +50,6 @@ def _seconds(program: str, arguments: Sequence[str]) -> float:
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     seconds = time.perf_counter() - begun
     if done.returncode:
-        raise UsageError(f"a process that was to be measured failed: {done.stderr.strip().splitlines()[-1]}")
+        said = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise UsageError(f"a process that was to be measured failed: {said}")
     return seconds

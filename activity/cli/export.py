@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> int:
                 _print(rows, f"{count_text(len(verification.clips), 'clip')} ({clips.source})")
     if refused:
         note(f"activity export: {refused} of {len(outs)} files were not written")
-    return EXIT_SOME_FAILED if refused else EXIT_OK
+    # Clips of the run that cannot be read were named when it was trained.
+    return EXIT_SOME_FAILED if refused or (options.verify and verification.failed) else EXIT_OK
 
 
 def _say_what_was_seen(checkpoint: Path, clips: Sequence[Clip]) -> None:
@@ -164,6 +165,7 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
     for data in options.verify:
         if not Path(data).exists():
             raise UsageError(f"--verify {data}: there is no such file or folder. Give a data set, or videos.")
+    every: list[Path] = []
     for out in outs:
         if out.suffix not in SUFFIXES:
             raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
@@ -176,6 +178,7 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
                     "--split is for NAME.onnx: it adds NAME.encoder.onnx and NAME.head.onnx. Leave it out."
                 )
             written += [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")]
+        every += (path.absolute() for path in written)
         for path in written:
             _check_can_be_written(path, [options.checkpoint, *options.verify], force=options.force)
         missing = missing_library(out.suffix, quantised=options.int8)
@@ -183,8 +186,10 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
             raise needs_extra(out, *missing)
         _check_folder(out)  # before the work is done
         known_models(out.parent)  # and what lies in the place of its export.json
-    if len(set(outs)) < len(outs):
-        raise UsageError("OUT is given twice; give each file once.")
+    if twice := [path for path in dict.fromkeys(every) if every.count(path) > 1]:
+        raise UsageError(
+            f"{twice[0]} would be written twice; OUT is given twice, or is a half of another. Give it once."
+        )
 
 
 def _check_folder(out: Path) -> None:

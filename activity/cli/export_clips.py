@@ -114,7 +114,8 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
         if not found:
             raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")
         videos += found
-    clips = _unlabelled(videos)
+    # A folder and a video in it: one that is given twice is one.
+    clips = _unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))
 
 

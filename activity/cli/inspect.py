@@ -40,7 +40,8 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "modalities": list(recognizer.modalities),
     }
     if isinstance(recognizer, GraphsRecognizer):
-        document |= {"encoder": {"name": recognizer.encoder_name, "precision": recognizer.computes_in}}
+        trained_in, computes_in = recognizer.precision, recognizer.computes_in
+        document["encoder"] = {"name": recognizer.encoder_name, "precision": trained_in, "computes_in": computes_in}
     elif isinstance(recognizer, Recognizer):
         description = recognizer.describe()
         document |= {"encoder": description["encoder"], "head": description["head"]}

@@ -82,7 +82,8 @@ def answer_at_once() -> None:
 
     On a CPU it fuses nothing, and a first label comes a tenth of a second sooner.
     """
-    torch.jit.set_fusion_strategy([])
+    with _without_deprecation_warnings():
+        torch.jit.set_fusion_strategy([])
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
             continue
         if digest == checkpoint:
             speeds[path] = 1.0
-        if _can_run(file, on_gpu=on_gpu) and model_digest(file) == seen["digest"]:
+        if file.exists() and model_digest(file) == seen["digest"] and _can_run(file, on_gpu=on_gpu):
             # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
             speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
     if not speeds:
@@ -95,4 +95,4 @@ def _can_run(file: Path, *, on_gpu: bool) -> bool:
     if on_gpu and only_on_the_cpu(file):
         return False
     library = _LIBRARY.get(file.suffix)
-    return file.exists() and (library is None or importlib.util.find_spec(library) is not None)
+    return library is None or importlib.util.find_spec(library) is not None

@@ -27,13 +27,14 @@ int main(int count, char** arguments) try {
     std::vector<torch::Tensor> features;
     torch::IValue previous;
     auto frame = torch::empty({height, width, 3}, torch::kUInt8);
-    while (std::fread(frame.data_ptr(), 1, frame.nbytes(), stdin) == frame.nbytes()) {
+    size_t bytes = 0;
+    while ((bytes = std::fread(frame.data_ptr(), 1, frame.nbytes(), stdin)) == frame.nbytes()) {
         const auto shown = frame.permute({2, 0, 1}).clone();  // (3, H, W)
         features.push_back(model.get_method("encode")({shown.view({1, 1, 3, height, width}), previous}).toTensor());
         previous = shown.unsqueeze(0);
     }
-    if (features.empty()) {
-        std::cerr << "classify: no whole frame of " << width << " x " << height << " pixels on standard input\n";
+    if (features.empty() || bytes != 0) {
+        std::cerr << "classify: standard input is no whole number of frames of " << width << " x " << height << " pixels\n";
         return 1;
     }
     const auto sequence = torch::cat(features, 1);  // (1, T, D)

@@ -191,6 +191,19 @@ class TestVerify:
         assert "2 labels that the model does not know: 'dive', 'swim'" in outcome.messages[0]
         assert not (tmp_path / "model.ts").exists()
 
+    def test_a_video_given_twice_is_one_and_one_that_cannot_be_read_is_told(
+        self, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        videos = tmp_path / "videos"
+        video = write_colour_video(videos / "a.mp4", "red")
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", "--verify", videos, video)
+        assert outcome.code == 0, outcome.err
+        assert "Verified on 1 clip " in outcome.out
+        (videos / "b.mp4").write_text("text")
+        outcome = activity("export", checkpoint, tmp_path / "other.ts", "--verify", videos)
+        assert (outcome.code, "b.mp4" in outcome.err) == (1, True)
+        assert (tmp_path / "other.ts").exists()
+
     def test_on_what_is_no_video(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         (tmp_path / "text.mp4").write_text("text")
@@ -235,6 +248,7 @@ class TestVerify:
         assert not {clip.key for clip in found.verified_apart} & {clip.key for clip in found.calibration}
         outcome = activity("export", checkpoint, tmp_path / "small.onnx", "--int8", "--verify", videos)
         assert outcome.code == 0, outcome.err
+        assert "Verified on 3 clips" in outcome.out
         seen = json.loads((tmp_path / "export.json").read_text())["models"]["small.onnx"]
         assert (seen["computes_in"], seen["accuracy"]) == ("int8", None)
 
@@ -266,6 +280,9 @@ class TestVerify:
         assert (outcome.code, "--int8 is for NAME.onnx" in outcome.messages[0]) == (2, True)
         outcome = activity("export", checkpoint, tmp_path / "model.ts", tmp_path / "model.ts")
         assert (outcome.code, "given twice" in outcome.messages[0]) == (2, True)
+        halves = (tmp_path / "model.onnx", tmp_path / "model.encoder.onnx")
+        outcome = activity("export", checkpoint, *halves, "--split")
+        assert (outcome.code, "model.encoder.onnx would be written twice" in outcome.messages[0]) == (2, True)
 
     def test_runtime_auto_takes_what_was_fastest(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

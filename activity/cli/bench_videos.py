@@ -1,0 +1,43 @@
+"""The videos that `activity bench` writes, and what it takes of others."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity.video.reader import VideoError, VideoReader
+
+
+def write_mp4(path: Path, frames: Iterable[np.ndarray], *, fps: float) -> Path:
+    """Write frames `uint8 (H, W, 3)`, all of one size, of any order of colours, as MPEG-4.
+
+    Raises:
+        OSError: OpenCV cannot write it here.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, first.shape[1::-1])
+    if not writer.isOpened():
+        raise OSError(f"cannot write {path}: OpenCV could not open it for MPEG-4")
+    writer.write(first)
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def first_frames(path: Path, sample_fps: float, indices: range, *, count: int) -> Tensor | None:
+    """The first sampled frames of a span, `uint8 (count, 3, H, W)`, repeated where there are fewer; None without any.
+
+    Of a video that cannot be read there is none: who measures it says so.
+    """
+    shown: list[np.ndarray] = []
+    with suppress(VideoError), VideoReader(path) as reader:
+        shown += (frame.pixels for frame in islice(reader.sampled_frames(sample_fps, indices=indices), count))
+    shown = [pixels for pixels in shown if pixels.shape == shown[0].shape]
+    return torch.from_numpy(np.stack((shown * count)[:count])).permute(0, 3, 1, 2) if shown else None
