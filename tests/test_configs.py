@@ -126,3 +126,10 @@ def test_an_experiment_overrides_the_settings_of_train_yaml():
         config = compose("train", overrides=["experiment=demo", "data.root=x"])
     assert (list(config.modalities), list(config.encoder.modalities)) == (["rgb"], ["rgb"])
     assert (list(config.modalities), config.sampling.sample_fps) == (["rgb"], 5.0)
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        for verb in ("train", "crossval", "extract"):
+            usual, finer = (
+                compose(verb, overrides=[*more, "data.root=x"]).sampling for more in ([], ["experiment=accurate"])
+            )
+            assert finer.sample_fps > usual.sample_fps
+            assert finer.window_frames / finer.sample_fps == usual.window_frames / usual.sample_fps

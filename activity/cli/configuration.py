@@ -228,6 +228,11 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     path = Path(re.sub(r"""^(['"])(.*)\1$""", r"\2", given[-1].removeprefix("resume="))).absolute()
     folder = path.parents[1] if path.suffix == ".ckpt" else path
     if not (folder / "checkpoints" / "last.ckpt").is_file():
+        if not folder.is_dir():
+            raise UsageError(
+                f"there is no folder {folder} to go on from. Give a run's folder or its last.ckpt; a run that was "
+                "stopped before it trained left none: give its command again."
+            )
         raise UsageError(f"{folder} has no checkpoints/last.ckpt to go on from. Give a run's folder or its last.ckpt.")
     kept = [argument for argument in saved_overrides(folder) if not argument.startswith("resume=")]
     others = [argument for argument in arguments if argument not in given]

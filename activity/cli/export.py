@@ -142,7 +142,15 @@ def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict
 
 def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
     table = Table(
-        title=f"Verified on {source}; also in {FILE_NAME}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+        title=f"Verified on {source}; also in {FILE_NAME}",
+        title_justify="left",
+        caption="differs: scores from those of torch in the same precision, as far as torch computes in it; equal: "
+        "labels that are those of the checkpoint as it was trained",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        collapse_padding=True,
+        pad_edge=False,
     )
     for name in ("file", "CNN in", "differs", "equal", "accuracy", "MB", "frames/s", "loads"):
         text = name in ("file", "CNN in")
@@ -165,31 +173,33 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
     for data in options.verify:
         if not Path(data).exists():
             raise UsageError(f"--verify {data}: there is no such file or folder. Give a data set, or videos.")
-    every: list[Path] = []
+    written = {out: _written(options, out) for out in outs}
+    every = [path.absolute() for out in outs for path in written[out]]
+    if twice := [path for path in every if every.count(path) > 1]:
+        raise UsageError(f"{twice[0]} would be written twice: OUT is given twice, or is a half of another.")
+    if within := [path for path in every if set(path.parents) & set(every)]:
+        raise UsageError(f"{within[0]} would be written into another OUT. Give it another folder.")
     for out in outs:
-        if out.suffix not in SUFFIXES:
-            raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
-        if options.int8 and out.suffix not in QUANTISED:
-            raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. Leave it out.")
-        written = [out]
-        if options.split:
-            if out.suffix != ".onnx":
-                raise UsageError(
-                    "--split is for NAME.onnx: it adds NAME.encoder.onnx and NAME.head.onnx. Leave it out."
-                )
-            written += [out.with_suffix(f".{half}.onnx") for half in ("encoder", "head")]
-        every += (path.absolute() for path in written)
-        for path in written:
+        for path in written[out]:
             _check_can_be_written(path, [options.checkpoint, *options.verify], force=options.force)
         missing = missing_library(out.suffix, quantised=options.int8)
         if missing is not None:
             raise needs_extra(out, *missing)
         _check_folder(out)  # before the work is done
         known_models(out.parent)  # and what lies in the place of its export.json
-    if twice := [path for path in dict.fromkeys(every) if every.count(path) > 1]:
-        raise UsageError(
-            f"{twice[0]} would be written twice; OUT is given twice, or is a half of another. Give it once."
-        )
+
+
+def _written(options: argparse.Namespace, out: Path) -> list[Path]:
+    """The files that an OUT makes."""
+    if out.suffix not in SUFFIXES:
+        raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
+    if options.int8 and out.suffix not in QUANTISED:
+        raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. Leave it out.")
+    if not options.split:
+        return [out]
+    if out.suffix != ".onnx":
+        raise UsageError("--split is for NAME.onnx: it adds NAME.encoder.onnx and NAME.head.onnx. Leave it out.")
+    return [out, *(out.with_suffix(f".{half}.onnx") for half in ("encoder", "head"))]
 
 
 def _check_folder(out: Path) -> None:

@@ -2,8 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 # A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
 VERBS = {
@@ -60,7 +63,8 @@ def _run(verb: str, arguments: list[str], debug: bool) -> int:
     show_warnings_on_stderr()
     keep_freed_memory()
     try:
-        return int(importlib.import_module(f"activity.cli.{verb}").main(arguments))
+        with _ended_as_by_ctrl_c():
+            return int(importlib.import_module(f"activity.cli.{verb}").main(arguments))
     except KeyboardInterrupt:
         print(f"activity {verb}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -71,6 +75,19 @@ def _run(verb: str, arguments: list[str], debug: bool) -> int:
         if debug or message is None:
             raise
         return _say(verb, message)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as of `timeout` and of cluster queues, ends a verb as Ctrl-C does: cleaned up, and told how to go on."""
+    if threading.current_thread() is not threading.main_thread():  # of whoever calls from Python: not ours to change
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _say(verb: str | None, message: str) -> int:

@@ -76,7 +76,7 @@ def _timeline_classes(metrics: TimelineMetrics) -> Table:
 
 
 def _with_interval(interval: Interval) -> str:
-    return f"{interval.value:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+    return f"{interval.value:.1%} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
 def _comparison(head: str, other: str, test: PairedTest) -> str:

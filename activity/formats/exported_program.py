@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import logging
 import pickle
 import re
 import warnings
@@ -91,7 +92,13 @@ def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor
         dict(zip(PARTS, programs, strict=True)),
         {CONTRACT: contract_of(recognizer, computes_in=recognizer.encoder.precision).text()},
     )
-    package_pt2(buffer, exported_programs=parts, extra_files=texts)
+    logger = logging.getLogger("torch.export.pt2_archive._package_weights")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of tensors that share memory, as buffers of a folded CNN may
+    try:
+        package_pt2(buffer, exported_programs=parts, extra_files=texts)
+    finally:
+        logger.setLevel(level)
     buffer.seek(0)
     loaded = _load(path, buffer)
     difference = check_same_scores(recognizer, (loaded, loaded.as_elsewhere()), examples)

@@ -255,7 +255,9 @@ def check_file(source: str) -> None:
     if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise VideoError(source, NO_SUCH_FILE, "check the path")
     if path.is_dir():
-        raise VideoError(source, "it is a folder, not a video, and no video was taken from it", "name a video file")
+        raise VideoError(
+            source, "it is a folder in which no video is to be found", "name a video, or a folder of videos"
+        )
     if not path.is_file():  # a pipe would be waited for, for ever
         raise VideoError(source, "it is no file but a pipe or a device", "name a video file")
     if not os.access(path, os.R_OK):

@@ -283,6 +283,10 @@ class TestVerify:
         halves = (tmp_path / "model.onnx", tmp_path / "model.encoder.onnx")
         outcome = activity("export", checkpoint, *halves, "--split")
         assert (outcome.code, "model.encoder.onnx would be written twice" in outcome.messages[0]) == (2, True)
+        within = (tmp_path / "model.openvino", tmp_path / "model.openvino" / "model.ts")
+        outcome = activity("export", checkpoint, *within)
+        assert (outcome.code, "written into another OUT" in outcome.messages[0]) == (2, True)
+        assert list(tmp_path.iterdir()) == []
 
     def test_runtime_auto_takes_what_was_fastest(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,9 +21,13 @@ pytestmark = pytest.mark.slow
 
 
 def interrupt_when(
-    process: "subprocess.Popen[str]", ready: Callable[[], bool], *, with_its_workers: bool = False
+    process: "subprocess.Popen[str]",
+    ready: Callable[[], bool],
+    *,
+    with_its_workers: bool = False,
+    number: signal.Signals = signal.SIGINT,
 ) -> tuple[int, str]:
-    """Send SIGINT once it is time; returns exit code and standard error.
+    """Send SIGINT, or another signal, once it is time; returns exit code and standard error.
 
     A terminal sends it to the workers of a process as well; `process` must have been started with a new session then.
     """
@@ -34,7 +38,7 @@ def interrupt_when(
         if with_its_workers:
             os.killpg(process.pid, signal.SIGINT)
         else:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
         try:
             _, errors = process.communicate(timeout=60)
         finally:
@@ -42,8 +46,9 @@ def interrupt_when(
     return process.returncode, errors
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_in_training_the_last_checkpoint_is_kept_and_one_line_says_how_to_resume(
-    tmp_path: Path, colour_folder: Path, store: str
+    number: signal.Signals, tmp_path: Path, colour_folder: Path, store: str
 ) -> None:
     run = tmp_path / "my run"
     last = run / "checkpoints" / "last.ckpt"
@@ -52,7 +57,7 @@ def test_in_training_the_last_checkpoint_is_kept_and_one_line_says_how_to_resume
         *("trainer.max_epochs=100000", "callbacks.early_stopping=null"),
         cwd=tmp_path,
     )
-    code, errors = interrupt_when(process, last.exists)
+    code, errors = interrupt_when(process, last.exists, number=number)
     assert code == 130, errors
     assert "Traceback" not in errors
     (line,) = [line for line in errors.splitlines() if "resume=" in line]

@@ -147,8 +147,8 @@ def _check_columns(csv: Path, form: TableForm, header: Sequence[str]) -> None:
             problems.append(f"column {name!r} stands there {header.count(name)} times")
     if any(header) and not set(header) & set(form.columns):
         raise DataError(
-            f"{str(csv)!r} has no header: its first line is {','.join(header)!r}. Write one above it that names the "
-            f"columns, such as {needed}; accepted are {accepted}."
+            f"{str(csv)!r} has no header that names its columns: its first line is {','.join(header)!r}. Where that is "
+            f"one, rename its columns, else write one above it, such as {needed}; accepted are {accepted}."
         )
     if problems:
         *others, last = form.needed
