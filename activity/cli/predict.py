@@ -146,7 +146,7 @@ def json_line(result: Prediction | Failure, top_k: int, model: str) -> str:
         "label": best[0][0],
         "score": best[0][1],
         "top": [{"label": label, "score": score} for label, score in best],
-        "duration_seconds": result.duration_seconds,
+        "duration_seconds": round(result.duration_seconds, 3),
         "windows": result.windows,
         "model": model,
     }
@@ -160,7 +160,7 @@ def csv_line(result: Prediction | Failure, top_k: int, model: str) -> str:
     if isinstance(result, Failure):
         return csv_row([result.source, "", "", "", "", result.error, "", *[""] * 2 * (top_k - 1)])
     (label, score), *further = result.top(top_k)
-    cells = [result.source, label, score, result.duration_seconds, result.windows, "", result.damage or ""]
+    cells = [result.source, label, score, round(result.duration_seconds, 3), result.windows, "", result.damage or ""]
     return csv_row(cells + [cell for pair in further for cell in pair])
 
 
