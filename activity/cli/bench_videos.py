@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -24,10 +24,11 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], *, fps: float) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, first.shape[1::-1])
     if not writer.isOpened():
         raise OSError(f"cannot write {path}: OpenCV could not open it for MPEG-4")
-    writer.write(first)
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
+    try:
+        for frame in chain([first], frames):
+            writer.write(frame)
+    finally:
+        writer.release()
     return path
 
 

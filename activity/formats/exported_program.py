@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,10 +143,9 @@ def _check_holds_no_code(path: Path, members: zipfile.ZipFile) -> None:
     It unpickles tensors that say so, objects beside tensors, and inputs that are no plain tensors; and it finds a
     member whatever the case of its name, and another one of the same name than Python does.
     """
-    names = members.namelist()
-    for name in names:
+    for name, count in Counter(members.namelist()).items():
         found = _MEMBER.fullmatch(name)
-        if found is None or names.count(name) > 1:
+        if found is None or count > 1:
             safe = False
         elif found["config"]:
             safe = _names_plain_tensors(path, name, members.read(name))

@@ -47,10 +47,11 @@ def only_on_the_cpu(path: Path) -> bool:
     """Whether a model is of a format that runs on the CPU alone: all but checkpoints and TorchScript."""
     if path.is_dir() or path.suffix.lower() == ".onnx":
         return True
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"extra/{CONTRACT}") for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, OSError):  # what is wrong with it, loading says
         return False
-    with zipfile.ZipFile(path) as archive:  # whether it is whole, loading says
-        return any(name.endswith(f"extra/{CONTRACT}") for name in archive.namelist())
 
 
 def _on_the_cpu(load: Callable[[Path], LoadedRecognizer], path: Path, device: torch.device) -> LoadedRecognizer:

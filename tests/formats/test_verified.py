@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from activity.formats import load_recognizer
 from activity.formats.contract import ModelFileError
+from activity.formats.load import only_on_the_cpu
 from activity.formats.verified import FILE_NAME, fastest_model, model_digest, record
 
 
@@ -84,3 +87,16 @@ def test_a_record_keeps_those_of_other_files(folder: Path) -> None:
     assert list(models) == ["model.onnx", "model.openvino", "model.ts", "other.ts"]
     assert models["model.ts"]["frames_per_second"] == 2.0
     assert models["model.ts"]["digest"] == model_digest(folder / "model.ts")
+
+
+def test_where_a_model_runs_is_asked_of_a_damaged_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/extra/activity.json", "{}")
+    assert only_on_the_cpu(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"PK\x01\x02", b"PK\x00\x00"))  # its table of contents: loading says what is wrong
+    assert not only_on_the_cpu(path)
+    with pytest.raises(ModelFileError, match="no model file, or not a whole one"):
+        load_recognizer(path)
+    assert not only_on_the_cpu(tmp_path / "none.ts")
