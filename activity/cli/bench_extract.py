@@ -95,7 +95,7 @@ def bench_extract(
     found: list[tuple[int, int, list[Figure]]] = []
 
     def measure(config: DictConfig) -> int:
-        found.append(_measured(config, say))
+        found.append(_measured(config, say, quick=quick))
         return EXIT_OK
 
     run_with_configuration("train", [*given, *overrides], measure)
@@ -118,16 +118,36 @@ class FirstEpochClock(Callback):
 
 
 class _EpochClock(Callback):
-    """Notes how long each epoch's training takes."""
+    """Notes how long each epoch's training takes, and after it the head alone: both meet the same noise.
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+    Args:
+        batches: for the head alone, of the size of an epoch.
+    """
+
+    def __init__(self, batches: Sequence[WindowBatch]) -> None:
+        self._batches = batches
+        self.epochs: list[float] = []  # seconds
+        self.alone: list[float] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begun = time.perf_counter()
+        self._begun = _clock(pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds.append(time.perf_counter() - self._begun)
+        assert isinstance(pl_module, RecognizerModule)
+        self.epochs.append(_clock(pl_module) - self._begun)
+        batches = [batch.to(pl_module.device) for batch in self._batches]
+        begun = _clock(pl_module)
+        for batch in batches:
+            pl_module.zero_grad()
+            pl_module.window_loss(batch.features, batch.lengths, batch.labels).backward()
+        self.alone.append(_clock(pl_module) - begun)
+
+
+def _clock(module: LightningModule) -> float:
+    """Seconds, once its device has done what it was given."""
+    if module.device.type != "cpu":
+        torch.accelerator.synchronize(module.device)
+    return time.perf_counter()
 
 
 def _check(overrides: Sequence[str]) -> None:
@@ -156,7 +176,7 @@ def _write_table(path: Path, clips: Sequence[Clip], limit: int | None) -> Path:
     return path
 
 
-def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int, list[Figure]]:
+def _measured(config: DictConfig, say: Callable[[str], None], *, quick: bool) -> tuple[int, int, list[Figure]]:
     """Clips, frames, and the figures of extraction and of an epoch. The features stay, for the trainings."""
     store = FeatureStore(Path(config.features.store))
     manifest: Manifest = instantiate(config.data.layout)
@@ -167,7 +187,9 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
     say(f"decoding {len(clips)} clips alone ...")
     decoding = _decoding_alone(clips, encoder, config.sampling.sample_fps)
     say("encoding alone ...")
-    rate = _encoding_alone(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
+    batches = _batches(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
+    alone = partial(encoding_seconds, batches, batch_frames=config.features.batch_frames, quick=quick)
+    rates = [alone()]
     say("extracting ...")
     begun, used = time.perf_counter(), time.process_time()
     stored, failed = fill_store(
@@ -181,6 +203,9 @@ def _measured(config: DictConfig, say: Callable[[str], None]) -> tuple[int, int,
         on_progress=lambda _: None,
     )
     wall, used = time.perf_counter() - begun, time.process_time() - used
+    encoder.cpu()
+    rates.append(alone())  # a machine's speed drifts
+    rate = statistics.mean(rates)
     for clip in failed:
         say(f"warning: {clip.error}")
     frames = sum(item.length for item in stored)
@@ -212,21 +237,22 @@ def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: fl
     return time.process_time() - begun
 
 
-def _encoding_alone(encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int) -> float:
-    """CPU seconds a frame, in full batches of frames of one size."""
+def _batches(
+    encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int
+) -> list[Callable[[], object]]:
+    """To be encoded alone: full batches, each of a clip's first frames."""
     encode, rows = constant_batches(encoder, batch_frames), torch.arange(1, batch_frames + 1)
-    batches = []
+    batches: list[Callable[[], object]] = []
     for clip in clips[:: max(1, len(clips) // _ENCODED_ALONE)][:_ENCODED_ALONE]:
         frames = first_frames(clip.path, sample_fps, clip.sampled_indices(sample_fps), count=batch_frames + 1)
         if frames is not None:
             batches.append(partial(encode, [frames], rows, rows - 1))
-    return encoding_seconds(batches, batch_frames=batch_frames)
+    return batches
 
 
 def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:
-    """An epoch by Lightning from the store, and the head's forward and backward on the same batches in memory."""
-    settings, clock = training_settings(config), _EpochClock()
-    module = RecognizerModule(recognizer, settings, class_weights=data.class_weights())
+    """An epoch by Lightning from the store, and the head's forward and backward on such batches in memory."""
+    settings, clock = training_settings(config), _EpochClock(list(data.train_dataloader()))
     trainer: Trainer = instantiate(
         config.trainer,
         max_epochs=_EPOCHS,
@@ -235,24 +261,13 @@ def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule)
         enable_checkpointing=False,
         limit_val_batches=0,
     )
-    trainer.fit(module, data)
-    batches: list[WindowBatch] = list(data.train_dataloader())
-    module.cpu().train()
-    bare = [_bare_epoch(module, batches) for _ in range(_EPOCHS)]
-    epoch, alone = statistics.median(clock.seconds[1:]), statistics.median(bare[1:])
+    trainer.fit(RecognizerModule(recognizer, settings, class_weights=data.class_weights()), data)
+    epoch, alone = statistics.median(clock.epochs[1:]), statistics.median(clock.alone[1:])
     return [
         Figure("an epoch from stored features", 1e3 * epoch, "ms"),
         Figure("the head alone on the same batches", 1e3 * alone, "ms"),
         Figure("epoch by head alone", epoch / alone, "", "at most", 1.25),
     ]
-
-
-def _bare_epoch(module: RecognizerModule, batches: Sequence[WindowBatch]) -> float:
-    begun = time.perf_counter()
-    for batch in batches:
-        module.zero_grad()
-        module.window_loss(batch.features, batch.lengths, batch.labels).backward()
-    return time.perf_counter() - begun
 
 
 def _second_train(overrides: Sequence[str], say: Callable[[str], None]) -> Figure:

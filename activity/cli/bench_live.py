@@ -82,7 +82,7 @@ def bench_live(
     figures += _strides(recognizer, film)
     say("many files ...")
     sources = [str(path) for path in given or find_videos(films)]
-    figures += _many_files(recognizer, sources[: 12 if quick else None], say)
+    figures += _many_files(recognizer, sources[: 12 if quick else None], quick=quick, say=say)
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += _long_videos(folder, model, quick=quick, say=say)
@@ -161,10 +161,12 @@ def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> 
     return time.perf_counter() - begun
 
 
-def _many_files(recognizer: LoadedRecognizer, sources: Sequence[str], say: Callable[[str], None]) -> list[Figure]:
+def _many_files(
+    recognizer: LoadedRecognizer, sources: Sequence[str], *, quick: bool, say: Callable[[str], None]
+) -> list[Figure]:
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
     decoding, frames = _decoding_alone(sources, recognizer.sample_fps)
-    encoding = frames * _encoding_alone(recognizer, sources)
+    encoding = frames * _encoding_alone(recognizer, sources, quick=quick)
     cores = usable_cores()
     begun = time.perf_counter()
     results = list(
@@ -193,14 +195,14 @@ def _decoding_alone(sources: Sequence[str], sample_fps: float) -> tuple[float, i
     return time.process_time() - begun, frames
 
 
-def _encoding_alone(recognizer: LoadedRecognizer, sources: Sequence[str]) -> float:
+def _encoding_alone(recognizer: LoadedRecognizer, sources: Sequence[str], *, quick: bool) -> float:
     """CPU seconds a frame, in full batches."""
     rows, batches = torch.arange(1, BATCH_FRAMES + 1), []
     for source in sources[:: max(1, len(sources) // 8)]:
         frames = first_frames(Path(source), recognizer.sample_fps, range(BATCH_FRAMES + 1), count=BATCH_FRAMES + 1)
         if frames is not None:
             batches.append(partial(recognizer.encode_rows, [frames], rows, rows - 1))
-    return encoding_seconds(batches, batch_frames=BATCH_FRAMES)
+    return encoding_seconds(batches, batch_frames=BATCH_FRAMES, quick=quick)
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
