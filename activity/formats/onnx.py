@@ -78,7 +78,12 @@ def export_onnx(
         (name,) = _INPUTS[2]
         place = PARTS.index("encoder")
         parts[place] = quantised(
-            path, parts[place], recognizer, calibration, lambda pixels: {name: pixels.contiguous().numpy()}
+            path,
+            parts[place],
+            recognizer,
+            calibration,
+            as_input=lambda pixels: {name: pixels.contiguous().numpy()},
+            convolutions=[node.name for node in parts[place].graph.node if node.op_type == "Conv"],
         )
         contract = replace(contract, computes_in="int8")
         model = _joined(path, contract, *parts)

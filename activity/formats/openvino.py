@@ -2,6 +2,7 @@
 
 import importlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,10 @@ from activity.formats.int8 import quantised
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA = "OpenVINO", "openvino"
+# What OpenVINO's binding prepares when it first meets an array of numpy, it must prepare in one thread: two that encode
+# would wait for ever, one for the other's preparation, the other for the first to let Python go on.
+_first_use = threading.Lock()
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _FILES = (*(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin")), CONTRACT)
 
 
@@ -64,7 +69,18 @@ def export_openvino(
         difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if calibration is not None:
             encoder = models[PARTS.index("encoder")]
-            encoder = quantised(path, encoder, recognizer, calibration, lambda pixels: pixels.contiguous().numpy())
+            encoder = quantised(
+                path,
+                encoder,
+                recognizer,
+                calibration,
+                as_input=lambda pixels: pixels.contiguous().numpy(),
+                convolutions=[
+                    operation.get_friendly_name()
+                    for operation in encoder.get_ordered_ops()
+                    if operation.get_type_name() in _CONVOLUTIONS
+                ],
+            )
             library.save_model(encoder, folder / "encoder.xml", compress_to_fp16=False)
             contract = replace(contract, computes_in="int8")
             (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
@@ -106,6 +122,9 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
             sessions.append(ByThreads(_maker(core, model, precision if part == "encoder" else "f32")))
         for session in sessions[2:]:  # the first two are for other programs
             session.get()
+        with _first_use:
+            features = torch.zeros(1, contract.window_frames, contract.feature_size)
+            _run(sessions[-1].get(), (features, torch.tensor([contract.window_frames])))
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
 

@@ -8,9 +8,10 @@ import shutil
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from activity.cli.arguments import megabytes
-from activity.formats import compare, contract, load_recognizer
+from activity.formats import compare, contract, load_recognizer, openvino
 from activity.formats.contract import ModelFileError
 from activity.formats.exported_program import export_program
 from activity.formats.graphs import GraphsRecognizer, same_in
@@ -168,15 +169,51 @@ def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffi
         found, expected = loaded.encode(frames).flatten(0, 1), recognizer.encode(frames).flatten(0, 1)
     assert nn.functional.cosine_similarity(found, expected).min() > 0.9
     assert not torch.equal(found, expected)
+    first, *_, last = convolution_inputs(small)
+    assert ("quantize" in first.lower(), "quantize" in last.lower()) == (False, True)
+
+
+def test_openvino_has_answered_before_threads_ask_it(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(recognizer, tmp_path / "a.openvino", [])
+    answered: list[Tensor] = []
+    run = openvino._run
+
+    def seen(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
+        answered.append(run(compiled, inputs))
+        return answered[-1]
+
+    monkeypatch.setattr(openvino, "_run", seen)
+    load_recognizer(tmp_path / "a.openvino")  # two threads that were the first would wait for each other for ever
+    assert [tuple(logits.shape) for logits in answered] == [(1, len(CLASS_NAMES))]
+
+
+def convolution_inputs(path: Path) -> list[str]:
+    """What kind of operation comes before each convolution of an exported CNN, in data-flow order."""
+    if path.suffix == ".onnx":
+        graph = importlib.import_module("onnx").load(path).graph
+        kinds = {output: node.op_type for node in graph.node for output in node.output}
+        return [kinds.get(node.input[0], "") for node in graph.node if node.op_type == "Conv"]
+    operations = importlib.import_module("openvino").Core().read_model(path / "encoder.xml").get_ordered_ops()
+    convolutions = [item for item in operations if item.get_type_name() in ("Convolution", "GroupConvolution")]
+    return [item.input_value(0).get_node().get_type_name() for item in convolutions]
 
 
 def test_int8_needs_clips_and_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = recognizer_in("float32", "rgb")
     with pytest.raises(ModelFileError, match="no clip to calibrate int8 on"):
-        quantised(tmp_path / "model.onnx", None, recognizer, [], lambda pixels: pixels)
+        quantised(tmp_path / "model.onnx", None, recognizer, [], as_input=lambda pixels: pixels, convolutions=[])
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(ModelFileError, match=r"needs nncf, .* pip install 'activity\[int8\]'"):
-        quantised(tmp_path / "model.onnx", None, recognizer, [pictures(1, 2, 40, 40)], lambda pixels: pixels)
+        quantised(
+            tmp_path / "model.onnx",
+            None,
+            recognizer,
+            [pictures(1, 2, 40, 40)],
+            as_input=lambda pixels: pixels,
+            convolutions=[],
+        )
 
 
 @pytest.mark.slow
