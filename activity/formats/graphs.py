@@ -209,19 +209,24 @@ class GraphsRecognizer:
         before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
         shown = torch.cat([before, frames], dim=1).flatten(0, 1)  # (B * (T + 1), 3, H, W)
         rows = torch.arange(len(shown)).view(batch, time + 1)
-        pixels = self._prepare(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
-        return self._features(pixels).view(batch, time, -1)
+        features = self._features(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
+        return features.view(batch, time, -1)
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
         check_rows(frames, previous_rows, self.modalities)
         pictures = torch.cat([self._resize(alike) for alike in frames])
-        return self._features(self._prepare(pictures, rows, rows if previous_rows is None else previous_rows))
+        return self._features(pictures, rows, rows if previous_rows is None else previous_rows)
 
-    def _features(self, pixels: Tensor) -> Tensor:
-        """Features `float32 (N, D)` of pixels `float32 (modalities, N, 3, S, S)`."""
-        rows = max(1, _PICTURES_AT_ONCE // len(pixels))
-        return torch.cat([self.graphs.encode(part) for part in pixels.split(rows, dim=1)])
+    def _features(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
+        """Features `float32 (N, D)` of the pictures at `rows`, prepared as they come to the CNN."""
+        count = max(1, _PICTURES_AT_ONCE // len(self.modalities))
+        found = []
+        for own, before in zip(rows.split(count), previous_rows.split(count), strict=True):
+            wanted, places = torch.cat([own, before]).unique(return_inverse=True)
+            shown, looked_back_at = places.tensor_split(2)
+            found.append(self.graphs.encode(self._prepare(pictures[wanted], shown, looked_back_at)))
+        return torch.cat(found)
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""

@@ -146,12 +146,11 @@ class FrameEncoder(nn.Module):
 
     def _cnn(self, pixels: Tensor) -> Tensor:
         """Features `float32 (N, backbone_size)` of what one modality sees."""
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
         # Casts that are written out, not autocast: TorchScript's has other rules than the eager one.
-        if self.trained:
-            features: Tensor = self.backbone(pixels)
-        else:
-            features = self.computing(pixels.to(torch.bfloat16) if self.in_bfloat16 else pixels)
+        if self.in_bfloat16 and not self.trained:
+            pixels = pixels.to(torch.bfloat16)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.backbone(pixels) if self.trained else self.computing(pixels)
         return features.float()
 
     def _before(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
@@ -200,8 +199,8 @@ def motion(pixels: Tensor, before: Tensor, std: Tensor, contrast: float, noise: 
     grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
     """
     change = pixels - before
-    strength = (change * std).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return change * (contrast / (strength + noise))
+    strength = (change * std).square_().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return change.mul_(contrast / (strength + noise))
 
 
 def create_encoder(
