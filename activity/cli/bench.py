@@ -19,8 +19,10 @@ from activity.cli.bench_live import LiveBench, bench_live, untrained_recognizer
 from activity.cli.bench_memory import Figure
 from activity.cli.bench_peers import (
     EVERY_SECONDS,
+    OURS,
     PeerSpeed,
     check_chart,
+    first_windows_of,
     measure_ours,
     measure_peer,
     missing_peers,
@@ -118,12 +120,13 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
     seconds = 2 if options.quick else _SECONDS
     video = write_video(folder / "video.mp4", seconds=seconds)
     speeds = []
-    for suffix, name in ((".ts", "activity"), (".openvino", "activity (openvino)")):
-        if missing_library(suffix, quantised=False) is None:
-            note(f"activity, model{suffix} ...")
-            save_model(recognizer, folder / f"model{suffix}", [])
-            loaded = load_recognizer(folder / f"model{suffix}")
-            speeds.append(measure_ours(name, loaded, recognizer, video))
+    for name, suffix, quantised in OURS:
+        if missing_library(suffix, quantised=quantised) is None:
+            note(f"{name} ...")
+            model = folder / f"{name}{suffix}"
+            calibration = first_windows_of(recognizer, video) if quantised else None
+            save_model(recognizer, model, [], calibration=calibration)
+            speeds.append(measure_ours(name, load_recognizer(model), recognizer, video))
     for name, make in peer_makers().items():
         note(f"{name} ...")
         speeds.append(measure_peer(make, video))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,17 @@ from activity.video.reader import VideoReader
 EVERY_SECONDS = 0.5
 """Between the labels of dense labelling."""
 
+OURS = (
+    ("activity", ".ts", False),
+    ("activity (openvino)", ".openvino", False),
+    ("activity (openvino, int8)", ".openvino", True),
+)
+"""What is measured of ours: its name, the suffix of the file, and whether its CNN is in int8."""
+
 _BOUNDS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "activity": {"r3d_18": (3.0, 8.0), "videomae_base": (8.0, None), "x3d_s": (None, 2.5)},
     "activity (openvino)": {"r3d_18": (None, 15.0), "x3d_s": (None, 5.0)},
+    "activity (openvino, int8)": {"r3d_18": (None, 15.0), "x3d_s": (None, 5.0)},
 }  # times as fast, the clips end to end and dense
 
 _PICTURES = (".png", ".svg")
@@ -151,6 +160,15 @@ def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, vid
         clip=f"{recognizer.window_frames} frames at {recognizer.sample_fps:g} a second, {size} pixels",
         runs=min(covering_runs, dense_runs),
     )
+
+
+def first_windows_of(recognizer: Recognizer, video: Path, *, count: int = 4) -> list[Tensor]:
+    """Windows `uint8 (1, T, 3, H, W)` of a video to calibrate int8 on: speed does not depend on which."""
+    frames = recognizer.window_frames
+    with VideoReader(video) as reader:
+        wanted = islice(reader.sampled_frames(recognizer.sample_fps), count * frames)
+        pixels = torch.from_numpy(np.stack([frame.pixels for frame in wanted])).permute(0, 3, 1, 2)
+    return [window.unsqueeze(0) for window in pixels.split(frames)]
 
 
 def peer_figures(speeds: Sequence[PeerSpeed]) -> list[Figure]:

@@ -164,6 +164,7 @@ def test_the_other_benchmarks_run_and_print_figures_alone(
         assert value["activity by r3d_18, dense"] == pytest.approx(ratio)
         assert speeds["r3d_18"]["gigamacs_a_second"] == pytest.approx(8.3 * 15 / 16 * 5, rel=0.2)
         assert "<svg" in Path("peers.svg").read_text()
+        assert list(speeds)[:3] == ["activity", "activity (openvino)", "activity (openvino, int8)"]
 
 
 def test_what_plays_no_role_in_a_benchmark_is_refused() -> None:
