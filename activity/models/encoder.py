@@ -82,15 +82,15 @@ class FrameEncoder(nn.Module):
             `float32 (B, T, D)`.
         """
         batch, time = frames.shape[0], frames.shape[1]
-        pixels = self.preprocess(frames.flatten(0, 1))  # (B * T, 3, S, S)
-        features: list[Tensor] = []
-        for modality in self.modalities:
-            shown = pixels
-            if modality == "motion":
-                before = self._before(pixels, previous, batch, time)
-                shown = motion(pixels, before, self.preprocess.std, self.contrast, self.noise)
-            features.append(self._cnn(shown))
-        return torch.cat(features, dim=1).view(batch, time, -1)  # (B, T, D)
+        pictures = self.preprocess.pictures(frames.flatten(0, 1))  # (B * T, 3, S, S)
+        rows = torch.arange(batch * time, device=frames.device).view(batch, time)
+        first = rows[:, :1]
+        if previous is not None and "motion" in self.modalities:
+            earlier = previous.view(batch, 3, previous.shape[-2], previous.shape[-1])
+            pictures = torch.cat([pictures, self.preprocess.pictures(earlier)])
+            first = batch * time + torch.arange(batch, device=frames.device).unsqueeze(1)
+        before = torch.cat([first, rows[:, :-1]], dim=1)
+        return self._encode(pictures, rows.flatten(), before.flatten()).view(batch, time, -1)  # (B, T, D)
 
     @torch.jit.export
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
@@ -102,8 +102,7 @@ class FrameEncoder(nn.Module):
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
         pictures = torch.cat([self.preprocess.pictures(alike) for alike in frames])  # now all of one size
-        features = [self._cnn(pixels) for pixels in self.seen(pictures, rows, previous_rows)]
-        return torch.cat(features, dim=1)  # (N, D)
+        return self._encode(pictures, rows, previous_rows)
 
     def seen(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> list[Tensor]:
         """What the CNN gets of frames, for each modality `float32 (N, 3, S, S)`.
@@ -144,6 +143,11 @@ class FrameEncoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def _encode(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """Features `float32 (N, D)` of frames that are resized and cropped; arguments as of `seen`."""
+        features = [self._cnn(pixels) for pixels in self.seen(pictures, rows, previous_rows)]
+        return torch.cat(features, dim=1)
+
     def _cnn(self, pixels: Tensor) -> Tensor:
         """Features `float32 (N, backbone_size)` of what one modality sees."""
         # Casts that are written out, not autocast: TorchScript's has other rules than the eager one.
@@ -152,15 +156,6 @@ class FrameEncoder(nn.Module):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.backbone(pixels) if self.trained else self.computing(pixels)
         return features.float()
-
-    def _before(self, pixels: Tensor, previous: Tensor | None, batch: int, time: int) -> Tensor:
-        """Of each of the preprocessed frames `(B * T, 3, S, S)` the sampled frame before it."""
-        clips = pixels.view(batch, time, pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        if previous is None:
-            first = clips[:, :1]
-        else:
-            first = self.preprocess(previous.view(batch, 3, previous.shape[-2], previous.shape[-1])).unsqueeze(1)
-        return torch.cat([first, clips[:, :-1]], dim=1).flatten(0, 1)
 
 
 def seen(
