@@ -19,7 +19,7 @@ from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output
 from activity.cli.training_run import seen_in_training, training_run
 from activity.cli.verification import Verification, Verified
-from activity.data.clips import Clip, count_text
+from activity.data.clips import Clip, DataError, count_text
 from activity.features.store import video_digest
 from activity.files import replace_folder
 from activity.formats.contract import CONTRACT, ModelFileError, needs_extra
@@ -89,7 +89,7 @@ def _export_each(
         note(f"{out} ...")
         try:
             rows.append(_exported(options, out, clips, verification))
-        except ModelFileError as error:
+        except (ModelFileError, DataError) as error:  # the latter of a clip that is gone meanwhile
             if len(outs) == 1:
                 raise
             note(f"activity export: {error}")
@@ -185,6 +185,7 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
         missing = missing_library(out.suffix, quantised=options.int8)
         if missing is not None:
             raise needs_extra(out, *missing)
+    for out in outs:
         _check_folder(out)  # before the work is done
         known_models(out.parent)  # and what lies in the place of its export.json
 

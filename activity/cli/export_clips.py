@@ -110,6 +110,8 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
         return _spread(clips, rest, most, labelled=True, source=str(path))
     videos: list[Path] = []
     for name in data:
+        if Path(name).suffix.lower() == ".csv":
+            raise UsageError(f"--verify {name}: a table stands alone; give it without the others, or videos only.")
         found = find_videos(name) if Path(name).is_dir() else [Path(name)]
         if not found:
             raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")

@@ -21,10 +21,19 @@ def check_same_scores(recognizer: Recognizer, loaded: Sequence[LoadedRecognizer]
         examples: windows of frames `uint8 (1, T, 3, H, W)`.
 
     Raises:
-        ModelFileError: it is more than `LARGEST_DIFFERENCE`.
+        ModelFileError: it is more than `LARGEST_DIFFERENCE`, or the file cannot be run.
     """
     windows = [*examples, *_random_windows(recognizer)]
-    difference = _largest(_score_difference(recognizer, each, frames) for each in loaded for frames in windows)
+    try:
+        difference = _largest(_score_difference(recognizer, each, frames) for each in loaded for frames in windows)
+    except MemoryError:
+        raise
+    except Exception as error:  # each runtime has its own kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelFileError(
+            f"The exported model cannot be run ({lines[0][:300].rstrip('.')}); nothing was written. Export to another "
+            "format, .ts for instance, or train with another encoder, efficientnet_lite0 for instance."
+        ) from error
     if not difference <= LARGEST_DIFFERENCE:
         raise ModelFileError(
             f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "

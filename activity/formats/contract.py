@@ -124,9 +124,9 @@ def needs_extra(path: Path, extra: str, missing: str) -> ModelFileError:
     )
 
 
-def cannot_express(name: str, encoder: str, error: Exception) -> ModelFileError:
+def cannot_express(name: str, encoder: str, error: Exception, *, instead: str = "Export to .ts") -> ModelFileError:
     """What to say where a format has no word for an operation of the encoder."""
     lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
-    instead = "" if name == "TorchScript" else "Export to .ts, or "
-    advice = f"{instead}{'train' if instead else 'Train'} with another encoder, efficientnet_lite0 for instance"
+    other = "rain with another encoder, efficientnet_lite0 for instance"
+    advice = f"T{other}" if name == "TorchScript" else f"{instead}, or t{other}"
     return ModelFileError(f"{name} cannot express the encoder {encoder}: {lines[0][:300].rstrip('.')}. {advice}.")

@@ -214,7 +214,7 @@ class GraphsRecognizer:
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
-        check_rows(frames, previous_rows, self.modalities)
+        check_rows(frames, rows, previous_rows, self.modalities)
         pictures = torch.cat([self._resize(alike) for alike in frames])
         return self._features(pictures, rows, rows if previous_rows is None else previous_rows)
 
@@ -224,8 +224,8 @@ class GraphsRecognizer:
         found = []
         for own, before in zip(rows.split(count), previous_rows.split(count), strict=True):
             wanted, places = torch.cat([own, before]).unique(return_inverse=True)
-            shown, looked_back_at = places.tensor_split(2)
-            found.append(self.graphs.encode(self._prepare(pictures[wanted], shown, looked_back_at)))
+            shown, looked_back_at = places.chunk(2)
+            found.append(self.graphs.encode(self._prepare(pictures.index_select(0, wanted), shown, looked_back_at)))
         return torch.cat(found)
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:

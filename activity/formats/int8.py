@@ -31,7 +31,7 @@ def quantised(
 ) -> Any:
     """A CNN's graph with convolutions and products of matrices in int8 (Jacob et al. 2018), weights by channel.
 
-    The first few convolutions stay as they are.
+    The first convolutions stay as they are, an eighth of all and at least one.
 
     Args:
         path: of the file that is made of it, for messages.
@@ -51,10 +51,10 @@ def quantised(
             raise
         raise needs_extra(path, EXTRA, "nncf") from error
     importlib.import_module("nncf.common.logging").nncf_logger.setLevel(logging.ERROR)
-    pictures = [recognizer.encoder.preprocess.pictures(window[0]) for window in windows]
+    pictures = [recognizer.encoder.preprocess.pictures(window[0]) for window in windows]  # bytes: a quarter of pixels
     if not pictures:
         raise ModelFileError(f"{path}: there is no clip to calibrate int8 on; give some that can be read.")
-    left = convolutions[: len(convolutions) // _LEFT_PART]
+    left = convolutions[: max(1, len(convolutions) // _LEFT_PART)]
     try:
         # Its progress bars go to standard output, which is for results.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
@@ -66,7 +66,7 @@ def quantised(
                 ignored_scope=nncf.IgnoredScope(names=list(left)),
             )
     except Exception as error:  # of many kinds, private ones too
-        raise cannot_express("int8", recognizer.encoder.name, error) from error
+        raise cannot_express("int8", recognizer.encoder.name, error, instead="Leave --int8 out") from error
 
 
 @torch.inference_mode()

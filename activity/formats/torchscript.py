@@ -47,7 +47,7 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     try:
         with _without_deprecation_warnings(), _without_training_weights(recognizer.encoder):
             scripted = torch.jit.script(recognizer)
-    except (RuntimeError, torch.jit.frontend.FrontendError) as error:
+    except Exception as error:  # of many kinds, AssertionError and OSError too
         raise cannot_express("TorchScript", recognizer.encoder.name, error) from error
     buffer = io.BytesIO()
     with _without_deprecation_warnings():

@@ -3,15 +3,18 @@
 import hashlib
 import importlib.util
 import json
+import platform
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from activity.files import write_atomically
 from activity.formats.contract import ModelFileError
 from activity.formats.load import only_on_the_cpu
 
 FILE_NAME = "export.json"
-_LIBRARY = {".onnx": "onnxruntime", ".openvino": "openvino"}  # what a format runs with, beside torch
+_LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".openvino": ("openvino",)}  # what a format runs with, beside torch
 
 
 def model_digest(path: Path) -> str:
@@ -33,9 +36,24 @@ def record(path: Path, seen: dict[str, Any]) -> None:
             its speed) and "frames_per_second".
     """
     models = known_models(path.parent)
-    models[path.name] = {"digest": model_digest(path), **seen}
+    models[path.name] = {"digest": model_digest(path), "machine": this_machine(), **seen}
     text = json.dumps({"models": dict(sorted(models.items()))}, indent=2, ensure_ascii=False)
     write_atomically(path.parent / FILE_NAME, text.encode())
+
+
+def this_machine() -> dict[str, str | int]:
+    """What a speed on a CPU depends on."""
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    name = str(found.get("cpu_name") or platform.processor() or platform.machine())
+    return {"CPU": name, "cores": torch.get_num_threads()}
+
+
+def measured_elsewhere(file: Path) -> str | None:
+    """The machine on which the speed of an exported file was measured, where that was another one than this."""
+    machine = known_models(file.parent).get(file.name, {}).get("machine")
+    if machine is None or machine == this_machine():
+        return None
+    return f"{machine.get('CPU')}, {machine.get('cores')} cores"
 
 
 def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
@@ -94,5 +112,4 @@ def known_models(folder: Path) -> dict[str, Any]:
 def _can_run(file: Path, *, on_gpu: bool) -> bool:
     if on_gpu and only_on_the_cpu(file):
         return False
-    library = _LIBRARY.get(file.suffix)
-    return library is None or importlib.util.find_spec(library) is not None
+    return all(importlib.util.find_spec(library) is not None for library in _LIBRARIES.get(file.suffix, ()))

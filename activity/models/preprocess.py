@@ -80,7 +80,7 @@ class Preprocess(nn.Module):
     def normalised(self, pictures: Tensor) -> Tensor:
         """Pictures `uint8 (N, 3, crop_size, crop_size)` as the pixels that the weights read, float32."""
         # Laid out anew while they are bytes, and changed in place: memory is what this takes.
-        return pictures.contiguous().float().div_(255.0).sub_(self.mean).div_(self.std)
+        return (pictures.contiguous() / 255.0).sub_(self.mean).div_(self.std)
 
     def describe(self) -> dict[str, Any]:
         """Every number of it as plain Python: `Preprocess(**description)` is the same again."""

@@ -95,9 +95,9 @@ class Recognizer(nn.Module):
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`.
 
         Raises:
-            ValueError: for another dtype or shape, or where "motion" is to be seen without `previous_rows`.
+            ValueError: for another dtype, shape or number, or where "motion" is to be seen without `previous_rows`.
         """
-        check_rows(frames, previous_rows, self.modalities)
+        check_rows(frames, rows, previous_rows, self.modalities)
         features: Tensor = self.encoder.encode_rows(frames, rows, previous_rows)
         return features
 
@@ -137,13 +137,15 @@ class Recognizer(nn.Module):
         }
 
 
-def check_rows(frames: list[Tensor], previous_rows: Tensor | None, modalities: list[str]) -> None:
+def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None, modalities: list[str]) -> None:
     """Refuse what `encode_rows` cannot take, as it says."""
     for alike in frames:
         if alike.dtype != torch.uint8 or alike.dim() != 4 or alike.shape[1] != 3:
             raise ValueError(f"frames are {alike.dtype} {alike.shape}; accepted: uint8 RGB (M, 3, H, W), by size.")
     if previous_rows is None and "motion" in modalities:
         raise ValueError("previous_rows is None, and motion lies between two frames: give the row of each one before.")
+    if previous_rows is not None and len(previous_rows) != len(rows):
+        raise ValueError(f"previous_rows are {len(previous_rows)}; accepted: as many as rows ({len(rows)}).")
 
 
 def rebuild_recognizer(description: dict[str, Any]) -> Recognizer:
