@@ -212,6 +212,13 @@ class TestVerify:
             assert (outcome.code, len(outcome.messages)) == (2, 1)
             assert says in outcome.messages[0]
 
+    def test_a_table_is_no_video_among_others(self, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "clips.csv").write_text("path,label\n")
+        video = write_colour_video(tmp_path / "a.mp4", "red")
+        outcome = activity("export", checkpoint, tmp_path / "model.ts", "--verify", tmp_path / "clips.csv", video)
+        assert (outcome.code, "a table stands alone" in outcome.messages[0]) == (2, True)
+        assert not (tmp_path / "model.ts").exists()
+
     def test_over_tolerance_nothing_is_written_and_the_others_are(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -286,7 +293,10 @@ class TestVerify:
         within = (tmp_path / "model.openvino", tmp_path / "model.openvino" / "model.ts")
         outcome = activity("export", checkpoint, *within)
         assert (outcome.code, "written into another OUT" in outcome.messages[0]) == (2, True)
-        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "there.ts").touch()
+        outcome = activity("export", checkpoint, tmp_path / "new" / "model.ts", tmp_path / "there.ts")
+        assert (outcome.code, "is there already" in outcome.messages[0]) == (2, True)
+        assert list(tmp_path.iterdir()) == [tmp_path / "there.ts"]
 
     def test_runtime_auto_takes_what_was_fastest(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -298,3 +308,6 @@ class TestVerify:
         outcome = activity("predict", model, video, "--runtime", "auto", "--format", "jsonl")
         assert (outcome.code, f"model: {model}" in outcome.err) == (0, True)
         assert json.loads(outcome.out)["model"] == model_digest(model)
+        assert "another machine" not in outcome.err
+        monkeypatch.setattr("activity.formats.verified.this_machine", lambda: {"CPU": "another", "cores": 64})
+        assert "measured on another machine" in activity("predict", model, video, "--runtime", "auto").err

@@ -9,7 +9,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,27 @@ class TestAnswers:
             loaded.classify(features.expand(1, 2, -1).repeat(1, WINDOW, 1))
         with pytest.raises(ValueError, match="1 to 2"):
             loaded.classify(features, torch.tensor([3]))
+        rows = torch.tensor([0, 1])
+        with pytest.raises(ValueError, match=r"previous_rows are 1; accepted: as many as rows \(2\)"):
+            loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows[:1])
+        with pytest.raises(IndexError):
+            loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows - 1)
+
+
+def test_what_cannot_be_run_is_not_written(recognizer: Recognizer, tmp_path: Path) -> None:
+    def fails(*_: Tensor) -> Tensor:
+        raise RuntimeError("no kernel\nfor this")
+
+    loaded = load_recognizer(saved(recognizer, tmp_path / "model.pt2"))
+    assert isinstance(loaded, GraphsRecognizer)
+    loaded.graphs = replace(loaded.graphs, encode=fails)
+    with pytest.raises(ModelFileError, match=r"cannot be run \(no kernel\); nothing was written\. Export to another"):
+        compare.check_same_scores(recognizer, [loaded], [])
+
+
+def saved(recognizer: Recognizer, path: Path) -> Path:
+    save_model(recognizer, path, [])
+    return path
 
 
 @pytest.mark.slow

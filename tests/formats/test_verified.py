@@ -10,7 +10,7 @@ import pytest
 from activity.formats import load_recognizer
 from activity.formats.contract import ModelFileError
 from activity.formats.load import only_on_the_cpu
-from activity.formats.verified import FILE_NAME, fastest_model, model_digest, record
+from activity.formats.verified import FILE_NAME, fastest_model, measured_elsewhere, model_digest, record, this_machine
 
 
 @pytest.fixture
@@ -35,10 +35,20 @@ def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_the_fastest_of_one_checkpoint_that_can_run_here(
     folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    installed(monkeypatch, "onnxruntime", "openvino")
+    installed(monkeypatch, "onnx", "onnxruntime", "openvino")
     assert fastest_model(folder / given) == folder / "model.openvino"
-    installed(monkeypatch, "onnxruntime")
+    installed(monkeypatch, "onnx", "onnxruntime")
     assert fastest_model(folder / given) == folder / "model.onnx"
+    installed(monkeypatch, "onnxruntime")  # which alone does not load it
+    assert fastest_model(folder / given) != folder / "model.onnx"
+
+
+def test_speeds_of_another_machine_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert measured_elsewhere(folder / "model.ts") is None
+    assert measured_elsewhere(folder / "best.ckpt") is None
+    monkeypatch.setattr("activity.formats.verified.this_machine", lambda: {"CPU": "another", "cores": 64})
+    here = this_machine()
+    assert measured_elsewhere(folder / "model.ts") == f"{here['CPU']}, {here['cores']} cores"
 
 
 def test_without_a_runtime_the_checkpoint_itself_may_be_the_fastest(
@@ -50,7 +60,7 @@ def test_without_a_runtime_the_checkpoint_itself_may_be_the_fastest(
 
 
 def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, "onnxruntime", "openvino")
+    installed(monkeypatch, "onnx", "onnxruntime", "openvino")
     (folder / "model.openvino" / "encoder.bin").write_text("others")
     (folder / "model.onnx").unlink()
     assert fastest_model(folder / "model.ts") == folder / "model.ts"
@@ -60,7 +70,7 @@ def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypa
 
 
 def test_speeds_are_beside_the_checkpoint_of_the_same_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, "onnxruntime")
+    installed(monkeypatch, "onnx", "onnxruntime")
     busy = {"checkpoint": model_digest(folder / "best.ckpt"), "checkpoint_frames_per_second": 10.0}
     record(folder / "model.onnx", busy | {"frames_per_second": 15.0})  # of 50, it would be 75
     assert fastest_model(folder / "model.ts") == folder / "model.onnx"

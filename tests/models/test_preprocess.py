@@ -135,6 +135,15 @@ def test_memory_as_a_decoder_gives_it_makes_no_difference(encoder: str, size: tu
     assert torch.equal(preprocess(decoded), preprocess(decoded.contiguous()))
 
 
+def test_what_is_given_is_left_as_it_was() -> None:
+    preprocess = create_encoder(
+        name="efficientnet_lite0", weights="none", modalities=["rgb"], framing="whole"
+    ).preprocess
+    pixels = torch.full((1, 3, preprocess.crop_size, preprocess.crop_size), 255.0)
+    preprocess.normalised(pixels)
+    assert pixels.min() == 255
+
+
 def test_a_description_makes_the_same_again() -> None:
     for preprocess in (tiny_preprocess(), *map(preprocess_of, ENCODERS), whole(ENCODERS[0])):
         again = Preprocess(**preprocess.describe())
