@@ -87,7 +87,7 @@ def _in_parts(encode: Callable[[Tensor], object], parts: Sequence[Tensor]) -> No
 
 
 def _openvino(folder: Path) -> Callable[[Tensor], object]:
-    """The encoder of an exported folder as OpenVINO is documented to run for throughput, with nothing of ours around."""
+    """The encoder of an exported folder as OpenVINO is documented to run for throughput, nothing of ours around."""
     library = importlib.import_module("openvino")
     compiled = library.Core().compile_model(folder / "encoder.xml", "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
     own = threading.local()

@@ -124,35 +124,51 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
             session.get()
         with _first_use:
             features = torch.zeros(1, contract.window_frames, contract.feature_size)
-            _run(sessions[-1].get(), (features, torch.tensor([contract.window_frames])))
+            sessions[-1].get()(features, torch.tensor([contract.window_frames]))
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
 
     def run(part: int) -> Callable[..., Tensor]:
-        return lambda *tensors: _run(sessions[part].get(), tensors)
+        return lambda *tensors: sessions[part].get()(*tensors)
 
     return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
 
 
-def _maker(core: Any, model: Any, precision: str | None) -> Any:
+class _Session:
+    """A compiled model that threads may ask at once, each by a request of its own.
+
+    Requests are kept: the memory for what lies between a model's layers is theirs, and new memory takes time.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: list[Any] = []
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The model's output; of the inputs as many as it has."""
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        given = [tensor.contiguous().numpy() for tensor in inputs[: len(self._compiled.inputs)]]
+        result = request.infer(given, share_inputs=True, share_outputs=True)
+        output = torch.from_numpy(result[0].copy())
+        self._idle.append(request)
+        return output
+
+
+def _maker(core: Any, model: Any, precision: str | None) -> Callable[[int], _Session]:
     cores = torch.get_num_threads()  # of the thread that loads; those that encode a batch each have their share
 
-    def make(threads: int) -> Any:
+    def make(threads: int) -> _Session:
         # A stream for each thread that may ask: in one they would wait for each other.
         streams = max(1, cores // threads)
         settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams}
         if precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = precision
-        return core.compile_model(model, "CPU", settings)
+        return _Session(core.compile_model(model, "CPU", settings))
 
     return make
-
-
-def _run(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
-    request = compiled.create_infer_request()
-    given = [tensor.contiguous().numpy() for tensor in inputs[: len(compiled.inputs)]]
-    result = request.infer(given, share_inputs=True)
-    return torch.from_numpy(result[0].copy())
 
 
 def _library(path: Path) -> Any:

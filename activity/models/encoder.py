@@ -178,12 +178,13 @@ def seen(
         contrast, noise: as of `FrameEncoder`.
     """
     found: list[Tensor] = []
+    own = pixels.index_select(0, rows)
     for modality in modalities:
-        own = pixels.index_select(0, rows)
+        shown = own
         if modality == "motion":
             assert previous_rows is not None, "motion needs the frame before"
-            own = motion(own, pixels.index_select(0, previous_rows), std, contrast, noise)
-        found.append(own)
+            shown = motion(own, pixels.index_select(0, previous_rows), std, contrast, noise)
+        found.append(shown)
     return found
 
 

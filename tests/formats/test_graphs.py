@@ -8,10 +8,9 @@ import shutil
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -199,13 +198,13 @@ def test_openvino_has_answered_before_threads_ask_it(
 ) -> None:
     save_model(recognizer, tmp_path / "a.openvino", [])
     answered: list[Tensor] = []
-    run = openvino._run
+    run = openvino._Session.__call__
 
-    def seen(compiled: Any, inputs: Sequence[Tensor]) -> Tensor:
-        answered.append(run(compiled, inputs))
+    def seen(session: openvino._Session, *inputs: Tensor) -> Tensor:
+        answered.append(run(session, *inputs))
         return answered[-1]
 
-    monkeypatch.setattr(openvino, "_run", seen)
+    monkeypatch.setattr(openvino._Session, "__call__", seen)
     load_recognizer(tmp_path / "a.openvino")  # two threads that were the first would wait for each other for ever
     assert [tuple(logits.shape) for logits in answered] == [(1, len(CLASS_NAMES))]
 
