@@ -301,7 +301,7 @@ def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> N
     colours = ["#c2410c" if speed.name.startswith("activity") else "#94a3b8" for speed in ordered]
     bars = axes.barh([speed.name for speed in ordered], rates, color=colours)
     axes.bar_label(bars, [f"{rate:.2g}" for rate in rates], padding=3)
-    axes.set_xlabel("seconds of video labelled in a second, a label every half a second, file to label")
+    axes.set_xlabel("seconds of video labelled in a second (a label every half a second)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.1)
     figure.savefig(path, dpi=150)
