@@ -1,8 +1,9 @@
 """`activity export CHECKPOINT OUT...`: the files that are deployed, each verified on clips before it is written."""
 
 import argparse
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ from activity.formats.verified import FILE_NAME, known_models, model_digest, rec
 from activity.models.recognizer import Recognizer
 
 _ACCEPTED = "NAME.ts or .pt (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
+_APART = "Leave it out, or export this OUT by a command of its own."
 _MOST_CLIPS = 100
 _COMPARED_AT_ONCE = 2  # windows that a file is first compared on: in pieces, padded, and as other programs run it
 
@@ -38,7 +40,24 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
     outs = [Path(out) for out in options.out]
-    _check(options, outs)
+    with _empty_new_folders_removed(outs):
+        _check(options, outs)
+        return _export(options, outs)
+
+
+@contextlib.contextmanager
+def _empty_new_folders_removed(outs: Sequence[Path]) -> Iterator[None]:
+    """Leave no folder behind into which nothing is written in this block."""
+    new = [folder for out in outs for folder in out.absolute().parents if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in new:
+            with contextlib.suppress(OSError):  # it holds what was written, or was never made
+                folder.rmdir()
+
+
+def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:
     quiet_libraries()
     began = time.perf_counter()
     recognizer = load_recognizer(options.checkpoint)
@@ -49,6 +68,10 @@ def main(arguments: Sequence[str]) -> int:
         clips = export_clips(
             options.verify, Path(options.checkpoint), recognizer, most=options.clips, folder=Path(rendered)
         )
+        if options.int8 and not (clips.calibration and clips.verified_apart):
+            raise UsageError(
+                "--int8 takes its ranges from other clips than it is verified on: give two clips or more (--verify)."
+            )
         verified = clips.verified_apart if options.int8 else clips.verified
         if options.verify and clips.labelled:
             _say_what_was_seen(Path(options.checkpoint), verified)
@@ -195,11 +218,13 @@ def _written(options: argparse.Namespace, out: Path) -> list[Path]:
     if out.suffix not in SUFFIXES:
         raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
     if options.int8 and out.suffix not in QUANTISED:
-        raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. Leave it out.")
+        raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. {_APART}")
     if not options.split:
         return [out]
     if out.suffix != ".onnx":
-        raise UsageError("--split is for NAME.onnx: it adds NAME.encoder.onnx and NAME.head.onnx. Leave it out.")
+        raise UsageError(
+            f"--split is for NAME.onnx, of which it adds encoder and head as files, and OUT is {str(out)!r}. {_APART}"
+        )
     return [out, *(out.with_suffix(f".{half}.onnx") for half in ("encoder", "head"))]
 
 

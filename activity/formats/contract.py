@@ -89,15 +89,21 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
     Raises:
         ModelFileError: there is none, it is of another program, or of another version.
     """
+    if not text:
+        raise ModelFileError(f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}")
+    fields: Any = None
     try:
-        fields: Any = None
-        fields = json.loads(text or "")
+        fields = json.loads(text)
         check_format_version(path, fields["format_version"])
         contract = Contract(**fields)
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, ModelFileError):
             raise
-        if isinstance(fields, dict) and "class_names" in fields and set(fields) != set(Contract.__annotations__):
+        if fields is None or (isinstance(fields, dict) and set(fields) == set(Contract.__annotations__)):
+            raise ModelFileError(
+                f"{path} is damaged: what it says of itself cannot be read. Copy it or export it again."
+            ) from error
+        if isinstance(fields, dict) and "class_names" in fields:
             raise ModelFileError(
                 f"{path} was written by another version of activity; export it again from its checkpoint."
             ) from error
@@ -105,6 +111,15 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
             f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}"
         ) from error
     return contract
+
+
+def check_classes(path: Path, contract: Contract, number: int) -> None:
+    """Refuse a file whose graphs tell apart another number of classes than it names."""
+    if number != len(contract.class_names):
+        raise ModelFileError(
+            f"{path} is damaged: it names {len(contract.class_names)} classes, and gives a score to {number}. Copy it "
+            "or export it again."
+        )
 
 
 def check_format_version(path: Path, version: object) -> None:
@@ -127,6 +142,6 @@ def needs_extra(path: Path, extra: str, missing: str) -> ModelFileError:
 def cannot_express(name: str, encoder: str, error: Exception, *, instead: str = "Export to .ts") -> ModelFileError:
     """What to say where a format has no word for an operation of the encoder."""
     lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
-    other = "rain with another encoder, efficientnet_lite0 for instance"
-    advice = f"T{other}" if name == "TorchScript" else f"{instead}, or t{other}"
+    other = "with another encoder, efficientnet_lite0 for instance"
+    advice = f"Train {other}" if name == "TorchScript" else f"{instead}, or train {other}"
     return ModelFileError(f"{name} cannot express the encoder {encoder}: {lines[0][:300].rstrip('.')}. {advice}.")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from activity.formats.contract import ModelFileError, cannot_express, needs_extra
+from activity.formats.libraries import import_silent
 from activity.models.recognizer import Recognizer
 
 EXTRA = "int8"
@@ -45,7 +46,7 @@ def quantised(
         ModelFileError: the extra is not installed, there are no windows, or NNCF cannot do it.
     """
     try:
-        nncf = importlib.import_module("nncf")
+        nncf = import_silent("nncf")
     except ModuleNotFoundError as error:
         if error.name != "nncf":
             raise

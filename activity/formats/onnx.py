@@ -17,6 +17,7 @@ from activity.formats.contract import (
     Contract,
     ModelFileError,
     cannot_express,
+    check_classes,
     contract_of,
     needs_extra,
     read_contract,
@@ -104,17 +105,21 @@ def load_onnx(path: Path) -> GraphsRecognizer:
     onnx = _library(path, "onnx")
     content = path.read_bytes()
     try:
+        if not content:
+            raise EOFError
         model = onnx.load_model_from_string(content)
         texts = {item.key: item.value for item in model.metadata_props}
     except Exception as error:  # of protobuf, of several kinds
         raise ModelFileError(f"{path} is no ONNX file, or not a whole one. {MAKE_ONE}") from error
     contract = read_contract(path, texts.get(KEY))
-    known = {item.name for item in (*model.graph.input, *model.graph.output)}
+    outputs = {item.name: item for item in model.graph.output}
+    known = {item.name for item in model.graph.input} | set(outputs)
     if not {"frames", "rows", "lengths", "logits"} <= known:
         raise ModelFileError(
             f"{path} is one half of a model that was exported with --split. Such halves are for programs of your own; "
             "here, give the whole file."
         )
+    check_classes(path, contract, outputs["logits"].type.tensor_type.shape.dim[1].dim_value)
     return _recognizer(contract, path, model)
 
 

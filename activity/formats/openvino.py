@@ -1,6 +1,5 @@
 """A folder `NAME.openvino`: OpenVINO models, the fastest on Intel's and AMD's processors."""
 
-import importlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -15,9 +14,9 @@ from activity.files import replace_folder
 from activity.formats.compare import check_same_scores
 from activity.formats.contract import (
     CONTRACT,
-    MAKE_ONE,
     ModelFileError,
     cannot_express,
+    check_classes,
     contract_of,
     needs_extra,
     read_contract,
@@ -25,6 +24,7 @@ from activity.formats.contract import (
 from activity.formats.exported_program import exported_programs
 from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, ResizePart, example_of, same_in
 from activity.formats.int8 import quantised
+from activity.formats.libraries import import_silent
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA = "OpenVINO", "openvino"
@@ -115,7 +115,7 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
     library = _library(path)
     core, precision = library.Core(), "f32" if exact or contract.computes_in == "float32" else None
-    sessions = []
+    sessions, part = [], PARTS[0]
     try:
         for part in PARTS:
             model = core.read_model(path / f"{part}.xml")
@@ -124,9 +124,12 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
             session.get()
         with _first_use:
             features = torch.zeros(1, contract.window_frames, contract.feature_size)
-            sessions[-1].get()(features, torch.tensor([contract.window_frames]))
+            logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
     except RuntimeError as error:
-        raise ModelFileError(f"{path} is no whole model folder ({str(error).splitlines()[-1]}). {MAKE_ONE}") from error
+        raise ModelFileError(
+            f"{path} is no whole model folder: of its {part} a file is missing or damaged. Copy it or export it again."
+        ) from error
+    check_classes(path, contract, logits.shape[1])
 
     def run(part: int) -> Callable[..., Tensor]:
         return lambda *tensors: sessions[part].get()(*tensors)
@@ -173,7 +176,7 @@ def _maker(core: Any, model: Any, precision: str | None) -> Callable[[int], _Ses
 
 def _library(path: Path) -> Any:
     try:
-        return importlib.import_module("openvino")
+        return import_silent("openvino")
     except ModuleNotFoundError as error:
         if error.name != "openvino":  # installed, and broken
             raise

@@ -293,7 +293,7 @@ class TestVerify:
         within = (tmp_path / "model.openvino", tmp_path / "model.openvino" / "model.ts")
         outcome = activity("export", checkpoint, *within)
         assert (outcome.code, "written into another OUT" in outcome.messages[0]) == (2, True)
-        (tmp_path / "there.ts").touch()
+        (tmp_path / "there.ts").write_text("a model")
         outcome = activity("export", checkpoint, tmp_path / "new" / "model.ts", tmp_path / "there.ts")
         assert (outcome.code, "is there already" in outcome.messages[0]) == (2, True)
         assert list(tmp_path.iterdir()) == [tmp_path / "there.ts"]

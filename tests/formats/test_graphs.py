@@ -303,6 +303,8 @@ class TestRefused:
         assert "no model file" in self.refusal(tmp_path / "neg.pt2")
         (tmp_path / "neg.openvino").mkdir()
         assert "folder" in self.refusal(tmp_path / "neg.openvino")
+        (tmp_path / "empty.onnx").touch()
+        assert "not a whole one" in self.refusal(tmp_path / "empty.onnx")
         (tmp_path / "text.onnx").write_text("no graph")
         assert "ONNX file" in self.refusal(tmp_path / "text.onnx") or "another program" in self.refusal(
             tmp_path / "text.onnx"
@@ -405,10 +407,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("wrong", "says"),
         [
-            ({"class_names": "run"}, "another program"),
-            ({"window_frames": None}, "another program"),
-            ({"sample_fps": 0}, "another program"),
-            ({"preprocess": {}}, "another program"),
+            ({"class_names": "run"}, "is damaged: what it says of itself"),
+            ({"window_frames": None}, "is damaged: what it says of itself"),
+            ({"sample_fps": 0}, "is damaged: what it says of itself"),
+            ({"preprocess": {}}, "is damaged: what it says of itself"),
             ({"more": 1}, "another version"),
         ],
     )
@@ -418,6 +420,23 @@ class TestRefused:
         said = asdict(contract.contract_of(recognizer_in("float32", "rgb"), computes_in="float32"))
         (folder / "activity.json").write_text(json.dumps(said | wrong))
         assert says in self.refusal(folder)
+
+    @pytest.mark.slow
+    def test_what_it_says_of_itself_does_not_fit_its_graphs(self, tmp_path: Path) -> None:
+        folder, file = tmp_path / "model.openvino", tmp_path / "model.onnx"
+        for path in (folder, file):
+            save_model(recognizer_in("float32", "rgb"), path, [])
+        said = json.loads((folder / "activity.json").read_text())
+        text = json.dumps(said | {"class_names": [*CLASS_NAMES, "one more"]})
+        (folder / "activity.json").write_text(text)
+        assert "names 4 classes, and gives a score to 3" in self.refusal(folder)
+        onnx = importlib.import_module("onnx")
+        model = onnx.load(file)
+        next(item for item in model.metadata_props if item.key == "activity").value = text
+        onnx.save(model, file)
+        assert "names 4 classes, and gives a score to 3" in self.refusal(file)
+        (folder / "head.xml").unlink()
+        assert "of its head a file is missing or damaged" in self.refusal(folder)
 
     def test_a_folder_with_other_things_is_not_replaced(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("precious")
