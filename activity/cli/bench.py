@@ -22,7 +22,6 @@ from activity.cli.bench_peers import (
     OURS,
     PeerSpeed,
     check_chart,
-    first_windows_of,
     measure_ours,
     measure_peer,
     missing_peers,
@@ -33,6 +32,7 @@ from activity.cli.bench_peers import (
 )
 from activity.cli.bench_predict import bench_predict
 from activity.cli.components import quiet_libraries
+from activity.cli.export_clips import first_windows, unlabelled
 from activity.cli.main import EXIT_OK
 from activity.data.clips import count_text
 from activity.data.demo import render_demo
@@ -125,7 +125,7 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
         if missing_library(suffix, quantised=quantised) is None:
             note(f"{name} ...")
             model = folder / f"{name}{suffix}"
-            calibration = first_windows_of(recognizer, video) if quantised else None
+            calibration = first_windows(unlabelled([video]), recognizer) if quantised else None
             try:
                 save_model(recognizer, model, [], calibration=calibration)
             except ModelFileError as error:  # an encoder that this format cannot express

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -160,15 +159,6 @@ def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, vid
         clip=f"{recognizer.window_frames} frames at {recognizer.sample_fps:g} a second, {size} pixels",
         runs=min(covering_runs, dense_runs),
     )
-
-
-def first_windows_of(recognizer: Recognizer, video: Path, *, count: int = 4) -> list[Tensor]:
-    """Windows `uint8 (1, T, 3, H, W)` of a video to calibrate int8 on: speed does not depend on which."""
-    frames = recognizer.window_frames
-    with VideoReader(video) as reader:
-        wanted = islice(reader.sampled_frames(recognizer.sample_fps), count * frames)
-        pixels = torch.from_numpy(np.stack([frame.pixels for frame in wanted])).permute(0, 3, 1, 2)
-    return [window.unsqueeze(0) for window in pixels.split(frames)]
 
 
 def peer_figures(speeds: Sequence[PeerSpeed]) -> list[Figure]:

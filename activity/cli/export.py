@@ -1,9 +1,8 @@
 """`activity export CHECKPOINT OUT...`: the files that are deployed, each verified on clips before it is written."""
 
 import argparse
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from activity.cli.arguments import ArgumentParser, UsageError, megabytes, note, 
 from activity.cli.components import quiet_libraries
 from activity.cli.export_clips import ExportClips, export_clips, first_windows
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
+from activity.cli.new_folders import kept_unless_empty
 from activity.cli.output import check_new_output
 from activity.cli.training_run import seen_in_training, training_run
 from activity.cli.verification import Verification, Verified
@@ -40,21 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(arguments)
     outs = [Path(out) for out in options.out]
-    with _empty_new_folders_removed(outs):
+    with kept_unless_empty(out.parent for out in outs):
         _check(options, outs)
         return _export(options, outs)
-
-
-@contextlib.contextmanager
-def _empty_new_folders_removed(outs: Sequence[Path]) -> Iterator[None]:
-    """Leave no folder behind into which nothing is written in this block."""
-    new = [folder for out in outs for folder in out.absolute().parents if not folder.exists()]
-    try:
-        yield
-    finally:
-        for folder in new:
-            with contextlib.suppress(OSError):  # it holds what was written, or was never made
-                folder.rmdir()
 
 
 def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:

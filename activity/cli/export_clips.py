@@ -66,7 +66,7 @@ def export_clips(
     if found is not None:
         return found
     render_demo(folder, actors=2, takes=1, seed=0)
-    clips = _unlabelled(find_videos(folder))
+    clips = unlabelled(find_videos(folder))
     return _spread(clips, (), most, labelled=False, source="rendered ones")
 
 
@@ -117,7 +117,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
             raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")
         videos += found
     # A folder and a video in it: one that is given twice is one.
-    clips = _unlabelled(list({video.absolute(): video for video in videos}.values()))
+    clips = unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))
 
 
@@ -138,7 +138,8 @@ def _found(clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if clip.path.exists()]
 
 
-def _unlabelled(videos: Sequence[Path]) -> list[Clip]:
+def unlabelled(videos: Sequence[Path]) -> list[Clip]:
+    """Whole videos as clips, of which nothing is said."""
     return [
         Clip(path=video.absolute(), relative_path=str(video), label=_NO_LABEL, group=str(video)) for video in videos
     ]

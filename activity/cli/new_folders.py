@@ -1,7 +1,7 @@
 """The folders that Hydra makes before a run: gone again where the run, refused as a rule, has left nothing there."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ def empty_new_folders_removed() -> Iterator[None]:
     finally:
         for folder in _looked_at:
             with contextlib.suppress(OSError):  # what the run itself says counts
+                _remove_if_empty(folder)
+
+
+@contextlib.contextmanager
+def kept_unless_empty(folders: Iterable[Path]) -> Iterator[None]:
+    """Of folders that are made in this block, with their parents, remove those in which there is nothing at the end."""
+    before = [_look(folder, is_of_sweep=False) for folder in folders]
+    try:
+        yield
+    finally:
+        for folder in before:
+            with contextlib.suppress(OSError):  # it was never made
                 _remove_if_empty(folder)
 
 
