@@ -42,9 +42,9 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
     side = encoder.preprocess.crop_size
     frames = torch.randint(0, 256, (BATCH_FRAMES + 1, 3, side, side), dtype=torch.uint8)
     rows = torch.arange(1, len(frames))
-    pixels = torch.stack(encoder.seen(frames, rows, rows - 1))
-    # Half the frames, then the others: with two modalities, as large a batch as with one.
-    parts = [part.contiguous() for part in pixels.chunk(len(pixels), dim=1)]
+    looks = encoder.seen(frames, rows.unsqueeze(0), (rows - 1).unsqueeze(0))
+    # As many pictures at once as there are frames, or fewer, and as many in each part.
+    parts = [part.contiguous() for part in torch.cat(looks).chunk(len(looks))]
     work: dict[str, Callable[[], object]] = {"torch, bare": partial(_in_parts, encoder.encode_seen, parts)}
     loaded: dict[str, LoadedRecognizer] = {}
     for suffix in _SUFFIXES:
@@ -61,7 +61,7 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
     naive = _naive(encoder)
     found: dict[str, list[float]] = {name: [] for name in ("as it is mostly written", *work)}
     for _ in range(1 if quick else _ROUNDS):
-        found["as it is mostly written"].append(_rate_alone(naive, encoder, pixels))
+        found["as it is mostly written"].append(_rate_alone(naive, looks))
         for name, batch in work.items():
             found[name].append(_rate(batch))
     rates = {name: statistics.median(values) for name, values in found.items()}
@@ -107,15 +107,15 @@ def _naive(encoder: FrameEncoder) -> nn.Module:
 
 
 @torch.inference_mode()
-def _rate_alone(cnn: nn.Module, encoder: FrameEncoder, pixels: Tensor) -> float:
+def _rate_alone(cnn: nn.Module, looks: Sequence[Tensor]) -> float:
     """Frames a second of a CNN that torch gives all cores, one modality after the other."""
-    contiguous = [own.contiguous() for own in pixels]
+    contiguous = [own.contiguous() for own in looks]
     for own in contiguous:
         cnn(own)
     begun = time.perf_counter()
     for own in contiguous * _BATCHES:
         cnn(own)
-    return pixels.shape[1] * _BATCHES / (time.perf_counter() - begun)
+    return BATCH_FRAMES * _BATCHES / (time.perf_counter() - begun)
 
 
 def _rate(batch: Callable[[], object]) -> float:

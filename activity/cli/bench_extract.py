@@ -236,7 +236,7 @@ def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: fl
     begun = time.process_time()
     for request in requests:
         with suppress(VideoError), VideoReader(request.path) as reader:  # extraction names those that cannot be read
-            for _ in reader.sampled_frames(sample_fps, indices=request.reading_range()):
+            for _ in reader.sampled_frames(sample_fps, indices=request.reading_range(encoder.rgb_every)):
                 pass
     return time.process_time() - begun
 

@@ -150,7 +150,8 @@ def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, vid
     size = eager.encoder.preprocess.crop_size
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         eager.encoder.backbone(torch.zeros(1, 3, size, size))
-    macs = counter.get_total_flops() / 2e9 * len(recognizer.modalities) * recognizer.sample_fps
+    looks = sum(1 / recognizer.rgb_every if modality == "rgb" else 1 for modality in recognizer.modalities)
+    macs = counter.get_total_flops() / 2e9 * looks * recognizer.sample_fps
     return PeerSpeed(
         name=name,
         covering_seconds=covering,

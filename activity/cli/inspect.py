@@ -38,6 +38,7 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "window_frames": recognizer.window_frames,
         "window_seconds": round(recognizer.window_frames / recognizer.sample_fps, 3),
         "modalities": list(recognizer.modalities),
+        "rgb_every": recognizer.rgb_every,
     }
     if isinstance(recognizer, GraphsRecognizer):
         trained_in, computes_in = recognizer.precision, recognizer.computes_in

@@ -90,6 +90,7 @@ KINDS: dict[str, _Kind] = {
     "framing": _one_of(*FRAMINGS),
     "sampling.sample_fps": _RATE,
     "sampling.window_frames": _COUNT,
+    "sampling.rgb_every": _COUNT,
     "modality_weights": _one_of("auto", "equal"),
     "head.projection_size": _SIZE,
     "head.hidden_size": _SIZE,

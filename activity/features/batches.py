@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from activity.features.ahead import ByteBudget
+from activity.models.encoder import whole_looks
 from activity.models.precision import compute_as_on_a_cpu
 from activity.video.reader import VideoError
 
+_Line = list["DecodedFrame"]  # consecutive ones of a view for which one look of "rgb" holds
 _MOST_ENCODERS = 4  # threads that encode: the memory of a batch's activations is needed for each
 
 
@@ -24,7 +26,8 @@ class EncodeRows(Protocol):
     """Frames to features `(N, D)` of those at `rows`; `previous_rows` is the frame before each, of the same size.
 
     Frames stand by size, each tensor `uint8 (M, 3, H, W)`; rows, `int64 (N,)` and on the frames' device, count through
-    all of them. `previous_rows` is None where no motion was asked for.
+    all of them. "rgb" looks at the first of each `rgb_every` rows, of which N is a multiple. `previous_rows` is None
+    where no motion was asked for.
     """
 
     def __call__(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
@@ -76,13 +79,22 @@ class VideoEnd:
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A sampled frame on its way to the encoder; `previous` is the sampled frame before it, or itself at the start."""
+    """A sampled frame on its way to the encoder.
+
+    Attributes:
+        video, view: positions, as of a `FeatureChunk`.
+        index: of the time grid.
+        pixels: RGB `uint8 (H, W, 3)`.
+        previous: the sampled frame before it, or itself at the start.
+        rgb: the sampled frame that "rgb" looks at: itself, or one before that holds.
+    """
 
     video: int
     view: int
     index: int
     pixels: np.ndarray
     previous: np.ndarray
+    rgb: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -90,13 +102,13 @@ class _Batch:
     """Frames on their way through the encoder.
 
     Attributes:
-        places: video, view and index of each sampled frame.
+        places: video, view and index of each sampled frame; None of a row that only fills its line.
         frames: distinct pixels, by size; emptied as they are stacked.
         rows, previous_rows: which of them is each sampled frame, and the one before it where there is motion.
         size_bytes: what its frames take.
     """
 
-    places: list[tuple[int, int, int]]
+    places: list[tuple[int, int, int] | None]
     frames: list[list[np.ndarray]]
     rows: list[int]
     previous_rows: list[int] | None
@@ -111,6 +123,7 @@ class Batches:
         encode: EncodeRows,
         *,
         motion: bool,
+        rgb_every: int,
         batch_frames: int,
         device: torch.device,
         budget: ByteBudget,
@@ -118,11 +131,11 @@ class Batches:
         workers: int,
     ) -> None:
         self._encode_batch = partial(_encode_batch, encode, device=device)
-        self._motion = motion
+        self._batch_of = partial(_batch_of, motion=motion, rgb_every=rgb_every)
         self._budget = budget
         self._pool = pool
         self._workers = workers
-        self._collected = _Collected(batch_frames)
+        self._collected = _Collected(whole_looks(batch_frames, rgb_every) // rgb_every, rgb_every)
         self._batches: deque[tuple[_Batch, Future[Tensor]]] = deque()
 
     def take(self, item: DecodedFrame | VideoEnd) -> Iterator[FeatureChunk | VideoEnd]:
@@ -149,9 +162,9 @@ class Batches:
             yield from self._oldest()
         yield from self._collected.ended()
 
-    def _start(self, batches: Iterable[list[DecodedFrame]]) -> None:
-        for items in batches:
-            batch = _batch_of(items, motion=self._motion)
+    def _start(self, batches: Iterable[list[_Line]]) -> None:
+        for lines in batches:
+            batch = self._batch_of(lines)
             self._batches.append((batch, self._pool.submit(self._encode_batch, batch)))
 
     def _oldest(self) -> Iterator[FeatureChunk]:
@@ -190,35 +203,55 @@ def beside_encoding() -> Iterator[None]:
 class _Collected:
     """Decoded frames until there is a batch of them, and the ends of videos until their frames are done."""
 
-    batch_frames: int
-    waiting: list[DecodedFrame] = field(default_factory=list)
+    batch_lines: int
+    rgb_every: int
+    waiting: list[_Line] = field(default_factory=list)
+    growing: dict[tuple[int, int], _Line] = field(default_factory=dict)  # by video and view
     open_frames: Counter[int] = field(default_factory=Counter)  # by video: decoded, not yet given out
     ends: list[VideoEnd] = field(default_factory=list)
 
-    def add(self, item: DecodedFrame | VideoEnd) -> list[list[DecodedFrame]]:
+    def add(self, item: DecodedFrame | VideoEnd) -> list[list[_Line]]:
         """Take what comes from the decoder; returns the batches to be encoded now."""
         if isinstance(item, VideoEnd):
             self.ends.append(item)
-            return []
+            for key in [key for key in self.growing if key[0] == item.video]:
+                self.waiting.append(self.growing.pop(key))
+            return self._batches(full=True)
         self.open_frames[item.video] += 1
-        self.waiting.append(item)
-        return self.rest() if len(self.waiting) == self.batch_frames else []
+        key = item.video, item.view
+        line = self.growing.setdefault(key, [])
+        if line and line[-1].index // self.rgb_every != item.index // self.rgb_every:
+            self.waiting.append(line)
+            line = self.growing[key] = []
+        line.append(item)
+        if (item.index + 1) % self.rgb_every == 0:
+            self.waiting.append(self.growing.pop(key))
+        return self._batches(full=True)
 
-    def rest(self) -> list[list[DecodedFrame]]:
-        """What there is, as a batch."""
-        batch, self.waiting = self.waiting, []
-        return [batch] if batch else []
+    def rest(self) -> list[list[_Line]]:
+        """What there is, as batches."""
+        self.waiting.extend(self.growing.values())
+        self.growing.clear()
+        return self._batches(full=False)
+
+    def _batches(self, *, full: bool) -> list[list[_Line]]:
+        """What waits, as batches; the last one too where it need not be full."""
+        size = self.batch_lines
+        batches = [self.waiting[start : start + size] for start in range(0, len(self.waiting), size)]
+        self.waiting = batches.pop() if full and batches and len(batches[-1]) < size else []
+        return batches
 
     def done(self, batch: _Batch, features: Tensor) -> list[FeatureChunk]:
         """The features of a batch as one chunk a view of a video."""
         rows: dict[tuple[int, int], list[int]] = {}
-        for row, (video, view, _) in enumerate(batch.places):
-            rows.setdefault((video, view), []).append(row)
-            self.open_frames[video] -= 1
-        return [
-            FeatureChunk(video, [batch.places[row][2] for row in own], features[own], view)
-            for (video, view), own in rows.items()
-        ]
+        indices: dict[tuple[int, int], list[int]] = {}
+        for row, place in enumerate(batch.places):
+            if place is not None:
+                video, view, index = place
+                rows.setdefault((video, view), []).append(row)
+                indices.setdefault((video, view), []).append(index)
+                self.open_frames[video] -= 1
+        return [FeatureChunk(video, indices[video, view], features[own], view) for (video, view), own in rows.items()]
 
     def ended(self) -> list[VideoEnd]:
         """The ends of the videos of which no frame is on its way any more."""
@@ -229,22 +262,28 @@ class _Collected:
         return over
 
 
-def _batch_of(items: Sequence[DecodedFrame], *, motion: bool) -> _Batch:
+def _batch_of(lines: Sequence[_Line], *, motion: bool, rgb_every: int) -> _Batch:
     """A batch in which each picture is once, however often it is shown or looked back at."""
-    shown = [item.pixels for item in items]
-    looked_back_at = [_before(item) for item in items] if motion else []
-    distinct = {id(pixels): pixels for pixels in (*shown, *looked_back_at)}  # the frame before is mostly shown too
+    places, shown, looked_back_at = list[tuple[int, int, int] | None](), list[np.ndarray](), list[np.ndarray]()
+    for line in lines:
+        # One that begins midway needs the frame that "rgb" looked at.
+        begun = [] if line[0].pixels is line[0].rgb else [line[0].rgb]
+        missing = rgb_every - len(begun) - len(line)
+        places += [None] * len(begun) + [(item.video, item.view, item.index) for item in line] + [None] * missing
+        shown += begun + [item.pixels for item in line] + [line[-1].pixels] * missing
+        looked_back_at += begun + [_before(item) for item in line] + [_before(line[-1])] * missing
+    distinct = {id(pixels): pixels for pixels in (*shown, *(looked_back_at if motion else []))}
     by_size: dict[tuple[int, ...], list[np.ndarray]] = {}
     for pixels in distinct.values():
         by_size.setdefault(pixels.shape, []).append(pixels)
     frames = list(by_size.values())
     row_of = {id(pixels): row for row, pixels in enumerate(itertools.chain(*frames))}
     return _Batch(
-        places=[(item.video, item.view, item.index) for item in items],
+        places=places,
         rows=[row_of[id(pixels)] for pixels in shown],
         previous_rows=[row_of[id(pixels)] for pixels in looked_back_at] if motion else None,
         frames=frames,
-        size_bytes=sum(map(size_of, items)),
+        size_bytes=sum(size_of(item) for line in lines for item in line),
     )
 
 

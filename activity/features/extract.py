@@ -51,9 +51,10 @@ class VideoRequest:
         """Whether sampled frame `index` is in one of the spans."""
         return any(index in span for span in self.spans)
 
-    def reading_range(self) -> range:
-        """All indices to be read: one before the first too, for its motion."""
-        return range(max(0, min(span.start for span in self.spans) - 1), max(span.stop for span in self.spans))
+    def reading_range(self, rgb_every: int) -> range:
+        """All indices to be read: from the frame that "rgb" looks at for the first, and one before, for its motion."""
+        first = min(span.start for span in self.spans)
+        return range(max(0, first - first % rgb_every - 1), max(span.stop for span in self.spans))
 
 
 def extract_features(
@@ -61,6 +62,7 @@ def extract_features(
     requests: Sequence[VideoRequest],
     *,
     motion: bool,
+    rgb_every: int,
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
@@ -78,14 +80,15 @@ def extract_features(
         encode: called from several threads at once; on `device`.
         requests: the videos.
         motion: give the encoder each frame's previous sampled frame.
-        batch_frames: frames the encoder gets at once, all of one size.
+        rgb_every: "rgb" looks at the sampled frames of a video whose index is a multiple of it, wherever a span begins.
+        batch_frames: frames the encoder gets at once; a few more where that is no multiple of `rgb_every`.
         decode_threads: videos decoded at the same time.
         device: where the encoder is.
         still_wanted: asked for each request when its turn comes, from a decoding thread.
         hang_seconds: a video of which no frame is decoded for so long is given up, and the others are done.
     """
     budget = ByteBudget(_MOST_BYTES)
-    sources = [partial(_decode, video, request, still_wanted) for video, request in enumerate(requests)]
+    sources = [partial(_decode, video, request, rgb_every, still_wanted) for video, request in enumerate(requests)]
     decoded = run_ahead(
         sources,
         size_of=size_of,
@@ -99,6 +102,7 @@ def extract_features(
         batches = Batches(
             encode,
             motion=motion,
+            rgb_every=rgb_every,
             batch_frames=batch_frames,
             device=device,
             budget=budget,
@@ -111,7 +115,11 @@ def extract_features(
 
 
 def _decode(
-    video: int, request: VideoRequest, still_wanted: Callable[[int], bool], lives: Callable[[], None]
+    video: int,
+    request: VideoRequest,
+    rgb_every: int,
+    still_wanted: Callable[[int], bool],
+    lives: Callable[[], None],
 ) -> Iterator[DecodedFrame | VideoEnd]:
     """One video's wanted sampled frames, then its end; `lives` is called for each frame that was decoded."""
     if not still_wanted(video):
@@ -119,16 +127,19 @@ def _decode(
         return
     previous: SampledFrame | None = None
     shown: list[np.ndarray] = []  # the latest frame, in each view
+    held: list[np.ndarray] = []  # the one that "rgb" looks at
     try:
         with VideoReader(request.path) as reader:
             reader.on_frame = lives
-            for frame in reader.sampled_frames(request.sample_fps, indices=request.reading_range()):
+            for frame in reader.sampled_frames(request.sample_fps, indices=request.reading_range(rgb_every)):
                 before = shown
                 if previous is None or frame.pixels is not previous.pixels:  # a slow video shows a frame twice
                     shown = [frame.pixels if view == PLAIN else view.apply(frame.pixels) for view in request.views]
+                if frame.index % rgb_every == 0:
+                    held = shown
                 if request.wants(frame.index):
-                    for view, (pixels, earlier) in enumerate(zip(shown, before or shown, strict=True)):
-                        yield DecodedFrame(video, view, frame.index, pixels, earlier)
+                    for view, (pixels, earlier, rgb) in enumerate(zip(shown, before or shown, held, strict=True)):
+                        yield DecodedFrame(video, view, frame.index, pixels, earlier, rgb)
                 previous = frame
             last = reader.last_frame_seconds
             duration, damage = reader.duration_seconds, reader.damage

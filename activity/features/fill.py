@@ -15,7 +15,7 @@ from activity.features.outcome import CheckProgress, FailedClip, FillProgress, F
 from activity.features.store import FeatureKey, FeatureStore, StoreWarning
 from activity.features.views import PLAIN, View
 from activity.features.wanted import Filling, fillings_of, wanted_features
-from activity.models.encoder import FrameEncoder
+from activity.models.encoder import FrameEncoder, whole_looks
 from activity.video.reader import VideoError
 
 
@@ -82,6 +82,7 @@ def fill_store(
         constant_batches(encoder.to(device), batch_frames),
         [filling.request() for filling in fillings],
         motion="motion" in encoder.modalities,
+        rgb_every=encoder.rgb_every,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,
@@ -135,6 +136,7 @@ def _prepare(store: FeatureStore) -> None:
 
 def constant_batches(encoder: FrameEncoder, batch_frames: int) -> EncodeRows:
     """The encoder with every batch filled up to one size: another size may round otherwise in the last digit."""
+    batch_frames = whole_looks(batch_frames, encoder.rgb_every)
 
     def encode(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         missing = batch_frames - len(rows)

@@ -47,17 +47,24 @@ def check_same_scores(recognizer: Recognizer, loaded: Sequence[LoadedRecognizer]
 def _score_difference(eager: Recognizer, loaded: LoadedRecognizer, frames: Tensor) -> float:
     """The largest difference of scores over the ways a file is used: whole windows, windows in pieces, padded ones."""
     features, again = eager.encode(frames), loaded.encode(frames)
-    half = frames.shape[1] // 2
-    pieces = [again]
-    if half:
-        pieces = [loaded.encode(frames[:, :half]), loaded.encode(frames[:, half:], frames[:, half - 1])]
-    lengths = torch.tensor([max(1, half)])
+    lengths = torch.tensor([max(1, frames.shape[1] // 2)])
     pairs = [
         (eager.classify(features), loaded.classify(again)),
-        (eager.classify(features), loaded.classify(torch.cat(pieces, dim=1) if half else again)),
+        (eager.classify(features), loaded.classify(_in_pieces(loaded, frames))),
         (eager.classify(features, lengths), loaded.classify(again, lengths)),
     ]
     return _largest((one.softmax(1) - other.softmax(1)).abs().max().item() for one, other in pairs)
+
+
+def _in_pieces(loaded: LoadedRecognizer, frames: Tensor) -> Tensor:
+    """Features of a window in pieces, as of a stream: a frame "rgb" looks at, those for which that holds, the rest."""
+    every, time = loaded.rgb_every, frames.shape[1]
+    features = [loaded.encode(frames[:, :1])]
+    if every > 1 and time > 1:
+        features.append(loaded.encode(frames[:, 1:every], frames[:, 0], features[0]))
+    if time > every:
+        features.append(loaded.encode(frames[:, every:], frames[:, every - 1]))
+    return torch.cat(features, dim=1)
 
 
 def _largest(differences: Iterable[float]) -> float:

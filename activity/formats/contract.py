@@ -30,6 +30,7 @@ class Contract:
         sample_fps: sampled frames a second.
         window_frames: sampled frames that the head reads at once.
         modalities: what the encoder looks at.
+        rgb_every: "rgb" looks at each so many-th sampled frame.
         feature_size: numbers of a feature, D.
         encoder: the name of the CNN.
         precision: what the CNN computed in when the head was trained, "float32" or "bfloat16".
@@ -43,6 +44,7 @@ class Contract:
     sample_fps: float
     window_frames: int
     modalities: list[str]
+    rgb_every: int
     feature_size: int
     encoder: str
     precision: str
@@ -56,7 +58,8 @@ class Contract:
         texts = (self.class_names, self.modalities)
         if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in texts):
             raise TypeError("class_names and modalities are lists of names")
-        if not (self.class_names and self.sample_fps > 0 and self.window_frames > 0 and self.feature_size > 0):
+        numbers = (self.sample_fps, self.window_frames, self.rgb_every, self.feature_size)
+        if not self.class_names or min(numbers) <= 0:
             raise ValueError("a model has classes, and numbers above 0")
         Preprocess(**self.preprocess)
 
@@ -72,6 +75,7 @@ def contract_of(recognizer: Recognizer, *, computes_in: str) -> Contract:
         sample_fps=recognizer.sample_fps,
         window_frames=recognizer.window_frames,
         modalities=list(recognizer.modalities),
+        rgb_every=recognizer.rgb_every,
         feature_size=recognizer.encoder.feature_size,
         encoder=recognizer.encoder.name,
         precision=recognizer.encoder.precision,

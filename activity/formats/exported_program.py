@@ -28,6 +28,7 @@ from activity.formats.graphs import (
     Graphs,
     GraphsRecognizer,
     HeadPart,
+    JoinPart,
     PreparePart,
     ResizePart,
     example_of,
@@ -52,6 +53,7 @@ class Programs(NamedTuple):
     resize: ExportedProgram
     prepare: ExportedProgram
     encoder: ExportedProgram
+    join: ExportedProgram
     head: ExportedProgram
 
 
@@ -62,7 +64,7 @@ def exported_programs(recognizer: Recognizer) -> Programs:
         ModelFileError: it cannot express the encoder.
     """
     example = example_of(recognizer)
-    frames, rows = Dim("frames", min=1, max=MOST_FRAMES), Dim("rows", min=1, max=MOST_FRAMES)
+    frames, lines, looks = (Dim(name, min=1, max=MOST_FRAMES) for name in ("frames", "lines", "looks"))
     sizes = {2: Dim("height", min=1, max=LARGEST_SIDE), 3: Dim("width", min=1, max=LARGEST_SIDE)}
     windows = Dim("windows", min=1, max=MOST_FRAMES)
 
@@ -75,8 +77,9 @@ def exported_programs(recognizer: Recognizer) -> Programs:
             pictures = (example.pictures, example.rows, example.previous_rows)
             return Programs(
                 resize=program(ResizePart(recognizer), (example.frames,), ({0: frames, **sizes},)),
-                prepare=program(PreparePart(recognizer), pictures, ({0: frames}, {0: rows}, {0: rows})),
-                encoder=program(EncoderPart(recognizer), (example.pixels,), ({1: rows},)),
+                prepare=program(PreparePart(recognizer), pictures, ({0: frames}, {0: lines}, {0: lines})),
+                encoder=program(EncoderPart(recognizer), (example.pixels,), ({0: looks},)),
+                join=program(JoinPart(recognizer), (example.found, example.rows), ({0: looks}, {0: lines})),
                 head=program(HeadPart(recognizer), (example.features, example.lengths), ({0: windows}, {0: windows})),
             )
     except Exception as error:  # of many kinds, private ones too

@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -11,24 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
-from activity.models.encoder import seen
+from activity.models.encoder import PICTURES_AT_ONCE, joined, seen, whole_looks
 from activity.models.preprocess import Preprocess
-from activity.models.recognizer import Recognizer, check_rows, rebuild_recognizer
+from activity.models.recognizer import Recognizer, check_frames, check_rows, rebuild_recognizer
 
-_PICTURES_AT_ONCE = 8  # that a CNN gets: what it makes of more does not stay in a core's cache
 MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
 
-PARTS = ("resize", "prepare", "encoder", "head")
+PARTS = ("resize", "prepare", "encoder", "join", "head")
 """The graphs of a model, in data-flow order, as files name them."""
 
 ResizeGraph = Callable[[Tensor], Tensor]
 """Frames `uint8 (M, 3, H, W)` to pictures `uint8 (M, 3, S, S)`."""
 
 PrepareGraph = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Pictures, rows `int64 (N,)`, previous rows `int64 (N,)` to pixels `float32 (modalities, N, 3, S, S)`."""
+"""Pictures, rows and previous rows `int64 (L, rgb_every)` to the pixels of each look, `float32 (K, 3, S, S)`.
+
+"rgb" looks at the first of each line, "motion" at all of it.
+"""
 
 EncodeGraph = Callable[[Tensor], Tensor]
-"""Pixels to features `float32 (N, D)`."""
+"""Pixels to what the CNN makes of each look, `float32 (K, backbone_size)`."""
+
+JoinGraph = Callable[[Tensor, Tensor], Tensor]
+"""What the CNN made of the looks, and rows, to features `float32 (L * rgb_every, D)`."""
 
 ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
 """Features `float32 (B, window_frames, D)`, lengths `int64 (B,)` to logits `float32 (B, C)`."""
@@ -58,7 +63,11 @@ class PreparePart(nn.Module):
 
     def forward(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
         """Pixels of the pictures at `rows`, each after the one at `previous_rows`; shapes as `PrepareGraph`."""
-        return torch.stack(self.encoder.seen(pictures, rows, previous_rows))
+        encoder = self.encoder
+        pixels, std = encoder.preprocess.normalised(pictures), encoder.preprocess.std
+        modalities, contrast, noise = encoder.modalities, encoder.contrast, encoder.noise
+        own, before = rows.flatten(), previous_rows.flatten()
+        return torch.cat(seen(pixels, rows[:, 0], own, before, modalities, std, contrast, noise))
 
 
 class EncoderPart(nn.Module):
@@ -69,8 +78,20 @@ class EncoderPart(nn.Module):
         self.encoder = recognizer.encoder
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features; shapes as `EncodeGraph`."""
+        """What the CNN makes of pixels; shapes as `EncodeGraph`."""
         return self.encoder.encode_seen(pixels)
+
+
+class JoinPart(nn.Module):
+    """The joining of looks to features, as it is traced: not of the CNN, which answers whatever looks it is shown."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.modalities, self.rgb_every = list(recognizer.modalities), recognizer.rgb_every
+
+    def forward(self, found: Tensor, rows: Tensor) -> Tensor:
+        """Features; shapes as `JoinGraph`."""
+        return joined(found, rows.shape[0], rows.shape[1], self.modalities, self.rgb_every).flatten(0, 1)
 
 
 class HeadPart(nn.Module):
@@ -93,6 +114,7 @@ class Graphs:
     resize: ResizeGraph
     prepare: PrepareGraph
     encode: EncodeGraph
+    join: JoinGraph
     classify: ClassifyGraph
 
 
@@ -105,21 +127,25 @@ class Example:
     rows: Tensor
     previous_rows: Tensor
     pixels: Tensor
+    found: Tensor
     features: Tensor
     lengths: Tensor
 
 
 def example_of(recognizer: Recognizer) -> Example:
     """Inputs for a recognizer's parts."""
-    rows = torch.tensor([1, 2])
+    rows = torch.arange(1, 1 + 2 * recognizer.rgb_every).view(2, -1)
+    looks = sum(2 if modality == "rgb" else rows.numel() for modality in recognizer.modalities)
+    size = recognizer.encoder.feature_size
     side = recognizer.encoder.preprocess.crop_size
     return Example(
         frames=torch.zeros(3, 3, 120, 160, dtype=torch.uint8),
-        pictures=torch.zeros(3, 3, side, side, dtype=torch.uint8),
+        pictures=torch.zeros(rows.numel() + 1, 3, side, side, dtype=torch.uint8),
         rows=rows,
         previous_rows=rows - 1,
-        pixels=torch.zeros(len(recognizer.modalities), 2, 3, side, side),
-        features=torch.zeros(2, recognizer.window_frames, recognizer.encoder.feature_size),
+        pixels=torch.zeros(looks, 3, side, side),
+        found=torch.zeros(looks, size // len(recognizer.modalities)),
+        features=torch.zeros(2, recognizer.window_frames, size),
         lengths=torch.tensor([recognizer.window_frames, 1]),
     )
 
@@ -168,8 +194,8 @@ class ByThreads(Generic[_Session]):
 class GraphsRecognizer:
     """A recognizer of graphs, with the interface of `LoadedRecognizer`; on the CPU.
 
-    Here torch resizes and prepares the frames, which takes it a fraction of the time and gives the same; the graphs
-    that do are for programs that have no torch.
+    Here torch resizes and prepares the frames and joins the features, which takes it a fraction of the time and gives
+    the same; the graphs that do are for programs that have no torch.
 
     Args:
         contract: what the file says of itself.
@@ -183,6 +209,7 @@ class GraphsRecognizer:
         self.sample_fps = float(contract.sample_fps)
         self.window_frames = int(contract.window_frames)
         self.modalities = list(contract.modalities)
+        self.rgb_every = int(contract.rgb_every)
         self.format_version = contract.format_version
         self.feature_size = contract.feature_size
         self.encoder_name, self.precision, self.computes_in = contract.encoder, contract.precision, contract.computes_in
@@ -192,25 +219,30 @@ class GraphsRecognizer:
         preprocess = Preprocess(**contract.preprocess)
         self._resize: ResizeGraph = preprocess.pictures
         self._prepare: PrepareGraph = partial(_prepared, preprocess, contract)
+        self._look_at_motion: PrepareGraph = partial(_prepared, preprocess, replace(contract, modalities=["motion"]))
+        self._join: JoinGraph = partial(_joined, contract)
 
     def as_elsewhere(self) -> "GraphsRecognizer":
         """The same, all of whose work is done by the file's own graphs, as in other programs."""
         other = copy.copy(self)
-        other._resize, other._prepare = self.graphs.resize, self.graphs.prepare
+        other._resize, other._prepare, other._join = self.graphs.resize, self.graphs.prepare, self.graphs.join
         return other
 
-    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+    def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Features `float32 (B, T, D)` of frames `uint8 (B, T, 3, H, W)`; see `Recognizer.encode`."""
-        if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
-        if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
-            raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
+        check_frames(frames, previous, held, self.feature_size)
         batch, time = frames.shape[:2]
         before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
-        shown = torch.cat([before, frames], dim=1).flatten(0, 1)  # (B * (T + 1), 3, H, W)
-        rows = torch.arange(len(shown)).view(batch, time + 1)
-        features = self._features(self._resize(shown), rows[:, 1:].flatten(), rows[:, :-1].flatten())
-        return features.view(batch, time, -1)
+        pictures = self._resize(torch.cat([before, frames], dim=1).flatten(0, 1))  # (B * (T + 1), 3, S, S)
+        rows = torch.arange(len(pictures)).view(batch, time + 1)
+        if held is not None and self.rgb_every > 1:
+            held = held.view(batch, 1, -1).expand(-1, time, -1)
+            return self._moved(pictures, rows[:, 1:].flatten(), rows[:, :-1].flatten(), held)
+        # To graphs rows are one sequence, of which each item has to fill whole looks.
+        more = whole_looks(time, self.rgb_every) - time
+        rows = torch.cat([rows, rows[:, -1:].expand(-1, more)], dim=1)
+        features = self._features(pictures, rows[:, 1:].flatten(), rows[:, :-1].flatten())
+        return features.view(batch, time + more, -1)[:, :time]
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
@@ -220,13 +252,32 @@ class GraphsRecognizer:
 
     def _features(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
         """Features `float32 (N, D)` of the pictures at `rows`, prepared as they come to the CNN."""
-        count = max(1, _PICTURES_AT_ONCE // len(self.modalities))
+        wanted = len(rows)
+        more = whole_looks(wanted, self.rgb_every) - wanted
+        lines, previous_lines = (
+            torch.cat([own, own[-1:].expand(more)]).view(-1, self.rgb_every).split(self._lines_at_once())
+            for own in (rows, previous_rows)
+        )
         found = []
-        for own, before in zip(rows.split(count), previous_rows.split(count), strict=True):
-            wanted, places = torch.cat([own, before]).unique(return_inverse=True)
-            shown, looked_back_at = places.chunk(2)
-            found.append(self.graphs.encode(self._prepare(pictures.index_select(0, wanted), shown, looked_back_at)))
-        return torch.cat(found)
+        for own, before in zip(lines, previous_lines, strict=True):
+            some, places = torch.stack([own, before]).unique(return_inverse=True)
+            shown, looked_back_at = places
+            looks = self._prepare(pictures.index_select(0, some), shown, looked_back_at)
+            found.append(self._join(self.graphs.encode(looks), own))
+        return torch.cat(found)[:wanted]
+
+    def _moved(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor, held: Tensor) -> Tensor:
+        """Features `float32 (B, T, D)`: of `held`, `(B, T, D)`, all but what "motion" sees in the B * T rows."""
+        features = held.unflatten(2, (len(self.modalities), -1)).clone()
+        found = self.graphs.encode(self._look_at_motion(pictures, rows.view(-1, 1), previous_rows.view(-1, 1)))
+        features[:, :, self.modalities.index("motion")] = found.view(*held.shape[:2], -1)
+        moved: Tensor = features.flatten(2)
+        return moved
+
+    def _lines_at_once(self) -> int:
+        """How many lines of rows the CNN gets the looks of."""
+        looks = sum(1 if modality == "rgb" else self.rgb_every for modality in self.modalities)
+        return max(1, PICTURES_AT_ONCE // looks)
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
@@ -246,6 +297,11 @@ def _prepared(
     preprocess: Preprocess, contract: Contract, pictures: Tensor, rows: Tensor, previous_rows: Tensor
 ) -> Tensor:
     """What `PreparePart` gives, by torch."""
-    pixels = preprocess.normalised(pictures)
-    shown = seen(pixels, rows, previous_rows, contract.modalities, preprocess.std, contract.contrast, contract.noise)
-    return torch.stack(shown)
+    pixels, own, before = preprocess.normalised(pictures), rows.flatten(), previous_rows.flatten()
+    modalities, contrast, noise = contract.modalities, contract.contrast, contract.noise
+    return torch.cat(seen(pixels, rows[:, 0], own, before, modalities, preprocess.std, contrast, noise))
+
+
+def _joined(contract: Contract, found: Tensor, rows: Tensor) -> Tensor:
+    """What `JoinPart` gives, by torch."""
+    return joined(found, rows.shape[0], rows.shape[1], contract.modalities, contract.rgb_every).flatten(0, 1)

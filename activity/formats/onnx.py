@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +26,20 @@ from activity.formats.contract import (
 from activity.formats.exported_program import exported_programs
 from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, same_in
 from activity.formats.int8 import quantised
+from activity.models.encoder import whole_looks
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY = "ONNX", "onnx", "activity"
-_INPUTS = (["frames"], ["pictures", "rows", "previous_rows"], ["pixels"], ["windows", "lengths"])  # as PARTS
-_OUTPUTS = ("pictures", "pixels", "features", "logits")
+_INPUTS = (  # as PARTS
+    ["frames"],
+    ["pictures", "shown_rows", "shown_previous_rows"],
+    ["pixels"],
+    ["found", "joined_rows"],
+    ["windows", "lengths"],
+)
+_OUTPUTS = ("pictures", "pixels", "found", "joined", "logits")
+_ROWS = {"shown_rows": "rows", "shown_previous_rows": "previous_rows", "joined_rows": "rows"}  # of what they are made
+_FEATURES = "features"
 _HALVES = {
     "encoder": (["frames", "rows", "previous_rows"], "features"),
     "head": (["windows", "lengths"], "logits"),
@@ -76,8 +86,8 @@ def export_onnx(
     loaded = _recognizer(contract, path, model)
     difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
     if calibration is not None:
-        (name,) = _INPUTS[2]
         place = PARTS.index("encoder")
+        (name,) = _INPUTS[place]
         parts[place] = quantised(
             path,
             parts[place],
@@ -134,25 +144,85 @@ def _graph(program: torch.export.ExportedProgram, inputs: list[str], output: str
 def _joined(path: Path, contract: Contract, *parts: Any) -> Any:
     """One graph: features `(N, D)` become windows `(N / window_frames, window_frames, D)`."""
     onnx = _library(path, "onnx")
-    compose, helper, numpy_helper = (
-        importlib.import_module(f"onnx.{name}") for name in ("compose", "helper", "numpy_helper")
-    )
-    pictures, pixels, features, logits = _OUTPUTS
-    windows = _INPUTS[-1][0]
-    resize, prepare, encoder, head = (
+    compose = importlib.import_module("onnx.compose")
+    resize, prepare, encoder, join, head = (
         compose.add_prefix(part, f"{name}/", rename_inputs=False, rename_outputs=False)
         for name, part in zip(PARTS, parts, strict=True)
     )
-    shape = torch.tensor([-1, contract.window_frames, contract.feature_size]).numpy()
-    encoder.graph.initializer.append(numpy_helper.from_array(shape, "windows_shape"))
-    encoder.graph.node.append(helper.make_node("Reshape", [features, "windows_shape"], [windows]))
-    kind = [None, contract.window_frames, contract.feature_size]
-    encoder.graph.output.append(helper.make_tensor_value_info(windows, onnx.TensorProto.FLOAT, kind))
+    pictures, pixels, found, joined, logits = _OUTPUTS
+    windows = _INPUTS[-1][0]
+    taken = {item.name for part in (prepare, join) for item in part.graph.input}  # "rgb" alone takes no rows before
+    rows = [name for name in _ROWS if name in taken]
+    before, after = _whole_looks(onnx, contract, resize, rows)
     model = compose.merge_models(resize, prepare, io_map=[(pictures, pictures)])
-    model = compose.merge_models(model, encoder, io_map=[(pixels, pixels)], outputs=[windows, features])
-    return _described(
-        compose.merge_models(model, head, io_map=[(windows, windows)], outputs=[logits, features]), contract
-    )
+    shown = [name for name in rows if name in _INPUTS[1]]
+    kept = [name for name in rows if name in _INPUTS[3]]
+    model = compose.merge_models(before, model, io_map=[(name, name) for name in shown], outputs=[pixels, *kept])
+    model = compose.merge_models(model, encoder, io_map=[(pixels, pixels)], outputs=[found, *kept])
+    model = compose.merge_models(model, join, io_map=[(name, name) for name in (found, *kept)], outputs=[joined])
+    model = compose.merge_models(model, after, io_map=[(joined, joined)])
+    model = compose.merge_models(model, head, io_map=[(windows, windows)], outputs=[logits, _FEATURES])
+    return _described(model, contract)
+
+
+def _whole_looks(onnx: Any, contract: Contract, like: Any, rows: Sequence[str]) -> tuple[Any, Any]:
+    """The graphs around the others: rows to lines, each a look of "rgb", and features to windows.
+
+    Windows that are no whole number of lines are filled up, and their features cut again.
+
+    Args:
+        onnx: the library.
+        contract: of the model.
+        like: a graph of the same version.
+        rows: the names of rows that the other graphs take.
+    """
+    helper, numpy_helper = (importlib.import_module(f"onnx.{name}") for name in ("helper", "numpy_helper"))
+    time, size, every = contract.window_frames, contract.feature_size, contract.rgb_every
+    whole = whole_looks(time, every)
+    numbers = {
+        "window": [-1, time],
+        "filled": [*range(time), *[time - 1] * (whole - time)],
+        "lines": [-1, every],
+        "cut": list(range(time)),
+        "windows_shape": [-1, whole, size],
+        "features_shape": [-1, size],
+    }
+
+    def graph(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> Any:
+        used = {text for node in nodes for text in node.input}
+        constants = [numpy_helper.from_array(np.array(numbers[key]), key) for key in numbers if key in used]
+        made = helper.make_graph(nodes, name, inputs, outputs, constants)
+        model = helper.make_model(made, ir_version=like.ir_version, opset_imports=like.opset_import)
+        compose = importlib.import_module("onnx.compose")
+        return compose.add_prefix(model, f"{name}/", rename_inputs=False, rename_outputs=False)
+
+    def value(name: str, kind: int, shape: list[int | None]) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    integer, real = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
+    joined, windows = _OUTPUTS[3], _INPUTS[-1][0]
+    nodes = []
+    for name in rows:
+        source = _ROWS[name]
+        if whole != time:
+            nodes.append(helper.make_node("Reshape", [source, "window"], [f"{name}_window"]))
+            nodes.append(helper.make_node("Gather", [f"{name}_window", "filled"], [f"{name}_filled"], axis=1))
+            source = f"{name}_filled"
+        nodes.append(helper.make_node("Reshape", [source, "lines"], [name]))
+    given = [value(name, integer, [None]) for name in sorted({_ROWS[name] for name in rows}, reverse=True)]
+    before = graph("rows", nodes, given, [value(name, integer, [None, every]) for name in rows])
+    nodes = [
+        helper.make_node("Reshape", [joined, "windows_shape"], ["whole"]),
+        helper.make_node("Gather", ["whole", "cut"], [windows], axis=1),
+        helper.make_node("Reshape", [windows, "features_shape"], [_FEATURES]),
+    ]
+    if whole == time:
+        nodes = [
+            helper.make_node("Reshape", [joined, "windows_shape"], [windows]),
+            helper.make_node("Identity", [joined], [_FEATURES]),
+        ]
+    outputs = [value(windows, real, [None, time, size]), value(_FEATURES, real, [None, size])]
+    return before, graph("windows", nodes, [value(joined, real, [None, size])], outputs)
 
 
 def _described(model: Any, contract: Contract) -> Any:
@@ -172,8 +242,9 @@ def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     for inputs, output in zip(_INPUTS, _OUTPUTS, strict=True):
         sessions.append(ByThreads(_maker(runtime, _cut(model, inputs, output).SerializeToString())))
     try:
-        for session in sessions[2:]:  # the first two are for other programs
-            session.get()
+        for part, session in zip(PARTS, sessions, strict=True):
+            if part in ("encoder", "head"):  # the others are for other programs
+                session.get()
     except Exception as error:  # of many kinds, private ones too
         raise ModelFileError(f"{path} cannot be run ({str(error).splitlines()[0]}). {MAKE_ONE}") from error
 

@@ -120,8 +120,9 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
         for part in PARTS:
             model = core.read_model(path / f"{part}.xml")
             sessions.append(ByThreads(_maker(core, model, precision if part == "encoder" else "f32")))
-        for session in sessions[2:]:  # the first two are for other programs
-            session.get()
+        for part, session in zip(PARTS, sessions, strict=True):
+            if part in ("encoder", "head"):  # the others are for other programs
+                session.get()
         with _first_use:
             features = torch.zeros(1, contract.window_frames, contract.feature_size)
             logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))

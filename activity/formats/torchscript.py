@@ -20,6 +20,7 @@ CONTRACT = (
     "sample_fps",
     "window_frames",
     "modalities",
+    "rgb_every",
     "format_version",
     "encode",
     "encode_rows",

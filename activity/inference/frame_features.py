@@ -37,6 +37,7 @@ class FrameFeatures:
         self._before: Pixels | None = None
         self._still: Tensor | None = None  # the feature of the frame before, shown once more
         self._latest: Tensor | None = None
+        self._looked_at = -1  # which of the looks of "rgb" holds
 
     @property
     def latest(self) -> Tensor:
@@ -44,29 +45,33 @@ class FrameFeatures:
         assert self._latest is not None, "no frame was pushed"
         return self._latest
 
-    def push(self, pixels: Pixels) -> Tensor:
-        """The feature `float32 (1, D)` of the next frame `uint8 (H, W, 3)`.
+    def push(self, pixels: Pixels, index: int) -> Tensor:
+        """The feature `float32 (1, D)` of the next frame `uint8 (H, W, 3)`, sampled frame `index` of what has begun.
 
         The same array once more is a frame that is still shown: it has not moved, and is encoded once as such.
         """
         before, self._before = self._before, pixels
+        look = index // self._recognizer.rgb_every
+        held = self._latest if look == self._looked_at else None
+        self._looked_at = look
         if pixels is not before:
             self._still = None
             # As in a file: what moved between two sizes cannot be said.
             same_size = before is not None and before.shape == pixels.shape
-            self._latest = self._encode(pixels, before if same_size else None)
+            self._latest = self._encode(pixels, before if same_size else None, held)
         else:
-            if self._still is None:
-                self._still = self._encode(pixels, pixels) if self._motion else self.latest
+            if self._still is None or held is None:
+                self._still = self._encode(pixels, pixels, held) if self._motion else self.latest
             self._latest = self._still
         return self._latest
 
     @torch.inference_mode()
-    def _encode(self, pixels: Pixels, before: Pixels | None) -> Tensor:
+    def _encode(self, pixels: Pixels, before: Pixels | None, held: Tensor | None) -> Tensor:
         compute_as_on_a_cpu()
         begun = time.perf_counter()
         previous = None if before is None or not self._motion else self._tensor(before)
-        feature = self._recognizer.encode(self._tensor(pixels).unsqueeze(0), previous)[0].float().cpu()
+        held = None if held is None else held.to(self._device)
+        feature = self._recognizer.encode(self._tensor(pixels).unsqueeze(0), previous, held)[0].float().cpu()
         self.encode_seconds += time.perf_counter() - begun
         return feature
 

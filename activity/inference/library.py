@@ -21,7 +21,8 @@ class VideoRecognizer:
     """A recognizer for whole videos: what `activity.load_recognizer` gives.
 
     It is itself what `LiveRecognizer` takes. `class_names`, `sample_fps` (sampled frames a second), `window_frames`
-    (sampled frames read at once) and `modalities` are what the model says of itself; nothing else is asked for.
+    (sampled frames read at once), `modalities` and `rgb_every` (sampled frames from one that rgb looks at to the next)
+    are what the model says of itself; nothing else is asked for.
 
     Args:
         model: on `device`.
@@ -35,6 +36,7 @@ class VideoRecognizer:
         self.sample_fps = float(model.sample_fps)
         self.window_frames = int(model.window_frames)
         self.modalities = list(model.modalities)
+        self.rgb_every = int(model.rgb_every)
         self.format_version = int(model.format_version)
 
     def predict(self, source: Source) -> Prediction:
@@ -90,9 +92,9 @@ class VideoRecognizer:
             device=self.device,
         )
 
-    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+    def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Frames `uint8 (B, T, 3, H, W)` to features `float32 (B, T, D)`; see `Recognizer.encode`."""
-        return self.model.encode(frames, previous)
+        return self.model.encode(frames, previous, held)
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
         """Frames `uint8 (M, 3, H, W)`, by size, to features `float32 (N, D)`; see `FrameEncoder.encode_rows`."""

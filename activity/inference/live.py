@@ -129,7 +129,7 @@ class LiveRecognizer:
         elif missed > 0:
             events += self._events(self._stream.push(self._features.latest.repeat(missed, 1)))
         self._next = index + 1
-        return [*events, *self._events(self._stream.push(self._features.push(pixels)))]
+        return [*events, *self._events(self._stream.push(self._features.push(pixels, index - self._first)))]
 
     def interrupt(self) -> list[LiveEvent]:
         """The source gives nothing more for now: what had begun has ended; what comes then is taken by itself."""
@@ -153,8 +153,9 @@ class LiveRecognizer:
 
     def _shown(self, sampled: Sequence[int], pixels: Pixels) -> list[LiveEvent]:
         """Take a frame that is shown at several consecutive times, at some of which it only stays."""
-        events = [event for index in sampled[:2] for event in self.push_sampled(index, pixels)]
-        staying, most = len(sampled[2:]), self._recognizer.window_frames
+        moving = 1 + self._recognizer.rgb_every  # after so many even "rgb" sees what has come, and nothing changes
+        events = [event for index in sampled[:moving] for event in self.push_sampled(index, pixels)]
+        staying, most = len(sampled[moving:]), self._recognizer.window_frames
         for start in range(0, staying, most):
             count = min(most, staying - start)
             events += self._events(self._stream.push(self._features.latest.repeat(count, 1)))

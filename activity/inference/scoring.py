@@ -65,6 +65,7 @@ def score_videos(
         recognizer.encode_rows,
         [video.request() for video in videos],
         motion="motion" in recognizer.modalities,
+        rgb_every=recognizer.rgb_every,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,

@@ -75,6 +75,7 @@ def read_videos(
         recognizer.encode_rows,
         [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
         motion="motion" in recognizer.modalities,
+        rgb_every=recognizer.rgb_every,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,

@@ -13,6 +13,8 @@ from activity.models.pretrained import EncoderError, create_backbone
 
 MODALITIES = ("rgb", "motion")
 CONTRAST, NOISE = 0.25, 0.01
+# That a CNN gets on a CPU: what it makes of more does not stay in a core's cache, and fewer leave it idle.
+PICTURES_AT_ONCE = 8
 
 
 class FrameEncoder(nn.Module):
@@ -22,11 +24,16 @@ class FrameEncoder(nn.Module):
     preprocessed frame to that of the sampled frame before (the RGB difference of TSN, Wang et al. 2016), brought to the
     contrast of a photograph. The features of several modalities stand side by side, in their order.
 
+    What things look like changes more slowly than where they are: "rgb" may look at each `rgb_every`-th sampled frame
+    only, and its feature holds until the next, while "motion" looks at each (the slow and the fast pathway of SlowFast,
+    Feichtenhofer et al. 2019).
+
     Args:
         name: what `create_encoder` makes it from.
         preprocess: belongs to the weights of `backbone`.
         backbone: pixels `float32 (N, 3, S, S)` to features `(N, backbone_size)`.
         modalities: one or both of `MODALITIES`.
+        rgb_every: sampled frames from one that "rgb" looks at to the next; 1: it looks at each, as it does alone.
         precision: what the CNN computes in, "float32" or "bfloat16". The weights in a state dict are float32 either
             way, and so are the features.
         contrast: to which differences of frames are brought, root mean square on the [0, 1] scale of pixels; of a
@@ -40,6 +47,7 @@ class FrameEncoder(nn.Module):
     # Constants to TorchScript, which leaves out what is not taken.
     in_bfloat16: Final[bool]
     trained: Final[bool]
+    pictures_at_once: Final[int]
 
     def __init__(
         self,
@@ -48,6 +56,7 @@ class FrameEncoder(nn.Module):
         preprocess: Preprocess,
         backbone: nn.Module,
         modalities: list[str],
+        rgb_every: int = 1,
         precision: str = "float32",
         contrast: float = CONTRAST,
         noise: float = NOISE,
@@ -56,8 +65,10 @@ class FrameEncoder(nn.Module):
         super().__init__()
         _check_modalities(modalities)
         _check_precision(precision)
+        _check_rgb_every(rgb_every, modalities)
         self.name = name
         self.modalities = list(modalities)
+        self.rgb_every = int(rgb_every)
         self.contrast, self.noise = float(contrast), float(noise)
         self.precision = precision
         self.in_bfloat16 = precision == "bfloat16"
@@ -65,18 +76,21 @@ class FrameEncoder(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.feature_size = _measured_feature_size(backbone, preprocess.crop_size) * len(modalities)
         self.trained = trained
+        self.pictures_at_once = PICTURES_AT_ONCE
         self._pairs: Pairs = () if trained else foldable_pairs(self.backbone.eval(), preprocess.crop_size)
         self.computing: nn.Module = nn.Identity()
         self.follow_backbone()
         self.register_load_state_dict_post_hook(_follow_backbone)  # type: ignore[no-untyped-call]
 
-    def forward(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+    def forward(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Features of consecutive sampled frames.
 
         Args:
-            frames: `uint8 (B, T, 3, H, W)`, RGB, any H and W.
+            frames: `uint8 (B, T, 3, H, W)`, RGB, any H and W. "rgb" looks at the first and each `rgb_every`-th after.
             previous: the sampled frame before the first, `uint8 (B, 3, H, W)` or `(B, 1, 3, H, W)`, when a video is
                 read in pieces. Without it nothing has moved at the first frame. Only "motion" looks at it.
+            held: the feature of the sampled frame before, `float32 (B, D)`, when a piece begins at a frame that "rgb"
+                does not look at: what that said of "rgb" holds for all of these.
 
         Returns:
             `float32 (B, T, D)`.
@@ -89,8 +103,7 @@ class FrameEncoder(nn.Module):
             earlier = previous.view(batch, 3, previous.shape[-2], previous.shape[-1])
             pictures = torch.cat([pictures, self.preprocess.pictures(earlier)])
             first = batch * time + torch.arange(batch, device=frames.device).unsqueeze(1)
-        before = torch.cat([first, rows[:, :-1]], dim=1)
-        return self._encode(pictures, rows.flatten(), before.flatten()).view(batch, time, -1)  # (B, T, D)
+        return self._encode(pictures, rows, torch.cat([first, rows[:, :-1]], dim=1), held)
 
     @torch.jit.export
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None = None) -> Tensor:
@@ -98,26 +111,34 @@ class FrameEncoder(nn.Module):
 
         Args:
             frames: RGB, in any order, those of one size in a tensor `uint8 (M, 3, H, W)`.
-            rows: `int64 (N,)`, which to encode, counted through all of them.
+            rows: `int64 (N,)`, which to encode, counted through all of them. "rgb" looks at the first and each
+                `rgb_every`-th after, whatever video they are of.
             previous_rows: `int64 (N,)`, the sampled frame before each; only "motion" looks at it.
         """
         pictures = torch.cat([self.preprocess.pictures(alike) for alike in frames])  # now all of one size
-        return self._encode(pictures, rows, previous_rows)
+        before = previous_rows.unsqueeze(0) if previous_rows is not None else None
+        return self._encode(pictures, rows.unsqueeze(0), before, None)[0]
 
-    def seen(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> list[Tensor]:
-        """What the CNN gets of frames, for each modality `float32 (N, 3, S, S)`.
+    def seen(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None, held: bool = False) -> list[Tensor]:
+        """What the CNN gets of frames, for each modality `float32 (K, 3, S, S)`.
 
         Args:
             pictures: the frames, resized and cropped, `uint8 (M, 3, S, S)`.
-            rows, previous_rows: as of `encode_rows`.
+            rows: `int64 (B, T)`, those wanted, in B sequences.
+            previous_rows: `int64 (B, T)`, the sampled frame before each; only "motion" looks at those.
+            held: leave "rgb" out.
         """
+        rgb_rows: Tensor | None = None
+        if not held:
+            rgb_rows = rows[:, :: self.rgb_every].flatten()
+        before = previous_rows.flatten() if previous_rows is not None else None
         pixels = self.preprocess.normalised(pictures)
-        return seen(pixels, rows, previous_rows, self.modalities, self.preprocess.std, self.contrast, self.noise)
+        std = self.preprocess.std
+        return seen(pixels, rgb_rows, rows.flatten(), before, self.modalities, std, self.contrast, self.noise)
 
     def encode_seen(self, pixels: Tensor) -> Tensor:
-        """Features `float32 (N, D)` of what `seen` gives, stacked: `float32 (modalities, N, 3, S, S)`."""
-        features = self._cnn(pixels.flatten(0, 1))
-        return features.view(pixels.shape[0], pixels.shape[1], -1).transpose(0, 1).flatten(1)
+        """What the CNN makes of what `seen` gives, `float32 (K, 3, S, S)` to `float32 (K, backbone_size)`."""
+        return self._cnn(self._as_read(pixels))
 
     def follow_backbone(self) -> None:
         """Let features be computed with the weights that `backbone` has now."""
@@ -129,6 +150,7 @@ class FrameEncoder(nn.Module):
         return {
             "name": self.name,
             "modalities": list(self.modalities),
+            "rgb_every": self.rgb_every,
             "preprocess": self.preprocess.describe(),
             "precision": self.precision,
             "contrast": self.contrast,
@@ -143,23 +165,30 @@ class FrameEncoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def _encode(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
-        """Features `float32 (N, D)` of frames that are resized and cropped; arguments as of `seen`."""
-        features = [self._cnn(pixels) for pixels in self.seen(pictures, rows, previous_rows)]
-        return torch.cat(features, dim=1)
+    def _encode(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None, held: Tensor | None) -> Tensor:
+        """Features `float32 (B, T, D)` of frames that are resized and cropped; arguments as of `seen` and `joined`."""
+        seen = self.seen(pictures, rows, previous_rows, held is not None)
+        looks = torch.cat([self._as_read(pixels) for pixels in seen])
+        in_one = self.trained or looks.device.type != "cpu"
+        parts = 1 if in_one else 1 + (looks.shape[0] - 1) // self.pictures_at_once
+        found = torch.cat([self._cnn(part) for part in looks.chunk(parts)])
+        return joined(found, rows.shape[0], rows.shape[1], self.modalities, self.rgb_every, held)
 
-    def _cnn(self, pixels: Tensor) -> Tensor:
-        """Features `float32 (N, backbone_size)` of what one modality sees."""
+    def _as_read(self, pixels: Tensor) -> Tensor:
+        """Pixels in the type and the memory order in which the CNN reads them."""
         # Casts that are written out, not autocast: TorchScript's has other rules than the eager one.
         if self.in_bfloat16 and not self.trained:
             pixels = pixels.to(torch.bfloat16)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    def _cnn(self, pixels: Tensor) -> Tensor:
         features: Tensor = self.backbone(pixels) if self.trained else self.computing(pixels)
         return features.float()
 
 
 def seen(
     pixels: Tensor,
+    rgb_rows: Tensor | None,
     rows: Tensor,
     previous_rows: Tensor | None,
     modalities: list[str],
@@ -167,25 +196,62 @@ def seen(
     contrast: float,
     noise: float,
 ) -> list[Tensor]:
-    """What each modality shows the CNN of preprocessed frames, `float32 (N, 3, S, S)`.
+    """What each modality shows the CNN of preprocessed frames, `float32 (K, 3, S, S)`.
 
     Args:
         pixels: `float32 (M, 3, S, S)`, as `Preprocess` gives them.
-        rows, previous_rows: `int64 (N,)`, the frames wanted and the sampled frame before each; only "motion" looks at
-            those.
+        rgb_rows: `int64 (K,)`, the frames that "rgb" looks at; None: it is left out.
+        rows, previous_rows: `int64 (K,)`, the frames that "motion" looks at, and the sampled frame before each.
         modalities: one or both of `MODALITIES`.
         std: what the pixels were divided by.
         contrast, noise: as of `FrameEncoder`.
     """
-    found: list[Tensor] = []
-    own = pixels.index_select(0, rows)
+    looks: list[Tensor] = []
     for modality in modalities:
-        shown = own
         if modality == "motion":
             assert previous_rows is not None, "motion needs the frame before"
-            shown = motion(own, pixels.index_select(0, previous_rows), std, contrast, noise)
-        found.append(shown)
-    return found
+            own, before = pixels.index_select(0, rows), pixels.index_select(0, previous_rows)
+            looks.append(motion(own, before, std, contrast, noise))
+        elif rgb_rows is not None:
+            looks.append(pixels.index_select(0, rgb_rows))
+    return looks
+
+
+def joined(
+    found: Tensor, batch: int, time: int, modalities: list[str], rgb_every: int, held: Tensor | None = None
+) -> Tensor:
+    """Features `float32 (B, T, D)` of what the CNN made of each look, in the order of `seen`.
+
+    Args:
+        found: `float32 (K, backbone_size)`, the modalities' one after the other.
+        batch, time: B and T.
+        modalities, rgb_every: as of `seen`.
+        held: `float32 (B, D)`: the features whose "rgb" holds, where it looked at nothing.
+    """
+    features: list[Tensor] = []
+    sequences = torch.arange(batch, device=found.device).unsqueeze(1)
+    steps = torch.arange(time, device=found.device).unsqueeze(0)
+    first = 0
+    for position, modality in enumerate(modalities):
+        if modality == "rgb" and held is not None:
+            own = held.view(batch, len(modalities), -1)[:, position]
+            features.append(own.unsqueeze(1).expand(-1, time, -1))
+        else:
+            every = rgb_every if modality == "rgb" else 1
+            looks = (time + every - 1) // every
+            places = first + sequences * looks + steps // every
+            features.append(found.index_select(0, places.flatten()).view(batch, time, found.shape[1]))
+            first += batch * looks
+    return torch.cat(features, dim=2)
+
+
+def whole_looks(frames: int, rgb_every: int) -> int:
+    """So many frames, or a few more: a batch or a piece after which "rgb" looks at the next one.
+
+    >>> whole_looks(8, 4), whole_looks(10, 4), whole_looks(10, 1)
+    (8, 12, 10)
+    """
+    return -(-frames // rgb_every) * rgb_every
 
 
 def motion(pixels: Tensor, before: Tensor, std: Tensor, contrast: float, noise: float) -> Tensor:
@@ -200,7 +266,13 @@ def motion(pixels: Tensor, before: Tensor, std: Tensor, contrast: float, noise: 
 
 
 def create_encoder(
-    *, name: str, weights: str, modalities: list[str], framing: str, precision: str = "float32"
+    *,
+    name: str,
+    weights: str,
+    modalities: list[str],
+    framing: str,
+    rgb_every: int = 1,
+    precision: str = "float32",
 ) -> FrameEncoder:
     """A pretrained encoder by name, in evaluation mode.
 
@@ -212,6 +284,7 @@ def create_encoder(
         modalities: one or both of "rgb" and "motion".
         framing: "whole" shows it all of each picture, "centre" the part that the weights were trained on; see
             `Preprocess`.
+        rgb_every: beside "motion", "rgb" looks at each so many-th sampled frame; alone it looks at each.
         precision: "float32" or "bfloat16"; `choose_precision` says which suits a machine.
 
     Raises:
@@ -221,7 +294,12 @@ def create_encoder(
     preprocess, backbone = create_backbone(name, weights)
     preprocess = Preprocess(**{**preprocess.describe(), "framing": framing})
     encoder = FrameEncoder(
-        name=name, preprocess=preprocess, backbone=backbone, modalities=modalities, precision=precision
+        name=name,
+        preprocess=preprocess,
+        backbone=backbone,
+        modalities=modalities,
+        rgb_every=rgb_every if len(modalities) == 2 else 1,
+        precision=precision,
     )
     return encoder.eval().requires_grad_(False)
 
@@ -235,6 +313,7 @@ def rebuild_encoder(description: dict[str, Any]) -> FrameEncoder:
         preprocess=Preprocess(**description["preprocess"]),
         backbone=backbone,
         modalities=description["modalities"],
+        rgb_every=description["rgb_every"],
         precision=description["precision"],
         contrast=description["contrast"],
         noise=description["noise"],
@@ -246,6 +325,13 @@ def _check_modalities(modalities: list[str]) -> None:
     if not modalities or len(set(modalities)) != len(modalities) or not set(modalities) <= set(MODALITIES):
         raise EncoderError(
             f"modalities is {list(modalities)}; accepted: [rgb], [motion] or [rgb,motion], each at most once."
+        )
+
+
+def _check_rgb_every(rgb_every: int, modalities: list[str]) -> None:
+    if rgb_every < 1 or (rgb_every > 1 and len(modalities) == 1):
+        raise EncoderError(
+            f"rgb_every is {rgb_every} of modalities {list(modalities)}; accepted: 1, or more beside motion."
         )
 
 

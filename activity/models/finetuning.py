@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from activity.models.encoder import FrameEncoder
+from activity.models.encoder import FrameEncoder, whole_looks
 
 PARTS = ("none", "last", "all")
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -80,6 +80,7 @@ def as_trained(encoder: FrameEncoder) -> FrameEncoder:
         preprocess=encoder.preprocess,
         backbone=encoder.backbone,
         modalities=encoder.modalities,
+        rgb_every=encoder.rgb_every,
         contrast=encoder.contrast,
         noise=encoder.noise,
         trained=True,
@@ -139,6 +140,7 @@ def _encode(encoder: FrameEncoder, frames: Tensor, previous: Tensor, piece_frame
         encoded: Tensor = encoder(frames, previous)
         return encoded.float()
     pieces = []
+    piece_frames = whole_looks(piece_frames, encoder.rgb_every)
     for start in range(0, frames.shape[1], piece_frames):
         piece = frames[:, start : start + piece_frames]
         pieces.append(checkpoint(encoder, piece, previous, use_reentrant=False))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from activity.models.encoder import FrameEncoder, rebuild_encoder
 from activity.models.head import MeanPool, StackedLSTM, build_head
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class LoadedRecognizer(Protocol):
@@ -18,13 +18,14 @@ class LoadedRecognizer(Protocol):
     sample_fps: float
     window_frames: int
     modalities: list[str]
+    rgb_every: int
     format_version: int
 
-    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
-        """Frames `uint8 (B, T, 3, H, W)` to features `(B, T, D)`."""
+    def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
+        """Frames `uint8 (B, T, 3, H, W)` to features `(B, T, D)`; see `Recognizer.encode`."""
 
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
-        """Features `(N, D)` of frames `uint8 (M, 3, H, W)`, by size: those at `rows`, each after the one before."""
+        """Features `(N, D)` of frames `uint8 (M, 3, H, W)`, by size; see `FrameEncoder.encode_rows`."""
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features `(B, T, D)` to logits `(B, C)`."""
@@ -63,31 +64,32 @@ class Recognizer(nn.Module):
         self.sample_fps = float(sample_fps)
         self.window_frames = int(window_frames)
         self.modalities = list(encoder.modalities)
+        self.rgb_every = encoder.rgb_every
         self.encoder = encoder
         self.head = head
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Sampled frames `uint8 (B, T, 3, H, W)`, RGB, any H and W, to logits `(B, C)`: one window an item."""
-        return self.classify(self.encode(frames, None), None)
+        return self.classify(self.encode(frames, None, None), None)
 
     @torch.jit.export
-    def encode(self, frames: Tensor, previous: Tensor | None = None) -> Tensor:
+    def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Features `float32 (B, T, D)` of consecutive sampled frames.
 
         Args:
-            frames: `uint8 (B, T, 3, H, W)`, RGB, any H and W.
+            frames: `uint8 (B, T, 3, H, W)`, RGB, any H and W. "rgb" looks at the first and each `rgb_every`-th after.
             previous: the sampled frame before the first, `uint8 (B, 3, H, W)` or `(B, 1, 3, H, W)`, when a video is
                 read in pieces.
+            held: the feature of the sampled frame before the first, `float32 (B, D)` or `(B, 1, D)`, when a piece
+                begins at a frame that "rgb" does not look at (one whose index is no multiple of `rgb_every`) and ends
+                before the next that it does. Of no use where it looks at each.
 
         Raises:
             ValueError: for another dtype or shape.
         """
-        if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
-        if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
-            raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
-        features: Tensor = self.encoder(frames, previous)
+        check_frames(frames, previous, held, self.head.feature_size)
+        features: Tensor = self.encoder(frames, previous, held if self.rgb_every > 1 else None)
         return features
 
     @torch.jit.export
@@ -135,6 +137,16 @@ class Recognizer(nn.Module):
             "encoder": self.encoder.describe(),
             "head": self.head.describe(),
         }
+
+
+def check_frames(frames: Tensor, previous: Tensor | None, held: Tensor | None, feature_size: int) -> None:
+    """Refuse what `encode` cannot take, as it says."""
+    if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
+    if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
+        raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
+    if held is not None and held.numel() != frames.shape[0] * feature_size:
+        raise ValueError(f"held is {held.shape}; accepted: features (B, {feature_size}), of the frame before.")
 
 
 def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None, modalities: list[str]) -> None:

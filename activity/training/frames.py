@@ -199,6 +199,7 @@ class ValidationClips:
             constant_batches(self._encoder, self._batch_frames),
             requests,
             motion="motion" in self._encoder.modalities,
+            rgb_every=self._encoder.rgb_every,
             batch_frames=self._batch_frames,
             decode_threads=self._decode_threads,
             device=next(self._encoder.parameters()).device,

@@ -21,16 +21,18 @@ int main(int count, char** arguments) try {
     torch::InferenceMode inference;
     auto model = torch::jit::load(arguments[1]);
     model.eval();
-    const int64_t window = model.attr("window_frames").toInt();
+    const int64_t window = model.attr("window_frames").toInt(), rgb_every = model.attr("rgb_every").toInt();
 
-    // Features of each frame, computed once; motion is to the frame before, of which a stream keeps one.
+    // Features of each frame, computed once; motion is to the frame before, of which a stream keeps one. What rgb says of
+    // every so many-th holds until the next: that the model takes from the feature before.
     std::vector<torch::Tensor> features;
     torch::IValue previous;
     auto frame = torch::empty({height, width, 3}, torch::kUInt8);
     size_t bytes = 0;
     while ((bytes = std::fread(frame.data_ptr(), 1, frame.nbytes(), stdin)) == frame.nbytes()) {
         const auto shown = frame.permute({2, 0, 1}).clone();  // (3, H, W)
-        features.push_back(model.get_method("encode")({shown.view({1, 1, 3, height, width}), previous}).toTensor());
+        const auto held = features.size() % rgb_every ? torch::IValue(features.back()) : torch::IValue();
+        features.push_back(model.get_method("encode")({shown.view({1, 1, 3, height, width}), previous, held}).toTensor());
         previous = shown.unsqueeze(0);
     }
     if (features.empty() || bytes != 0) {
