@@ -28,21 +28,29 @@ def tiny_preprocess() -> Preprocess:
     )
 
 
-def tiny_encoder(*modalities: str, seed: int = 0) -> FrameEncoder:
+def tiny_encoder(*modalities: str, seed: int = 0, rgb_every: int = 1) -> FrameEncoder:
     """An encoder of one convolution, 32 numbers a modality; "rgb" where no modality is given."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
     encoder = FrameEncoder(
-        name="tiny", preprocess=tiny_preprocess(), backbone=backbone, modalities=list(modalities) or ["rgb"]
+        name="tiny",
+        preprocess=tiny_preprocess(),
+        backbone=backbone,
+        modalities=list(modalities) or ["rgb"],
+        rgb_every=rgb_every,
     )
     return encoder.eval().requires_grad_(False)
 
 
-def small_encoder(*modalities: str) -> FrameEncoder:
+def small_encoder(*modalities: str, rgb_every: int = 1) -> FrameEncoder:
     """An encoder that a checkpoint can name, with small frames."""
     encoder = create_encoder(
-        name=SMALL_ENCODER, weights="none", modalities=list(modalities) or ["rgb"], framing="centre"
+        name=SMALL_ENCODER,
+        weights="none",
+        modalities=list(modalities) or ["rgb"],
+        framing="centre",
+        rgb_every=rgb_every,
     )
     encoder.preprocess = tiny_preprocess()
     return encoder

@@ -37,7 +37,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.ts"
-    export_torchscript(tiny_recognizer(tiny_encoder("rgb", "motion"), window_frames=4), path, [])
+    export_torchscript(tiny_recognizer(tiny_encoder("rgb", "motion", rgb_every=3), window_frames=4), path, [])
     return path
 
 

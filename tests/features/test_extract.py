@@ -45,7 +45,7 @@ def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
 
 
 def run(encode: Encode, requests: Sequence[VideoRequest], **changes: Any) -> Iterator[FeatureChunk | VideoEnd]:
-    settings = {"motion": True, "batch_frames": 4, "decode_threads": 2, "device": CPU}
+    settings = {"motion": True, "rgb_every": 1, "batch_frames": 4, "decode_threads": 2, "device": CPU}
     return extract_features(encode_by(encode), requests, **{**settings, **changes})
 
 
@@ -107,6 +107,38 @@ def test_features_are_those_of_each_frame_by_itself(videos: list[Path], batch_fr
         assert end.duration_seconds == pytest.approx([2.4, 3.0, 1.1][video], abs=0.05)
 
 
+@pytest.mark.parametrize(("batch_frames", "decode_threads"), [(1, 1), (4, 2), (7, 3), (100, 8)])
+@pytest.mark.parametrize("most_bytes", [1, 40_000, 512 << 20])
+def test_rgb_looks_at_some_frames_of_the_video_wherever_a_span_begins(
+    videos: list[Path], monkeypatch: pytest.MonkeyPatch, batch_frames: int, decode_threads: int, most_bytes: int
+) -> None:
+    monkeypatch.setattr(extract, "_MOST_BYTES", most_bytes)  # as where a batch does not become full
+    encoder = tiny_encoder("rgb", "motion", rgb_every=3)
+    spans = [(range(10**9),), (range(4, 6), range(7, 10)), (range(2, 5),)]
+    requests = [request(path, own) for path, own in zip(videos, spans, strict=True)]
+    rows: list[int] = []
+
+    def encode_rows(frames: list[Tensor], wanted: Tensor, previous: Tensor | None) -> Tensor:
+        rows.append(len(wanted))
+        assert len(wanted) % 3 == 0
+        return encoder.encode_rows(frames, wanted, previous)
+
+    settings = {"motion": True, "rgb_every": 3, "batch_frames": batch_frames, "decode_threads": decode_threads}
+    done = by_video(extract_features(encode_rows, requests, device=CPU, **settings))  # type: ignore[arg-type]
+    for video, path in enumerate(videos):
+        indices, features, end = done[video]
+        assert end.error is None
+        rgb, motion = (
+            frame_by_frame(tiny_encoder(modality), path, motion=modality == "motion") for modality in ("rgb", "motion")
+        )
+        assert indices == [index for index in motion if any(index in span for span in spans[video])]
+        expected = torch.stack([torch.cat([rgb[index - index % 3], motion[index]]) for index in indices])
+        torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
+    assert max(rows) <= -(-batch_frames // 3) * 3
+    if most_bytes > 40_000 and batch_frames < 100:
+        assert sum(rows) <= 12 + 3 + 2 * 3 + 3 + 2 * 3  # whole looks, of a video one that is cut at each end
+
+
 def test_without_motion_the_encoder_gets_no_previous_frames(videos: list[Path]) -> None:
     encoder = tiny_encoder("rgb")
 
@@ -144,7 +176,7 @@ def test_frames_of_all_sizes_fill_a_batch(videos: list[Path]) -> None:
         return torch.zeros(len(rows), 2)
 
     requests = [request(path, WHOLE) for path in videos]
-    settings = {"motion": True, "decode_threads": 1, "device": CPU}
+    settings = {"motion": True, "rgb_every": 1, "decode_threads": 1, "device": CPU}
     list(extract_features(encode, requests, batch_frames=5, **settings))  # type: ignore[arg-type]
     assert [rows for rows, _ in seen] == [5] * 6 + [3]
     assert max(sizes for _, sizes in seen) > 1

@@ -35,7 +35,7 @@ EXPORT: dict[str, Callable[..., float]] = {
     ".onnx": export_onnx,
     ".openvino": export_openvino,
 }
-WINDOW = 6
+WINDOW, RGB_EVERY = 6, 4  # no whole number of looks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the exporters' libraries say of each other
 
@@ -44,7 +44,12 @@ def recognizer_in(precision: str, *modalities: str, framing: str = "whole") -> R
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = create_encoder(
-            name=SMALL_ENCODER, weights="none", modalities=list(modalities), framing=framing, precision=precision
+            name=SMALL_ENCODER,
+            weights="none",
+            modalities=list(modalities),
+            framing=framing,
+            rgb_every=RGB_EVERY,
+            precision=precision,
         )
     head = lstm_head(encoder.feature_size, modality_weights=[1.0] * len(modalities), num_layers=2)
     recognizer = tiny_recognizer(encoder, head, sample_fps=7.5, window_frames=WINDOW)
@@ -83,6 +88,7 @@ class TestAnswers:
         assert isinstance(loaded, GraphsRecognizer)
         assert (loaded.class_names, loaded.modalities) == (CLASS_NAMES, ["rgb", "motion"])
         assert (loaded.sample_fps, loaded.window_frames, loaded.format_version) == (7.5, WINDOW, FORMAT_VERSION)
+        assert loaded.rgb_every == RGB_EVERY
 
     @pytest.mark.parametrize("size", [(120, 160), (160, 120), (64, 50), (31, 47), (160, 160), (300, 170)])
     def test_scores_are_the_recognizers_for_frames_of_any_size(
@@ -99,7 +105,8 @@ class TestAnswers:
         )
         with torch.inference_mode():
             whole = loaded.encode(frames)
-            pieces = torch.cat([loaded.encode(frames[:, :1]), loaded.encode(frames[:, 1:], frames[:, 0])], dim=1)
+            first = loaded.encode(frames[:, :1])
+            pieces = torch.cat([first, loaded.encode(frames[:, 1:], frames[:, 0], first)], dim=1)
             torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
             mixed = [frames[0], pictures(1, 3, 40, 60)[0]]
             rows, before = torch.tensor([5, 1, 3, 6]), torch.tensor([4, 0, 2, 5])
@@ -126,6 +133,8 @@ class TestAnswers:
         rows = torch.tensor([0, 1])
         with pytest.raises(ValueError, match=r"previous_rows are 1; accepted: as many as rows \(2\)"):
             loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows[:1])
+        with pytest.raises(ValueError, match=r"held is .*; accepted: features \(B, \d+\), of the frame before"):
+            loaded.encode(pictures(1, 2, 40, 60), None, features[:, 0, :-1])
         with pytest.raises(IndexError):
             loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows - 1)
 

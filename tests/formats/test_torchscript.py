@@ -21,7 +21,7 @@ from tests.videos import index_frames, write_video
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    encoder = tiny_encoder("rgb", "motion")
+    encoder = tiny_encoder("rgb", "motion", rgb_every=3)
     head = lstm_head(encoder.feature_size, bidirectional=True, readout="attention")
     return tiny_recognizer(encoder, head, sample_fps=7.5, window_frames=6)
 
@@ -68,12 +68,13 @@ features = model.encode(frames)
 results = {
     "whole": features,
     "alone": model.encode(frames, None),
-    "pieces": torch.cat([model.encode(frames[:, :2]), model.encode(frames[:, 2:], frames[:, 1])], dim=1),
+    "pieces": torch.cat([model.encode(frames[:, :3]), model.encode(frames[:, 3:], frames[:, 2])], dim=1),
+    "held": torch.cat([features[:, :1], model.encode(frames[:, 1:3], frames[:, 0], features[:, 0])], dim=1),
     "logits": model.classify(features, lengths),
     "forward": model(frames),
 }
 torch.save(results, sys.argv[3])
-attributes = "class_names", "sample_fps", "window_frames", "modalities", "format_version"
+attributes = "class_names", "sample_fps", "window_frames", "modalities", "rgb_every", "format_version"
 print(json.dumps({name: getattr(model, name) for name in attributes}))
 """
 
@@ -87,6 +88,7 @@ def test_the_file_works_with_plain_torch(recognizer: Recognizer, exported: Path,
         "sample_fps": 7.5,
         "window_frames": 6,
         "modalities": ["rgb", "motion"],
+        "rgb_every": 3,
         "format_version": FORMAT_VERSION,
     }
     results: dict[str, Tensor] = torch.load(tmp_path / "results.pt", weights_only=True)
@@ -95,6 +97,7 @@ def test_the_file_works_with_plain_torch(recognizer: Recognizer, exported: Path,
         "whole": features,
         "alone": features,
         "pieces": features,
+        "held": features[:, :3],
         "logits": recognizer.classify(features, lengths),
         "forward": recognizer(frames),
     }

@@ -21,7 +21,7 @@ SETTINGS = TimelineSettings(enter_score=0.36, leave_score=0.345, smoothing_secon
 
 def restless_recognizer(*modalities: str, window_frames: int = 4) -> Recognizer:
     """One whose classes take turns on `scenes`: none is the best in the mean over many of them."""
-    encoder = tiny_encoder(*modalities)
+    encoder = tiny_encoder(*modalities, rgb_every=3 if len(modalities) > 1 else 1)
     head = mean_pool_head(encoder.feature_size, modality_weights=[1.0] * len(encoder.modalities))
     recognizer = tiny_recognizer(encoder, head, sample_fps=5, window_frames=window_frames)
     with torch.inference_mode():

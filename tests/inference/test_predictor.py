@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    encoder = tiny_encoder("rgb", "motion")
+    encoder = tiny_encoder("rgb", "motion", rgb_every=3)
     return tiny_recognizer(encoder, lstm_head(encoder.feature_size), sample_fps=5, window_frames=4)
 
 
@@ -50,7 +50,8 @@ def scores_by_hand(recognizer: Recognizer, source: str) -> tuple[Tensor, int]:
     with VideoReader(source) as reader:
         for frame in reader.sampled_frames(recognizer.sample_fps):
             pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)[None]
-            features.append(recognizer.encode(pixels[None], previous)[0, 0])
+            held = features[-1] if frame.index % recognizer.rgb_every else None
+            features.append(recognizer.encode(pixels[None], previous, held)[0, 0])
             previous = pixels
     starts = window_starts(len(features), recognizer.window_frames)
     windows = [torch.stack(features[start : start + recognizer.window_frames])[None] for start in starts]

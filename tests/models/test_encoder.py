@@ -6,7 +6,7 @@ from torch import Tensor
 
 from activity.models.encoder import create_encoder, rebuild_encoder
 from activity.models.pretrained import EMBEDDED_ENCODER, EncoderError
-from tests.recognizers import random_frames, small_encoder, tiny_encoder
+from tests.recognizers import SMALL_ENCODER, random_frames, small_encoder, tiny_encoder, tiny_recognizer
 
 # Modalities
 
@@ -36,6 +36,46 @@ def test_motion_is_the_signed_difference_of_what_the_network_sees() -> None:
     torch.testing.assert_close(encoder(frames)[0, 1:], expected, rtol=0, atol=1e-6)
     turned = encoder(frames.flip(1))
     assert (turned[0, 1] - expected[0]).abs().max() > 1e-2  # it tells forth from back
+
+
+@pytest.mark.parametrize("modalities", [["rgb", "motion"], ["motion", "rgb"]])
+@pytest.mark.parametrize("time", [1, 3, 4, 8])
+def test_rgb_looks_at_some_frames_and_holds_while_motion_looks_at_each(modalities: list[str], time: int) -> None:
+    encoder, frames = tiny_encoder(*modalities, rgb_every=3), random_frames(2, time)
+    each = {modality: tiny_encoder(modality)(frames) for modality in modalities}
+    each["rgb"] = each["rgb"][:, [index - index % 3 for index in range(time)]]
+    expected = torch.cat([each[modality] for modality in modalities], dim=2)
+    torch.testing.assert_close(encoder(frames), expected, rtol=0, atol=1e-6)
+    # One frame at a time, as of a stream: what rgb said of the frame it looked at comes from the feature before.
+    features: list[Tensor] = []
+    for index in range(time):
+        previous = frames[:, index - 1] if index else None
+        features.append(encoder(frames[:, index : index + 1], previous, features[-1] if index % 3 else None))
+    torch.testing.assert_close(torch.cat(features, dim=1), expected, rtol=0, atol=1e-6)
+    rows = torch.arange(time)
+    by_rows = encoder.encode_rows([frames[1]], rows, (rows - 1).clamp_min(0))
+    torch.testing.assert_close(by_rows, expected[1], rtol=0, atol=1e-6)
+
+
+def test_where_rgb_looks_at_each_frame_nothing_is_held() -> None:
+    recognizer, frames = tiny_recognizer(tiny_encoder("rgb", "motion")), random_frames(1, 2)
+    features = recognizer.encode(frames)
+    again = recognizer.encode(frames[:, 1:], frames[:, 0], torch.zeros_like(features[:, 0]))
+    torch.testing.assert_close(again, features[:, 1:], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("modalities", "rgb_every"), [(["rgb"], 2), (["motion"], 2), (["rgb", "motion"], 0)])
+def test_how_often_rgb_looks_is_checked(modalities: list[str], rgb_every: int) -> None:
+    with pytest.raises(EncoderError, match=f"rgb_every is {rgb_every} .*; accepted: 1, or more beside motion"):
+        tiny_encoder(*modalities, rgb_every=rgb_every)
+
+
+def test_a_modality_alone_looks_at_each_frame() -> None:
+    for modalities, rgb_every in ((["rgb"], 1), (["motion"], 1), (["rgb", "motion"], 4)):
+        encoder = create_encoder(
+            name=SMALL_ENCODER, weights="none", modalities=modalities, framing="centre", rgb_every=4
+        )
+        assert encoder.rgb_every == rebuild_encoder(encoder.describe()).rgb_every == rgb_every
 
 
 @pytest.mark.parametrize("modalities", [["rgb"], ["motion"], ["rgb", "motion"]])

@@ -247,9 +247,10 @@ class TestFeaturesWithGradients:
         assert not torch.equal(encoder(frames), before)
         assert (encoder(frames) - expected).abs().max() < 0.05 * expected.abs().max()
 
+    @pytest.mark.parametrize("rgb_every", [1, 2])
     @pytest.mark.parametrize("piece_frames", [1, 2, 8])
-    def test_gradient_checkpointing_gives_the_same_gradients(self, piece_frames: int) -> None:
-        encoder = small_encoder("rgb", "motion").requires_grad_(True)
+    def test_gradient_checkpointing_gives_the_same_gradients(self, piece_frames: int, rgb_every: int) -> None:
+        encoder = small_encoder("rgb", "motion", rgb_every=rgb_every).requires_grad_(True)
         set_training_mode(encoder, trained_part(encoder.backbone, "all"))
         gradients = []
         for pieces in (None, piece_frames):
