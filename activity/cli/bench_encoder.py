@@ -25,12 +25,15 @@ from activity.models.recognizer import LoadedRecognizer, Recognizer
 _SUFFIXES = (".ts", ".onnx", ".openvino")
 _ROUNDS = 5  # each measured thing in turn, so that all meet the same noise
 _BATCHES = 12  # a thread and round
+_OTHERS = 16  # batches that take turns
+_Work = Callable[[int], object]  # encodes one of them
 
 
 def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     """Frames a second of a recognizer's encoder: as people write it, as it is by default, and in the fast runtimes.
 
-    All cores encode, a batch each, of pictures that need no resizing.
+    All cores encode, a batch each, of pictures that need no resizing. As in a video, each batch is another one: what is
+    read again and again lies in a core's cache.
 
     Args:
         folder: an empty one, for the files that are made.
@@ -40,12 +43,12 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
     """
     encoder = recognizer.encoder
     side = encoder.preprocess.crop_size
-    frames = torch.randint(0, 256, (BATCH_FRAMES + 1, 3, side, side), dtype=torch.uint8)
-    rows = torch.arange(1, len(frames))
-    looks = encoder.seen(frames, rows.unsqueeze(0), (rows - 1).unsqueeze(0))
+    frames = torch.randint(0, 256, (_OTHERS, BATCH_FRAMES + 1, 3, side, side), dtype=torch.uint8)
+    rows = torch.arange(1, BATCH_FRAMES + 1)
+    looks = [encoder.seen(own, rows[:: encoder.rgb_every], rows, rows - 1) for own in frames]
     # As many pictures at once as there are frames, or fewer, and as many in each part.
-    parts = [part.contiguous() for part in torch.cat(looks).chunk(len(looks))]
-    work: dict[str, Callable[[], object]] = {"torch, bare": partial(_in_parts, encoder.encode_seen, parts)}
+    parts = [own.chunk(len(encoder.modalities)) for own in looks]
+    work: dict[str, _Work] = {"torch, bare": partial(_in_parts, encoder.encode_seen, parts)}
     loaded: dict[str, LoadedRecognizer] = {}
     for suffix in _SUFFIXES:
         if missing_library(suffix, quantised=False) is None:
@@ -56,7 +59,7 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
         if isinstance(model, GraphsRecognizer):
             bare = model.graphs.encode if suffix != ".openvino" else _openvino(folder / f"model{suffix}")
             work[f"{suffix}, bare"] = partial(_in_parts, bare, parts)
-        work[f"{suffix}, in activity"] = partial(model.encode_rows, [frames], rows, rows - 1)
+        work[f"{suffix}, in activity"] = partial(_encode_rows, model, frames, rows)
     say("encoding ...")
     naive = _naive(encoder)
     found: dict[str, list[float]] = {name: [] for name in ("as it is mostly written", *work)}
@@ -81,9 +84,13 @@ def _ratios(rates: dict[str, float], suffixes: list[str]) -> list[Figure]:
     return figures
 
 
-def _in_parts(encode: Callable[[Tensor], object], parts: Sequence[Tensor]) -> None:
-    for part in parts:
+def _in_parts(encode: Callable[[Tensor], object], parts: Sequence[Sequence[Tensor]], number: int) -> None:
+    for part in parts[number]:
         encode(part)
+
+
+def _encode_rows(model: LoadedRecognizer, frames: Tensor, rows: Tensor, number: int) -> None:
+    model.encode_rows([frames[number]], rows, rows - 1)
 
 
 def _openvino(folder: Path) -> Callable[[Tensor], object]:
@@ -108,26 +115,24 @@ def _naive(encoder: FrameEncoder) -> nn.Module:
 
 @torch.inference_mode()
 def _rate_alone(cnn: nn.Module, looks: Sequence[Tensor]) -> float:
-    """Frames a second of a CNN that torch gives all cores, one modality after the other."""
-    contiguous = [own.contiguous() for own in looks]
-    for own in contiguous:
-        cnn(own)
+    """Frames a second of a CNN that torch gives all cores, the looks of one batch at once."""
+    cnn(looks[0])
     begun = time.perf_counter()
-    for own in contiguous * _BATCHES:
-        cnn(own)
+    for number in range(_BATCHES):
+        cnn(looks[number % _OTHERS])
     return BATCH_FRAMES * _BATCHES / (time.perf_counter() - begun)
 
 
-def _rate(batch: Callable[[], object]) -> float:
+def _rate(encode: _Work) -> float:
     """Frames a second of batches on all cores, as extraction and prediction run them."""
     with encoding_threads(torch.device("cpu")) as (pool, workers):
-        wait([pool.submit(_encode, batch) for _ in range(4 * workers)])  # what is made and compiled once
+        wait([pool.submit(_encode, encode, 0) for _ in range(4 * workers)])  # what is made and compiled once
         begun = time.perf_counter()
-        for done in [pool.submit(_encode, batch) for _ in range(_BATCHES * workers)]:
+        for done in [pool.submit(_encode, encode, number % _OTHERS) for number in range(_BATCHES * workers)]:
             done.result()
         return BATCH_FRAMES * _BATCHES * workers / (time.perf_counter() - begun)
 
 
 @torch.inference_mode()
-def _encode(batch: Callable[[], object]) -> None:
-    batch()
+def _encode(encode: _Work, number: int) -> None:
+    encode(number)

@@ -126,6 +126,14 @@ def check_classes(path: Path, contract: Contract, number: int) -> None:
         )
 
 
+def damaged(path: Path, part: str) -> ModelFileError:
+    """What to say where a part of a file is not as it was written."""
+    return ModelFileError(
+        f"{path} is damaged: its {part} is not as it was written. Copy it or export it again. (What another program "
+        "has changed is not what was verified; export again to change it.)"
+    )
+
+
 def check_format_version(path: Path, version: object) -> None:
     """Refuse a file of a version that this program does not know."""
     if version != FORMAT_VERSION:

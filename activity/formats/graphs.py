@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
-from activity.models.encoder import PICTURES_AT_ONCE, joined, seen, whole_looks
+from activity.models.encoder import PICTURES_AT_ONCE, joined, seen, seen_as_traced, whole_looks
 from activity.models.preprocess import Preprocess
 from activity.models.recognizer import Recognizer, check_frames, check_rows, rebuild_recognizer
 
@@ -63,11 +63,9 @@ class PreparePart(nn.Module):
 
     def forward(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
         """Pixels of the pictures at `rows`, each after the one at `previous_rows`; shapes as `PrepareGraph`."""
-        encoder = self.encoder
-        pixels, std = encoder.preprocess.normalised(pictures), encoder.preprocess.std
-        modalities, contrast, noise = encoder.modalities, encoder.contrast, encoder.noise
-        own, before = rows.flatten(), previous_rows.flatten()
-        return torch.cat(seen(pixels, rows[:, 0], own, before, modalities, std, contrast, noise))
+        encoder, own, before = self.encoder, rows.flatten(), previous_rows.flatten()
+        modalities, mean, std = encoder.modalities, encoder.preprocess.mean, encoder.preprocess.std
+        return seen_as_traced(pictures, rows[:, 0], own, before, modalities, mean, std, encoder.contrast, encoder.noise)
 
 
 class EncoderPart(nn.Module):
@@ -218,8 +216,9 @@ class GraphsRecognizer:
         self.graphs = graphs
         preprocess = Preprocess(**contract.preprocess)
         self._resize: ResizeGraph = preprocess.pictures
-        self._prepare: PrepareGraph = partial(_prepared, preprocess, contract)
-        self._look_at_motion: PrepareGraph = partial(_prepared, preprocess, replace(contract, modalities=["motion"]))
+        rooms, of_motion = threading.local(), replace(contract, modalities=["motion"])
+        self._prepare: PrepareGraph = partial(_prepared, preprocess, contract, rooms)
+        self._look_at_motion: PrepareGraph = partial(_prepared, preprocess, of_motion, rooms)
         self._join: JoinGraph = partial(_joined, contract)
 
     def as_elsewhere(self) -> "GraphsRecognizer":
@@ -247,12 +246,13 @@ class GraphsRecognizer:
     def encode_rows(self, frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """Features `float32 (N, D)` of single frames; see `FrameEncoder.encode_rows`."""
         check_rows(frames, rows, previous_rows, self.modalities)
-        pictures = torch.cat([self._resize(alike) for alike in frames])
+        resized = [self._resize(alike) for alike in frames]
+        pictures = resized[0] if len(resized) == 1 else torch.cat(resized)
         return self._features(pictures, rows, rows if previous_rows is None else previous_rows)
 
     def _features(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
         """Features `float32 (N, D)` of the pictures at `rows`, prepared as they come to the CNN."""
-        wanted = len(rows)
+        wanted, pictures = len(rows), pictures.contiguous()  # while they are bytes
         more = whole_looks(wanted, self.rgb_every) - wanted
         lines, previous_lines = (
             torch.cat([own, own[-1:].expand(more)]).view(-1, self.rgb_every).split(self._lines_at_once())
@@ -260,10 +260,7 @@ class GraphsRecognizer:
         )
         found = []
         for own, before in zip(lines, previous_lines, strict=True):
-            some, places = torch.stack([own, before]).unique(return_inverse=True)
-            shown, looked_back_at = places
-            looks = self._prepare(pictures.index_select(0, some), shown, looked_back_at)
-            found.append(self._join(self.graphs.encode(looks), own))
+            found.append(self._join(self.graphs.encode(self._prepare(pictures, own, before)), own))
         return torch.cat(found)[:wanted]
 
     def _moved(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor, held: Tensor) -> Tensor:
@@ -294,12 +291,21 @@ class GraphsRecognizer:
 
 
 def _prepared(
-    preprocess: Preprocess, contract: Contract, pictures: Tensor, rows: Tensor, previous_rows: Tensor
+    preprocess: Preprocess,
+    contract: Contract,
+    rooms: threading.local,
+    pictures: Tensor,
+    rows: Tensor,
+    previous_rows: Tensor,
 ) -> Tensor:
-    """What `PreparePart` gives, by torch."""
-    pixels, own, before = preprocess.normalised(pictures), rows.flatten(), previous_rows.flatten()
-    modalities, contrast, noise = contract.modalities, contract.contrast, contract.noise
-    return torch.cat(seen(pixels, rows[:, 0], own, before, modalities, preprocess.std, contrast, noise))
+    """What `PreparePart` gives, by torch; in a thread's own room, where it stays until that thread prepares anew."""
+    own, before, modalities = rows.flatten(), previous_rows.flatten(), contract.modalities
+    most = len(modalities) * len(own)
+    room = getattr(rooms, "room", None)
+    if room is None or len(room) < most:
+        room = rooms.room = torch.empty(most, 3, *pictures.shape[2:])
+    mean, std, contrast, noise = preprocess.mean, preprocess.std, contract.contrast, contract.noise
+    return seen(pictures, rows[:, 0], own, before, modalities, mean, std, contrast, noise, room)
 
 
 def _joined(contract: Contract, found: Tensor, rows: Tensor) -> Tensor:

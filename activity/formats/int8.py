@@ -73,5 +73,5 @@ def quantised(
 @torch.inference_mode()
 def _pixels(recognizer: Recognizer, pictures: Tensor) -> Tensor:
     """What the CNN is shown of a window's pictures `uint8 (T, 3, S, S)`: `float32 (K, 3, S, S)`."""
-    rows = torch.arange(len(pictures)).unsqueeze(0)
-    return torch.cat(recognizer.encoder.seen(pictures, rows, (rows - 1).clamp(min=0)))
+    rows = torch.arange(len(pictures))
+    return recognizer.encoder.seen(pictures, rows[:: recognizer.rgb_every], rows, (rows - 1).clamp(min=0))

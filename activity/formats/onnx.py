@@ -1,6 +1,7 @@
 """`.onnx`: a graph from frames to logits for any runtime; here ONNX Runtime runs it, cut at pictures and features."""
 
 import copy
+import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from activity.formats.contract import (
     cannot_express,
     check_classes,
     contract_of,
+    damaged,
     needs_extra,
     read_contract,
 )
@@ -29,7 +31,7 @@ from activity.formats.int8 import quantised
 from activity.models.encoder import whole_looks
 from activity.models.recognizer import Recognizer
 
-NAME, EXTRA, KEY = "ONNX", "onnx", "activity"
+NAME, EXTRA, KEY, DIGEST = "ONNX", "onnx", "activity", "activity_digest"
 _INPUTS = (  # as PARTS
     ["frames"],
     ["pictures", "shown_rows", "shown_previous_rows"],
@@ -129,6 +131,8 @@ def load_onnx(path: Path) -> GraphsRecognizer:
             f"{path} is one half of a model that was exported with --split. Such halves are for programs of your own; "
             "here, give the whole file."
         )
+    if texts.get(DIGEST) != _digest(model):
+        raise damaged(path, "graph")
     check_classes(path, contract, outputs["logits"].type.tensor_type.shape.dim[1].dim_value)
     return _recognizer(contract, path, model)
 
@@ -226,9 +230,15 @@ def _whole_looks(onnx: Any, contract: Contract, like: Any, rows: Sequence[str]) 
 
 
 def _described(model: Any, contract: Contract) -> Any:
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, contract.text()
+    for key, text in ((KEY, contract.text()), (DIGEST, _digest(model))):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
     return model
+
+
+def _digest(model: Any) -> str:
+    """Of the graph with its weights, which have no checksum of their own."""
+    return hashlib.blake2b(model.graph.SerializeToString(deterministic=True), digest_size=16).hexdigest()
 
 
 def _cut(model: Any, inputs: list[str], output: str) -> Any:

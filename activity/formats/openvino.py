@@ -1,5 +1,7 @@
 """A folder `NAME.openvino`: OpenVINO models, the fastest on Intel's and AMD's processors."""
 
+import hashlib
+import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +16,12 @@ from activity.files import replace_folder
 from activity.formats.compare import check_same_scores
 from activity.formats.contract import (
     CONTRACT,
+    Contract,
     ModelFileError,
     cannot_express,
     check_classes,
     contract_of,
+    damaged,
     needs_extra,
     read_contract,
 )
@@ -32,7 +36,8 @@ NAME, EXTRA = "OpenVINO", "openvino"
 # would wait for ever, one for the other's preparation, the other for the first to let Python go on.
 _first_use = threading.Lock()
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
-_FILES = (*(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin")), CONTRACT)
+_GRAPHS = tuple(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin"))
+_DIGESTS = "digests.json"  # of those, which have no checksums of their own
 
 
 def export_openvino(
@@ -64,7 +69,7 @@ def export_openvino(
         for part, model in zip(PARTS, models, strict=True):
             library.save_model(model, folder / f"{part}.xml", compress_to_fp16=False)
         contract = contract_of(recognizer, computes_in=recognizer.encoder.precision)
-        (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
+        _describe(folder, contract)
         loaded = load_openvino(folder, exact=True)
         difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if calibration is not None:
@@ -82,8 +87,7 @@ def export_openvino(
                 ],
             )
             library.save_model(encoder, folder / "encoder.xml", compress_to_fp16=False)
-            contract = replace(contract, computes_in="int8")
-            (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
+            _describe(folder, replace(contract, computes_in="int8"))
         replace_folder(folder, path)
     return difference
 
@@ -94,7 +98,8 @@ def check_is_ours(path: Path) -> None:
     Raises:
         ModelFileError: with the name of what else there is.
     """
-    others = [item.name for item in path.iterdir() if item.name not in _FILES] if path.is_dir() else []
+    ours = {*_GRAPHS, CONTRACT, _DIGESTS}
+    others = [item.name for item in path.iterdir() if item.name not in ours] if path.is_dir() else []
     if others:
         raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
 
@@ -113,6 +118,7 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     """
     contract_file = path / CONTRACT
     contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
+    _check_digests(path)
     library = _library(path)
     core, precision = library.Core(), "f32" if exact or contract.computes_in == "float32" else None
     sessions, part = [], PARTS[0]
@@ -136,6 +142,33 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
         return lambda *tensors: sessions[part].get()(*tensors)
 
     return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
+
+
+def _describe(folder: Path, contract: Contract) -> None:
+    """Write down what the graphs of a folder are."""
+    (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
+    digests = {name: _digest(folder / name) for name in _GRAPHS if (folder / name).exists()}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=2), encoding="utf-8")
+
+
+def _check_digests(folder: Path) -> None:
+    """Refuse a folder in which a graph is missing or is not as it was written."""
+    try:
+        digests = dict(json.loads((folder / _DIGESTS).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{folder} is no whole model folder: {_DIGESTS} is missing or damaged. Copy it or export it again."
+        ) from error
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            raise ModelFileError(f"{folder} is no whole model folder: {name} is missing. Copy it or export it again.")
+        if _digest(folder / name) != digest:
+            raise damaged(folder, name)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 class _Session:

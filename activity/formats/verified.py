@@ -56,6 +56,12 @@ def measured_elsewhere(file: Path) -> str | None:
     return f"{machine.get('CPU')}, {machine.get('cores')} cores"
 
 
+def changed_models(folder: Path) -> list[Path]:
+    """The files of a folder that are not any more what was verified, and so have no speed."""
+    files = [(folder / name, seen["digest"]) for name, seen in known_models(folder).items()]
+    return [file for file, digest in files if file.exists() and model_digest(file) != digest]
+
+
 def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
     """The fastest of the files that were exported from the same checkpoint into the folder of a model.
 

@@ -1,6 +1,7 @@
 """The frame encoders: preprocessing and a CNN, from frames to features, one modality or two."""
 
 import hashlib
+import math
 from typing import Any, Final
 
 import torch
@@ -119,22 +120,10 @@ class FrameEncoder(nn.Module):
         before = previous_rows.unsqueeze(0) if previous_rows is not None else None
         return self._encode(pictures, rows.unsqueeze(0), before, None)[0]
 
-    def seen(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None, held: bool = False) -> list[Tensor]:
-        """What the CNN gets of frames, for each modality `float32 (K, 3, S, S)`.
-
-        Args:
-            pictures: the frames, resized and cropped, `uint8 (M, 3, S, S)`.
-            rows: `int64 (B, T)`, those wanted, in B sequences.
-            previous_rows: `int64 (B, T)`, the sampled frame before each; only "motion" looks at those.
-            held: leave "rgb" out.
-        """
-        rgb_rows: Tensor | None = None
-        if not held:
-            rgb_rows = rows[:, :: self.rgb_every].flatten()
-        before = previous_rows.flatten() if previous_rows is not None else None
-        pixels = self.preprocess.normalised(pictures)
-        std = self.preprocess.std
-        return seen(pixels, rgb_rows, rows.flatten(), before, self.modalities, std, self.contrast, self.noise)
+    def seen(self, pictures: Tensor, rgb_rows: Tensor | None, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
+        """What the CNN gets of frames, `float32 (K, 3, S, S)`; arguments as of the function `seen`."""
+        mean, std = self.preprocess.mean, self.preprocess.std
+        return seen(pictures, rgb_rows, rows, previous_rows, self.modalities, mean, std, self.contrast, self.noise)
 
     def encode_seen(self, pixels: Tensor) -> Tensor:
         """What the CNN makes of what `seen` gives, `float32 (K, 3, S, S)` to `float32 (K, backbone_size)`."""
@@ -166,9 +155,18 @@ class FrameEncoder(nn.Module):
         return digest.hexdigest()
 
     def _encode(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor | None, held: Tensor | None) -> Tensor:
-        """Features `float32 (B, T, D)` of frames that are resized and cropped; arguments as of `seen` and `joined`."""
-        seen = self.seen(pictures, rows, previous_rows, held is not None)
-        looks = torch.cat([self._as_read(pixels) for pixels in seen])
+        """Features `float32 (B, T, D)` of B sequences of frames that are resized and cropped, `uint8 (M, 3, S, S)`.
+
+        Args:
+            pictures: the frames.
+            rows, previous_rows: `int64 (B, T)`, those of each sequence, and the sampled frame before each.
+            held: as of `joined`.
+        """
+        rgb_rows: Tensor | None = None
+        if held is None:
+            rgb_rows = rows[:, :: self.rgb_every].flatten()
+        before = previous_rows.flatten() if previous_rows is not None else None
+        looks = self._as_read(self.seen(pictures.contiguous(), rgb_rows, rows.flatten(), before))
         in_one = self.trained or looks.device.type != "cpu"
         parts = 1 if in_one else 1 + (looks.shape[0] - 1) // self.pictures_at_once
         found = torch.cat([self._cnn(part) for part in looks.chunk(parts)])
@@ -187,34 +185,69 @@ class FrameEncoder(nn.Module):
 
 
 def seen(
-    pixels: Tensor,
+    pictures: Tensor,
     rgb_rows: Tensor | None,
     rows: Tensor,
     previous_rows: Tensor | None,
     modalities: list[str],
+    mean: Tensor,
     std: Tensor,
     contrast: float,
     noise: float,
-) -> list[Tensor]:
-    """What each modality shows the CNN of preprocessed frames, `float32 (K, 3, S, S)`.
+    room: Tensor | None = None,
+) -> Tensor:
+    """What the modalities show the CNN of frames, one after the other, `float32 (K, 3, S, S)`.
 
     Args:
-        pixels: `float32 (M, 3, S, S)`, as `Preprocess` gives them.
-        rgb_rows: `int64 (K,)`, the frames that "rgb" looks at; None: it is left out.
-        rows, previous_rows: `int64 (K,)`, the frames that "motion" looks at, and the sampled frame before each.
+        pictures: the frames, resized and cropped, `uint8 (M, 3, S, S)`.
+        rgb_rows: `int64 (L,)`, those that "rgb" looks at; None: it is left out.
+        rows, previous_rows: `int64 (N,)`, those that "motion" looks at, and the sampled frame before each.
         modalities: one or both of `MODALITIES`.
-        std: what the pixels were divided by.
+        mean, std: of the pixels that the weights read.
         contrast, noise: as of `FrameEncoder`.
+        room: `float32 (K or more, 3, S, S)`, to make it in; None: in new memory.
     """
+    rgb_looks = rgb_rows.shape[0] if rgb_rows is not None else 0
+    counts = [rgb_looks if modality == "rgb" else rows.shape[0] for modality in modalities]
+    # All is made where it will lie: to be given new memory takes longer than to compute this.
+    if room is not None:
+        made = room[: sum(counts)]
+    else:
+        size = [sum(counts), 3, pictures.shape[2], pictures.shape[3]]
+        made = torch.empty(size, dtype=torch.float32, device=pictures.device)
+    first = 0
+    for modality, count in zip(modalities, counts):  # noqa: B905 - TorchScript knows no strict
+        own = made[first : first + count]
+        first += count
+        if modality == "motion":
+            assert previous_rows is not None, "motion needs the frame before"
+            own.copy_(pictures.index_select(0, rows)).sub_(pictures.index_select(0, previous_rows))  # exact
+            own.mul_(_motion_scale(own, std, contrast, noise))
+        elif rgb_rows is not None:
+            own.copy_(pictures.index_select(0, rgb_rows)).div_(255.0).sub_(mean).div_(std)
+    return made
+
+
+def seen_as_traced(
+    pictures: Tensor,
+    rgb_rows: Tensor,
+    rows: Tensor,
+    previous_rows: Tensor,
+    modalities: list[str],
+    mean: Tensor,
+    std: Tensor,
+    contrast: float,
+    noise: float,
+) -> Tensor:
+    """What `seen` gives, of operations that exporters know: none writes into what another one made."""
     looks: list[Tensor] = []
     for modality in modalities:
         if modality == "motion":
-            assert previous_rows is not None, "motion needs the frame before"
-            own, before = pixels.index_select(0, rows), pixels.index_select(0, previous_rows)
-            looks.append(motion(own, before, std, contrast, noise))
-        elif rgb_rows is not None:
-            looks.append(pixels.index_select(0, rgb_rows))
-    return looks
+            change = pictures.index_select(0, rows).float() - pictures.index_select(0, previous_rows).float()
+            looks.append(change * _motion_scale(change, std, contrast, noise))
+        else:
+            looks.append((pictures.index_select(0, rgb_rows) / 255.0 - mean) / std)
+    return torch.cat(looks)
 
 
 def joined(
@@ -254,15 +287,24 @@ def whole_looks(frames: int, rgb_every: int) -> int:
     return -(-frames // rgb_every) * rgb_every
 
 
-def motion(pixels: Tensor, before: Tensor, std: Tensor, contrast: float, noise: float) -> Tensor:
-    """Signed differences `(N, 3, S, S)` of preprocessed frames to those before, at the contrast of a photograph.
+def _motion_scale(change: Tensor, std: Tensor, contrast: float, noise: float) -> Tensor:
+    """What brings differences of frames to the contrast of a photograph, and divides them by `std` as pixels are.
 
     At 25 frames/s a time grid of 10 a second steps by two frames, then by three: as they are, the differences would
     grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
+
+    Args:
+        change: of pictures to those before, `float32 (N, 3, S, S)`, from -255 to 255. Of the mean that is taken from
+            pixels nothing is left in it.
+        std, contrast, noise: as of `seen`.
+
+    Returns:
+        `float32 (N, 3, 1, 1)`.
     """
-    change = pixels - before
-    strength = (change * std).square_().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return change.mul_(contrast / (strength + noise))
+    lines = torch.linalg.vector_norm(change, dim=3)  # in two steps: no runtime loses digits in so few terms
+    strength = torch.linalg.vector_norm(lines, dim=(1, 2)) / math.sqrt(change[0].numel())  # root mean square
+    scale: Tensor = contrast / ((strength.view(-1, 1, 1, 1) / 255.0 + noise) * (255.0 * std))
+    return scale
 
 
 def create_encoder(

@@ -448,7 +448,20 @@ class TestRefused:
         onnx.save(model, file)
         assert "names 4 classes, and gives a score to 3" in self.refusal(file)
         (folder / "head.xml").unlink()
-        assert "of its head a file is missing or damaged" in self.refusal(folder)
+        assert "no whole model folder: head.xml is missing" in self.refusal(folder)
+        (folder / "digests.json").unlink()
+        assert "digests.json is missing or damaged" in self.refusal(folder)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("suffix", [".onnx", ".openvino"])
+    def test_a_weight_that_is_another_one_is_noticed(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"model{suffix}"
+        save_model(recognizer_in("float32", "rgb"), path, [])
+        file = path / "encoder.bin" if path.is_dir() else path
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        assert "is not as it was written" in self.refusal(path)
 
     def test_a_folder_with_other_things_is_not_replaced(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("precious")

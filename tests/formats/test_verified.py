@@ -10,7 +10,15 @@ import pytest
 from activity.formats import load_recognizer
 from activity.formats.contract import ModelFileError
 from activity.formats.load import only_on_the_cpu
-from activity.formats.verified import FILE_NAME, fastest_model, measured_elsewhere, model_digest, record, this_machine
+from activity.formats.verified import (
+    FILE_NAME,
+    changed_models,
+    fastest_model,
+    measured_elsewhere,
+    model_digest,
+    record,
+    this_machine,
+)
 
 
 @pytest.fixture
@@ -64,7 +72,9 @@ def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypa
     (folder / "model.openvino" / "encoder.bin").write_text("others")
     (folder / "model.onnx").unlink()
     assert fastest_model(folder / "model.ts") == folder / "model.ts"
+    assert changed_models(folder) == [folder / "model.openvino"]
     (folder / "model.ts").write_text("changed")
+    assert changed_models(folder) == [folder / "model.openvino", folder / "model.ts"]
     with pytest.raises(ModelFileError, match="Nothing is known"):
         fastest_model(folder / "model.ts")
 
