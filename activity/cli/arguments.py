@@ -12,7 +12,7 @@ from typing import NoReturn
 import torch
 
 from activity.formats.load import only_on_the_cpu
-from activity.formats.verified import changed_models, fastest_model, measured_elsewhere
+from activity.formats.verified import fastest_model, measured_elsewhere
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.video.reader import find_videos
 
@@ -132,10 +132,8 @@ def chosen_model(options: argparse.Namespace) -> str:
     if options.runtime == "given":
         return str(options.model)
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
-    fastest = fastest_model(Path(options.model), on_gpu=on_gpu)
+    fastest = fastest_model(Path(options.model), on_gpu=on_gpu, say=note)
     note(f"model: {fastest}")
-    for file in changed_models(Path(options.model).parent):
-        note(f"warning: {file} has changed since it was verified and is left out; to use it, export it anew.")
     if elsewhere := measured_elsewhere(fastest):
         note(f"note: speeds were measured on another machine ({elsewhere}); to measure here, export anew.")
     return str(fastest)

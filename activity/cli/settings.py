@@ -8,6 +8,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from activity.cli.arguments import UsageError
+from activity.models.encoder import MOST_RGB_EVERY
 from activity.models.finetuning import PARTS
 from activity.models.head import READOUTS
 from activity.models.precision import PRECISIONS
@@ -90,7 +91,10 @@ KINDS: dict[str, _Kind] = {
     "framing": _one_of(*FRAMINGS),
     "sampling.sample_fps": _RATE,
     "sampling.window_frames": _COUNT,
-    "sampling.rgb_every": _COUNT,
+    "sampling.rgb_every": _Kind(
+        f"a whole number from 1 to {MOST_RGB_EVERY}",
+        lambda value: _is_whole(value) and 1 <= value <= MOST_RGB_EVERY,  # type: ignore[operator]
+    ),
     "modality_weights": _one_of("auto", "equal"),
     "head.projection_size": _SIZE,
     "head.hidden_size": _SIZE,

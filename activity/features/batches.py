@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from activity.features.ahead import ByteBudget
-from activity.models.encoder import whole_looks
+from activity.models.looks import whole_looks
 from activity.models.precision import compute_as_on_a_cpu
 from activity.video.reader import VideoError
 
@@ -149,7 +149,9 @@ class Batches:
         """Wait for what holds the budget; a batch that does not become full within it goes as it is."""
         while self._budget.is_short():
             if not self._batches:
-                self._start(self._collected.rest())
+                self._start(self._collected.rest(cut=False))
+            if not self._batches:
+                self._start(self._collected.rest(cut=True))
             if not self._batches:  # what is held has been decoded and comes next
                 return
             yield from self._oldest()
@@ -157,7 +159,7 @@ class Batches:
 
     def rest(self) -> Iterator[FeatureChunk | VideoEnd]:
         """All that is left, once nothing more comes."""
-        self._start(self._collected.rest())
+        self._start(self._collected.rest(cut=True))
         while self._batches:
             yield from self._oldest()
         yield from self._collected.ended()
@@ -228,10 +230,11 @@ class _Collected:
             self.waiting.append(self.growing.pop(key))
         return self._batches(full=True)
 
-    def rest(self) -> list[list[_Line]]:
-        """What there is, as batches."""
-        self.waiting.extend(self.growing.values())
-        self.growing.clear()
+    def rest(self, *, cut: bool) -> list[list[_Line]]:
+        """What there is, as batches; with `cut` also lines that would grow, of which "rgb" has to look again."""
+        if cut:
+            self.waiting.extend(self.growing.values())
+            self.growing.clear()
         return self._batches(full=False)
 
     def _batches(self, *, full: bool) -> list[list[_Line]]:

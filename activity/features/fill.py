@@ -15,7 +15,8 @@ from activity.features.outcome import CheckProgress, FailedClip, FillProgress, F
 from activity.features.store import FeatureKey, FeatureStore, StoreWarning
 from activity.features.views import PLAIN, View
 from activity.features.wanted import Filling, fillings_of, wanted_features
-from activity.models.encoder import FrameEncoder, whole_looks
+from activity.models.encoder import FrameEncoder
+from activity.models.looks import whole_looks
 from activity.video.reader import VideoError
 
 

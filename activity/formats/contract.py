@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from activity.models.encoder import check_rgb_every
 from activity.models.preprocess import Preprocess
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 
@@ -61,6 +62,7 @@ class Contract:
         numbers = (self.sample_fps, self.window_frames, self.rgb_every, self.feature_size)
         if not self.class_names or min(numbers) <= 0:
             raise ValueError("a model has classes, and numbers above 0")
+        check_rgb_every(self.rgb_every, self.modalities)
         Preprocess(**self.preprocess)
 
     def text(self) -> str:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.contract import Contract
-from activity.models.encoder import PICTURES_AT_ONCE, joined, seen, seen_as_traced, whole_looks
+from activity.models.encoder import PICTURES_AT_ONCE
+from activity.models.looks import joined, seen, seen_as_traced, whole_looks
 from activity.models.preprocess import Preprocess
-from activity.models.recognizer import Recognizer, check_frames, check_rows, rebuild_recognizer
+from activity.models.recognizer import Recognizer, check_frames, check_held, check_rows, rebuild_recognizer
 
 MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
 
@@ -216,7 +217,7 @@ class GraphsRecognizer:
         self.graphs = graphs
         preprocess = Preprocess(**contract.preprocess)
         self._resize: ResizeGraph = preprocess.pictures
-        rooms, of_motion = threading.local(), replace(contract, modalities=["motion"])
+        rooms, of_motion = threading.local(), replace(contract, modalities=["motion"], rgb_every=1)
         self._prepare: PrepareGraph = partial(_prepared, preprocess, contract, rooms)
         self._look_at_motion: PrepareGraph = partial(_prepared, preprocess, of_motion, rooms)
         self._join: JoinGraph = partial(_joined, contract)
@@ -225,11 +226,14 @@ class GraphsRecognizer:
         """The same, all of whose work is done by the file's own graphs, as in other programs."""
         other = copy.copy(self)
         other._resize, other._prepare, other._join = self.graphs.resize, self.graphs.prepare, self.graphs.join
+        other._look_at_motion = partial(_motion_of, self.graphs.prepare, self.modalities, self.rgb_every)
         return other
 
     def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Features `float32 (B, T, D)` of frames `uint8 (B, T, 3, H, W)`; see `Recognizer.encode`."""
-        check_frames(frames, previous, held, self.feature_size)
+        check_frames(frames, previous)
+        if held is not None:
+            check_held(held, frames, self.feature_size, self.rgb_every)
         batch, time = frames.shape[:2]
         before = frames[:, :1] if previous is None else previous.view(batch, 1, *frames.shape[2:])
         pictures = self._resize(torch.cat([before, frames], dim=1).flatten(0, 1))  # (B * (T + 1), 3, S, S)
@@ -266,7 +270,9 @@ class GraphsRecognizer:
     def _moved(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor, held: Tensor) -> Tensor:
         """Features `float32 (B, T, D)`: of `held`, `(B, T, D)`, all but what "motion" sees in the B * T rows."""
         features = held.unflatten(2, (len(self.modalities), -1)).clone()
-        found = self.graphs.encode(self._look_at_motion(pictures, rows.view(-1, 1), previous_rows.view(-1, 1)))
+        lines = (own.view(-1, 1).split(PICTURES_AT_ONCE) for own in (rows, previous_rows))
+        looks = (self._look_at_motion(pictures, *some) for some in zip(*lines, strict=True))
+        found = torch.cat([self.graphs.encode(some) for some in looks])
         features[:, :, self.modalities.index("motion")] = found.view(*held.shape[:2], -1)
         moved: Tensor = features.flatten(2)
         return moved
@@ -303,9 +309,22 @@ def _prepared(
     most = len(modalities) * len(own)
     room = getattr(rooms, "room", None)
     if room is None or len(room) < most:
-        room = rooms.room = torch.empty(most, 3, *pictures.shape[2:])
+        with torch.inference_mode(False):  # who asks later may not be in it
+            room = rooms.room = torch.empty(most, 3, *pictures.shape[2:])
     mean, std, contrast, noise = preprocess.mean, preprocess.std, contract.contrast, contract.noise
     return seen(pictures, rows[:, 0], own, before, modalities, mean, std, contrast, noise, room)
+
+
+def _motion_of(
+    prepare: PrepareGraph, modalities: list[str], rgb_every: int, pictures: Tensor, rows: Tensor, previous_rows: Tensor
+) -> Tensor:
+    """What "motion" sees of rows `int64 (N, 1)`, by a graph that shows the looks of all modalities."""
+    count = len(rows)
+    more = whole_looks(count, rgb_every) - count
+    lines = (torch.cat([own, own[-1:].expand(more, 1)]).view(-1, rgb_every) for own in (rows, previous_rows))
+    looks = prepare(pictures, *lines)
+    first = 0 if modalities[0] == "motion" else len(looks) - count - more
+    return looks[first : first + count]
 
 
 def _joined(contract: Contract, found: Tensor, rows: Tensor) -> Tensor:

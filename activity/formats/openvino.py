@@ -37,7 +37,7 @@ NAME, EXTRA = "OpenVINO", "openvino"
 _first_use = threading.Lock()
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _GRAPHS = tuple(f"{part}.{suffix}" for part in PARTS for suffix in ("xml", "bin"))
-_DIGESTS = "digests.json"  # of those, which have no checksums of their own
+_DIGESTS = "digests.json"  # of those and of the contract, which have no checksums of their own
 
 
 def export_openvino(
@@ -145,24 +145,24 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
 
 
 def _describe(folder: Path, contract: Contract) -> None:
-    """Write down what the graphs of a folder are."""
+    """Write down what the graphs of a folder are, once they are there."""
     (folder / CONTRACT).write_text(contract.text(), encoding="utf-8")
-    digests = {name: _digest(folder / name) for name in _GRAPHS if (folder / name).exists()}
+    digests = {name: _digest(folder / name) for name in (*_GRAPHS, CONTRACT)}
     (folder / _DIGESTS).write_text(json.dumps(digests, indent=2), encoding="utf-8")
 
 
 def _check_digests(folder: Path) -> None:
-    """Refuse a folder in which a graph is missing or is not as it was written."""
+    """Refuse a folder in which a file is missing or is not as it was written."""
     try:
         digests = dict(json.loads((folder / _DIGESTS).read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise ModelFileError(
             f"{folder} is no whole model folder: {_DIGESTS} is missing or damaged. Copy it or export it again."
         ) from error
-    for name, digest in digests.items():
+    for name in (*_GRAPHS, CONTRACT):
         if not (folder / name).is_file():
             raise ModelFileError(f"{folder} is no whole model folder: {name} is missing. Copy it or export it again.")
-        if _digest(folder / name) != digest:
+        if _digest(folder / name) != digests.get(name):
             raise damaged(folder, name)
 
 

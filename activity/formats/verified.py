@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,7 @@ def measured_elsewhere(file: Path) -> str | None:
     return f"{machine.get('CPU')}, {machine.get('cores')} cores"
 
 
-def changed_models(folder: Path) -> list[Path]:
-    """The files of a folder that are not any more what was verified, and so have no speed."""
-    files = [(folder / name, seen["digest"]) for name, seen in known_models(folder).items()]
-    return [file for file, digest in files if file.exists() and model_digest(file) != digest]
-
-
-def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
+def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None] = lambda _: None) -> Path:
     """The fastest of the files that were exported from the same checkpoint into the folder of a model.
 
     Speeds are those of the verification. A file that was changed since, or whose library is not installed, is left out.
@@ -70,6 +65,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
     Args:
         path: an exported file, or the checkpoint, with an `export.json` in its folder.
         on_gpu: leave out what runs on the CPU alone; the speeds are those of a CPU all the same.
+        say: is told of files that were changed.
 
     Raises:
         ModelFileError: there is no model at the path, or nothing is known of it.
@@ -86,7 +82,11 @@ def fastest_model(path: Path, *, on_gpu: bool = False) -> Path:
             continue
         if digest == checkpoint:
             speeds[path] = 1.0
-        if file.exists() and model_digest(file) == seen["digest"] and _can_run(file, on_gpu=on_gpu):
+        if not file.exists():
+            continue
+        if model_digest(file) != seen["digest"]:
+            say(f"warning: {file} has changed since it was verified and is left out; to use it, export it anew.")
+        elif _can_run(file, on_gpu=on_gpu):
             # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
             speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
     if not speeds:

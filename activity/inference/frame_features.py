@@ -37,7 +37,8 @@ class FrameFeatures:
         self._before: Pixels | None = None
         self._still: Tensor | None = None  # the feature of the frame before, shown once more
         self._latest: Tensor | None = None
-        self._looked_at = -1  # which of the looks of "rgb" holds
+        self._look = -1  # which of the looks of "rgb" holds
+        self._own_look = False  # it is of the frame that is shown
 
     @property
     def latest(self) -> Tensor:
@@ -51,19 +52,24 @@ class FrameFeatures:
         The same array once more is a frame that is still shown: it has not moved, and is encoded once as such.
         """
         before, self._before = self._before, pixels
-        look = index // self._recognizer.rgb_every
-        held = self._latest if look == self._looked_at else None
-        self._looked_at = look
+        held = self._latest if index // self._recognizer.rgb_every == self._look else None
+        self._look = index // self._recognizer.rgb_every
         if pixels is not before:
-            self._still = None
+            self._still, self._own_look = None, held is None
             # As in a file: what moved between two sizes cannot be said.
             same_size = before is not None and before.shape == pixels.shape
             self._latest = self._encode(pixels, before if same_size else None, held)
         else:
+            held = self._latest if self._own_look else held
             if self._still is None or held is None:
                 self._still = self._encode(pixels, pixels, held) if self._motion else self.latest
+            self._own_look |= held is None
             self._latest = self._still
         return self._latest
+
+    def stay(self, index: int) -> None:
+        """The frame is shown until sampled frame `index`, for longer than anything changes: `latest` is its feature."""
+        self._look = index // self._recognizer.rgb_every
 
     @torch.inference_mode()
     def _encode(self, pixels: Pixels, before: Pixels | None, held: Tensor | None) -> Tensor:

@@ -114,8 +114,8 @@ class LiveRecognizer:
     def push_sampled(self, index: int, pixels: Pixels) -> list[LiveEvent]:
         """Take the frame that is shown at `index / sample_fps` seconds: for sources that are sampled already.
 
-        Indices rise. What was missed since the one before is taken to have been like it; where a window or more was
-        missed, what had begun ends there, and the stream begins anew.
+        Indices rise. For what was missed since the one before its feature stands; where a window or more was missed,
+        what had begun ends there, and the stream begins anew.
 
         Args:
             index: of the time grid.
@@ -160,6 +160,7 @@ class LiveRecognizer:
             count = min(most, staying - start)
             events += self._events(self._stream.push(self._features.latest.repeat(count, 1)))
             self._next += count
+        self._features.stay(self._next - 1 - self._first)
         return events
 
     def _end(self) -> list[LiveEvent]:

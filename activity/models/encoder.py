@@ -1,13 +1,14 @@
 """The frame encoders: preprocessing and a CNN, from frames to features, one modality or two."""
 
 import hashlib
-import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from activity.models.computing import Pairs, computing_copy, foldable_pairs
+from activity.models.looks import joined, part_size, seen
 from activity.models.precision import PRECISIONS
 from activity.models.preprocess import Preprocess
 from activity.models.pretrained import EncoderError, create_backbone
@@ -16,6 +17,7 @@ MODALITIES = ("rgb", "motion")
 CONTRAST, NOISE = 0.25, 0.01
 # That a CNN gets on a CPU: what it makes of more does not stay in a core's cache, and fewer leave it idle.
 PICTURES_AT_ONCE = 8
+MOST_RGB_EVERY = 64  # the CNN gets whole looks of "rgb": a batch is as long as one
 
 
 class FrameEncoder(nn.Module):
@@ -66,7 +68,7 @@ class FrameEncoder(nn.Module):
         super().__init__()
         _check_modalities(modalities)
         _check_precision(precision)
-        _check_rgb_every(rgb_every, modalities)
+        check_rgb_every(rgb_every, modalities)
         self.name = name
         self.modalities = list(modalities)
         self.rgb_every = int(rgb_every)
@@ -168,8 +170,8 @@ class FrameEncoder(nn.Module):
         before = previous_rows.flatten() if previous_rows is not None else None
         looks = self._as_read(self.seen(pictures.contiguous(), rgb_rows, rows.flatten(), before))
         in_one = self.trained or looks.device.type != "cpu"
-        parts = 1 if in_one else 1 + (looks.shape[0] - 1) // self.pictures_at_once
-        found = torch.cat([self._cnn(part) for part in looks.chunk(parts)])
+        size = looks.shape[0] if in_one else part_size(looks.shape[0], self.pictures_at_once)
+        found = torch.cat([self._cnn(part) for part in looks.split(size)])
         return joined(found, rows.shape[0], rows.shape[1], self.modalities, self.rgb_every, held)
 
     def _as_read(self, pixels: Tensor) -> Tensor:
@@ -182,129 +184,6 @@ class FrameEncoder(nn.Module):
     def _cnn(self, pixels: Tensor) -> Tensor:
         features: Tensor = self.backbone(pixels) if self.trained else self.computing(pixels)
         return features.float()
-
-
-def seen(
-    pictures: Tensor,
-    rgb_rows: Tensor | None,
-    rows: Tensor,
-    previous_rows: Tensor | None,
-    modalities: list[str],
-    mean: Tensor,
-    std: Tensor,
-    contrast: float,
-    noise: float,
-    room: Tensor | None = None,
-) -> Tensor:
-    """What the modalities show the CNN of frames, one after the other, `float32 (K, 3, S, S)`.
-
-    Args:
-        pictures: the frames, resized and cropped, `uint8 (M, 3, S, S)`.
-        rgb_rows: `int64 (L,)`, those that "rgb" looks at; None: it is left out.
-        rows, previous_rows: `int64 (N,)`, those that "motion" looks at, and the sampled frame before each.
-        modalities: one or both of `MODALITIES`.
-        mean, std: of the pixels that the weights read.
-        contrast, noise: as of `FrameEncoder`.
-        room: `float32 (K or more, 3, S, S)`, to make it in; None: in new memory.
-    """
-    rgb_looks = rgb_rows.shape[0] if rgb_rows is not None else 0
-    counts = [rgb_looks if modality == "rgb" else rows.shape[0] for modality in modalities]
-    # All is made where it will lie: to be given new memory takes longer than to compute this.
-    if room is not None:
-        made = room[: sum(counts)]
-    else:
-        size = [sum(counts), 3, pictures.shape[2], pictures.shape[3]]
-        made = torch.empty(size, dtype=torch.float32, device=pictures.device)
-    first = 0
-    for modality, count in zip(modalities, counts):  # noqa: B905 - TorchScript knows no strict
-        own = made[first : first + count]
-        first += count
-        if modality == "motion":
-            assert previous_rows is not None, "motion needs the frame before"
-            own.copy_(pictures.index_select(0, rows)).sub_(pictures.index_select(0, previous_rows))  # exact
-            own.mul_(_motion_scale(own, std, contrast, noise))
-        elif rgb_rows is not None:
-            own.copy_(pictures.index_select(0, rgb_rows)).div_(255.0).sub_(mean).div_(std)
-    return made
-
-
-def seen_as_traced(
-    pictures: Tensor,
-    rgb_rows: Tensor,
-    rows: Tensor,
-    previous_rows: Tensor,
-    modalities: list[str],
-    mean: Tensor,
-    std: Tensor,
-    contrast: float,
-    noise: float,
-) -> Tensor:
-    """What `seen` gives, of operations that exporters know: none writes into what another one made."""
-    looks: list[Tensor] = []
-    for modality in modalities:
-        if modality == "motion":
-            change = pictures.index_select(0, rows).float() - pictures.index_select(0, previous_rows).float()
-            looks.append(change * _motion_scale(change, std, contrast, noise))
-        else:
-            looks.append((pictures.index_select(0, rgb_rows) / 255.0 - mean) / std)
-    return torch.cat(looks)
-
-
-def joined(
-    found: Tensor, batch: int, time: int, modalities: list[str], rgb_every: int, held: Tensor | None = None
-) -> Tensor:
-    """Features `float32 (B, T, D)` of what the CNN made of each look, in the order of `seen`.
-
-    Args:
-        found: `float32 (K, backbone_size)`, the modalities' one after the other.
-        batch, time: B and T.
-        modalities, rgb_every: as of `seen`.
-        held: `float32 (B, D)`: the features whose "rgb" holds, where it looked at nothing.
-    """
-    features: list[Tensor] = []
-    sequences = torch.arange(batch, device=found.device).unsqueeze(1)
-    steps = torch.arange(time, device=found.device).unsqueeze(0)
-    first = 0
-    for position, modality in enumerate(modalities):
-        if modality == "rgb" and held is not None:
-            own = held.view(batch, len(modalities), -1)[:, position]
-            features.append(own.unsqueeze(1).expand(-1, time, -1))
-        else:
-            every = rgb_every if modality == "rgb" else 1
-            looks = (time + every - 1) // every
-            places = first + sequences * looks + steps // every
-            features.append(found.index_select(0, places.flatten()).view(batch, time, found.shape[1]))
-            first += batch * looks
-    return torch.cat(features, dim=2)
-
-
-def whole_looks(frames: int, rgb_every: int) -> int:
-    """So many frames, or a few more: a batch or a piece after which "rgb" looks at the next one.
-
-    >>> whole_looks(8, 4), whole_looks(10, 4), whole_looks(10, 1)
-    (8, 12, 10)
-    """
-    return -(-frames // rgb_every) * rgb_every
-
-
-def _motion_scale(change: Tensor, std: Tensor, contrast: float, noise: float) -> Tensor:
-    """What brings differences of frames to the contrast of a photograph, and divides them by `std` as pixels are.
-
-    At 25 frames/s a time grid of 10 a second steps by two frames, then by three: as they are, the differences would
-    grow and shrink with the step, and with the light. Where nothing moves, the noise of the camera stays noise.
-
-    Args:
-        change: of pictures to those before, `float32 (N, 3, S, S)`, from -255 to 255. Of the mean that is taken from
-            pixels nothing is left in it.
-        std, contrast, noise: as of `seen`.
-
-    Returns:
-        `float32 (N, 3, 1, 1)`.
-    """
-    lines = torch.linalg.vector_norm(change, dim=3)  # in two steps: no runtime loses digits in so few terms
-    strength = torch.linalg.vector_norm(lines, dim=(1, 2)) / math.sqrt(change[0].numel())  # root mean square
-    scale: Tensor = contrast / ((strength.view(-1, 1, 1, 1) / 255.0 + noise) * (255.0 * std))
-    return scale
 
 
 def create_encoder(
@@ -370,10 +249,17 @@ def _check_modalities(modalities: list[str]) -> None:
         )
 
 
-def _check_rgb_every(rgb_every: int, modalities: list[str]) -> None:
-    if rgb_every < 1 or (rgb_every > 1 and len(modalities) == 1):
+def check_rgb_every(rgb_every: int, modalities: Sequence[str]) -> None:
+    """Refuse what is no number of frames, or none of use.
+
+    Raises:
+        EncoderError: says what is accepted.
+    """
+    most = MOST_RGB_EVERY if len(modalities) == 2 else 1
+    if not isinstance(rgb_every, int) or not 1 <= rgb_every <= most:
         raise EncoderError(
-            f"rgb_every is {rgb_every} of modalities {list(modalities)}; accepted: 1, or more beside motion."
+            f"rgb_every is {rgb_every} with modalities {list(modalities)}; accepted: 1, and beside motion up to "
+            f"{MOST_RGB_EVERY} sampled frames."
         )
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from activity.models.encoder import FrameEncoder, whole_looks
+from activity.models.encoder import FrameEncoder
+from activity.models.looks import whole_looks
 
 PARTS = ("none", "last", "all")
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -79,8 +79,7 @@ class Preprocess(nn.Module):
 
     def normalised(self, pictures: Tensor) -> Tensor:
         """Pictures `uint8 (N, 3, crop_size, crop_size)` as the pixels that the weights read, float32."""
-        # Laid out anew while they are bytes, and changed in place: memory is what this takes.
-        return (pictures.contiguous() / 255.0).sub_(self.mean).div_(self.std)
+        return normalise_(pictures.contiguous().float(), self.mean, self.std)  # laid out anew while they are bytes
 
     def describe(self) -> dict[str, Any]:
         """Every number of it as plain Python: `Preprocess(**description)` is the same again."""
@@ -115,6 +114,11 @@ class Preprocess(nn.Module):
             steps = torch.arange(self.crop_size, device=frames.device)
             return frames.index_select(2, steps + top).index_select(3, steps + left)
         return frames[:, :, top : top + self.crop_size, left : left + self.crop_size]
+
+
+def normalise_(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Pixels of 0 to 255, `float32 (N, 3, S, S)`, as the weights read them; in place, since memory is what it takes."""
+    return pixels.div_(255.0).sub_(mean).div_(std)
 
 
 def _half(pixels: int) -> int:

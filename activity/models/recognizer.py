@@ -88,7 +88,9 @@ class Recognizer(nn.Module):
         Raises:
             ValueError: for another dtype or shape.
         """
-        check_frames(frames, previous, held, self.head.feature_size)
+        check_frames(frames, previous)
+        if held is not None:
+            check_held(held, frames, self.head.feature_size, self.rgb_every)
         features: Tensor = self.encoder(frames, previous, held if self.rgb_every > 1 else None)
         return features
 
@@ -139,14 +141,26 @@ class Recognizer(nn.Module):
         }
 
 
-def check_frames(frames: Tensor, previous: Tensor | None, held: Tensor | None, feature_size: int) -> None:
+def check_frames(frames: Tensor, previous: Tensor | None) -> None:
     """Refuse what `encode` cannot take, as it says."""
-    if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3:
+    if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3 or frames.numel() == 0:
         raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
     if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
         raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
-    if held is not None and held.numel() != frames.shape[0] * feature_size:
-        raise ValueError(f"held is {held.shape}; accepted: features (B, {feature_size}), of the frame before.")
+
+
+def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) -> None:
+    """Refuse a `held` that `encode` cannot take, as it says."""
+    batch, time = frames.shape[0], frames.shape[1]
+    shaped = held.shape == (batch, feature_size) or held.shape == (batch, 1, feature_size)
+    if held.dtype != torch.float32 or not shaped:
+        raise ValueError(
+            f"held is {held.dtype} {held.shape}; accepted: float32 ({batch}, {feature_size}), of the frame before."
+        )
+    if rgb_every > 1 and time >= rgb_every:
+        raise ValueError(
+            f"held is given for {time} frames; accepted: fewer than rgb_every ({rgb_every}), those up to the next look."
+        )
 
 
 def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None, modalities: list[str]) -> None:
@@ -154,6 +168,8 @@ def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None,
     for alike in frames:
         if alike.dtype != torch.uint8 or alike.dim() != 4 or alike.shape[1] != 3:
             raise ValueError(f"frames are {alike.dtype} {alike.shape}; accepted: uint8 RGB (M, 3, H, W), by size.")
+    if len(rows) == 0:
+        raise ValueError("rows are none; accepted: one or more.")
     if previous_rows is None and "motion" in modalities:
         raise ValueError("previous_rows is None, and motion lies between two frames: give the row of each one before.")
     if previous_rows is not None and len(previous_rows) != len(rows):

@@ -240,6 +240,7 @@ def _training_windows(
         clips,
         recognizer.class_names,
         window_frames=recognizer.window_frames,
+        rgb_every=recognizer.rgb_every,
         clips_at_once=finetuning.clips_at_once,
         step_clips=finetuning.batch_size,
         balanced=finetuning.balance == "sampler",

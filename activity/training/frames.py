@@ -67,6 +67,7 @@ class FrameWindowLoader:
         clips: the training clips.
         class_names: the order of the classes.
         window_frames: sampled frames a window.
+        rgb_every: of the encoder: windows begin, where their clip lets them, at a frame that "rgb" looks at.
         clips_at_once: clips a batch.
         step_clips: clips a step of the optimizer; an iteration draws a multiple of it, each clip at least once
             (or, where classes are balanced, as many as there are clips).
@@ -82,6 +83,7 @@ class FrameWindowLoader:
         class_names: Sequence[str],
         *,
         window_frames: int,
+        rgb_every: int,
         clips_at_once: int,
         step_clips: int,
         balanced: bool,
@@ -92,6 +94,7 @@ class FrameWindowLoader:
         self._clips = clips
         self._labels = class_indices((item.clip for item in clips), class_names)
         self._window_frames = window_frames
+        self._rgb_every = rgb_every
         self._clips_at_once = clips_at_once
         self._draws = -(-len(clips) // step_clips) * step_clips
         self._balanced = balanced
@@ -135,6 +138,8 @@ class FrameWindowLoader:
         rate = View(**key.view).rate
         crop, left, top, side = torch.rand(4).tolist()
         start = key.span[0] + int(torch.randint(max(0, length - self._window_frames) + 1, ()))
+        look = start - start % self._rgb_every
+        start = look if look >= key.span[0] else start
         view = View(
             flip=self._flip and side < 0.5,
             crop=1.0 - crop * (1.0 - self._smallest_crop),

@@ -1,5 +1,6 @@
 """The formats of two graphs (`.pt2`, `.onnx`, OpenVINO): each answers as the recognizer, and says what it is not."""
 
+import hashlib
 import importlib
 import io
 import json
@@ -23,7 +24,7 @@ from activity.formats.contract import ModelFileError
 from activity.formats.exported_program import export_program
 from activity.formats.graphs import GraphsRecognizer, same_in
 from activity.formats.int8 import quantised
-from activity.formats.onnx import export_onnx
+from activity.formats.onnx import _sealed, export_onnx
 from activity.formats.openvino import export_openvino
 from activity.formats.save import save_model
 from activity.models.encoder import create_encoder
@@ -121,6 +122,26 @@ class TestAnswers:
             found = scores(loaded.as_elsewhere(), frames)
             torch.testing.assert_close(found, scores(recognizer, frames), rtol=0, atol=1e-4)
 
+    def test_in_inference_mode_and_out_of_it(self, recognizer: Recognizer, path: Path) -> None:
+        loaded, frames = load_recognizer(path), pictures(1, 3, 90, 120)
+        with torch.inference_mode():
+            expected = loaded.encode(frames)
+        torch.testing.assert_close(loaded.encode(frames), expected, rtol=0, atol=1e-6)
+        with torch.inference_mode():
+            torch.testing.assert_close(loaded.encode(frames), expected, rtol=0, atol=1e-6)
+
+    def test_motion_alone_is_asked_of_the_files_own_graphs_too(self, path: Path) -> None:
+        loaded = load_recognizer(path)
+        assert isinstance(loaded, GraphsRecognizer)
+        elsewhere, frames, asked = loaded.as_elsewhere(), pictures(1, 3, 90, 120), list[int]()
+        first = loaded.encode(frames[:, :1])
+        prepare = loaded.graphs.prepare
+        loaded.graphs = replace(loaded.graphs, prepare=lambda *given: asked.append(1) or prepare(*given))  # type: ignore[func-returns-value]
+        elsewhere = loaded.as_elsewhere()
+        found = elsewhere.encode(frames[:, 1:], frames[:, 0], first)
+        assert asked
+        torch.testing.assert_close(found, loaded.encode(frames[:, 1:], frames[:, 0], first), rtol=0, atol=1e-4)
+
     def test_what_is_no_frame_and_no_window_is_refused(self, path: Path) -> None:
         loaded = load_recognizer(path)
         with pytest.raises(ValueError, match="accepted: uint8 RGB"):
@@ -133,8 +154,15 @@ class TestAnswers:
         rows = torch.tensor([0, 1])
         with pytest.raises(ValueError, match=r"previous_rows are 1; accepted: as many as rows \(2\)"):
             loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows[:1])
-        with pytest.raises(ValueError, match=r"held is .*; accepted: features \(B, \d+\), of the frame before"):
-            loaded.encode(pictures(1, 2, 40, 60), None, features[:, 0, :-1])
+        held = features[:, 0]
+        for wrong in (held[:, :-1], held.double(), held.T):
+            with pytest.raises(ValueError, match=r"held is .*; accepted: float32 \(1, \d+\), of the frame before"):
+                loaded.encode(pictures(1, 2, 40, 60), None, wrong)
+        with pytest.raises(ValueError, match=r"held is given for 4 frames; accepted: fewer than rgb_every \(4\)"):
+            loaded.encode(pictures(1, 4, 40, 60), None, held)
+        for wrong in (pictures(1, 2, 40, 60)[:, :0], pictures(1, 2, 40, 60)[:0]):
+            with pytest.raises(ValueError, match="accepted: uint8 RGB"):
+                loaded.encode(wrong)
         with pytest.raises(IndexError):
             loaded.encode_rows([pictures(1, 2, 40, 60)[0]], rows, rows - 1)
 
@@ -269,7 +297,17 @@ def test_an_onnx_file_is_one_graph_from_frames_to_logits_for_any_runtime(tmp_pat
     written = ["parts.encoder.onnx", "parts.head.onnx", "parts.onnx"]
     assert sorted(item.name for item in tmp_path.glob("parts*")) == written
     encoder, head = (runtime.InferenceSession(tmp_path / f"parts.{name}.onnx") for name in ("encoder", "head"))
-    (features,) = encoder.run(None, {name: given[name] for name in ("frames", "rows", "previous_rows")})
+    features = np.concatenate(
+        [
+            encoder.run(None, {"frames": given["frames"], "rows": rows[own], "previous_rows": before[own]})[0]
+            for own in (slice(0, WINDOW), slice(WINDOW, None))  # "rgb" looks at the first row of each call
+        ]
+    )
+    for count in (1, RGB_EVERY, RGB_EVERY + 1):  # it takes any number of rows, whole looks or not
+        own = {"frames": given["frames"], "rows": rows[:count], "previous_rows": before[:count]}
+        (some,) = encoder.run(None, own)
+        single = recognizer.encode_rows([frames.flatten(0, 1)], *map(torch.from_numpy, (rows[:count], before[:count])))
+        np.testing.assert_allclose(some, single.numpy(), atol=1e-4)
     (again,) = head.run(None, {"windows": features.reshape(2, WINDOW, -1), "lengths": lengths})
     np.testing.assert_allclose(again, logits, atol=1e-4)
     with pytest.raises(ModelFileError, match="one half of a model"):
@@ -441,14 +479,22 @@ class TestRefused:
         said = json.loads((folder / "activity.json").read_text())
         text = json.dumps(said | {"class_names": [*CLASS_NAMES, "one more"]})
         (folder / "activity.json").write_text(text)
+        assert "activity.json is not as it was written" in self.refusal(folder)
+        digests = json.loads((folder / "digests.json").read_text())
+        digests["activity.json"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        (folder / "digests.json").write_text(json.dumps(digests))
         assert "names 4 classes, and gives a score to 3" in self.refusal(folder)
         onnx = importlib.import_module("onnx")
         model = onnx.load(file)
         next(item for item in model.metadata_props if item.key == "activity").value = text
         onnx.save(model, file)
+        assert "its content is not as it was written" in self.refusal(file)
+        file.write_bytes(_sealed(model))
         assert "names 4 classes, and gives a score to 3" in self.refusal(file)
         (folder / "head.xml").unlink()
         assert "no whole model folder: head.xml is missing" in self.refusal(folder)
+        (folder / "digests.json").write_text("{}")
+        assert "resize.xml is not as it was written" in self.refusal(folder)
         (folder / "digests.json").unlink()
         assert "digests.json is missing or damaged" in self.refusal(folder)
 

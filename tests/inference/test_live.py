@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from activity.inference.frame_features import FrameError
+from activity.inference.frame_features import FrameError, FrameFeatures
 from activity.inference.live import LiveEvent, LiveRecognizer
 from activity.inference.segmentation import TimelineSettings, TimelineSettingsError
 from activity.inference.timeline import Timeline, make_timelines
@@ -87,9 +87,10 @@ def test_a_stream_gives_the_segments_and_scores_of_the_file(
         assert min(end, timeline.duration_seconds) == segment.end_seconds
 
 
-def test_a_variable_rate_with_a_long_still_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("goes_on", [2810, 3010, 3210])  # at each place between two looks of rgb
+def test_a_variable_rate_with_a_long_still_moment(tmp_path: Path, goes_on: int) -> None:
     frames = noise_frames(40, width=32, height=24)
-    times = [*range(0, 800, 40), *range(2810, 4410, 80)]
+    times = [*range(0, 800, 40), *range(goes_on, goes_on + 1600, 80)]
     path = write_timed_video(tmp_path / "video.mkv", frames, times)
     recognizer = restless_recognizer("rgb", "motion")
     timeline = timeline_of(path, recognizer)
@@ -226,20 +227,40 @@ def test_one_stream_after_the_other() -> None:
     assert all(one == other for one, other in pairs)
 
 
+@pytest.mark.parametrize(("modalities", "rgb_every"), [(("rgb",), 1), (("rgb", "motion"), 1), (("rgb", "motion"), 4)])
+def test_a_frame_that_is_still_shown_is_encoded_once_as_such(modalities: tuple[str, ...], rgb_every: int) -> None:
+    recognizer = tiny_recognizer(tiny_encoder(*modalities, rgb_every=rgb_every))
+    encoded: list[int] = []
+    encode = recognizer.encode
+    recognizer.encode = lambda *given: encoded.append(1) or encode(*given)  # type: ignore[method-assign,func-returns-value]
+    frames = FrameFeatures(recognizer, CPU)
+    for index in range(2):
+        frames.push(scenes(2)[0].copy(), index)  # two arrays
+    picture = scenes(20)[19]
+    found = [frames.push(picture, index) for index in range(2, 30)]
+    # As a new picture, as one that stays, and once more where "rgb" has first seen it.
+    assert len(encoded) <= 2 + (1 if modalities == ("rgb",) else 2 if rgb_every == 1 else 3)
+    expected = recognizer.encode(torch.from_numpy(picture).permute(2, 0, 1)[None, None].expand(1, 2, -1, -1, -1))[0, 1]
+    torch.testing.assert_close(found[-1][0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stays", [60.0, 60.2, 60.4])  # to each place between two looks of rgb
 @pytest.mark.parametrize("modalities", [("rgb",), ("rgb", "motion")])
-def test_a_frame_that_stays_is_as_if_it_were_pushed_each_time(modalities: tuple[str, ...]) -> None:
+def test_a_frame_that_stays_is_as_if_it_were_pushed_each_time(modalities: tuple[str, ...], stays: float) -> None:
     recognizer, frames = restless_recognizer(*modalities), scenes(20)
     encoded: list[int] = []
     encode = recognizer.encode
     recognizer.encode = lambda *given: encoded.append(1) or encode(*given)  # type: ignore[method-assign,func-returns-value]
     staying = LiveRecognizer(recognizer, settings=SETTINGS, scores_every_seconds=0)
     events = [event for k in range(10) for event in staying.push(frames[k], k / 5)]
-    events += staying.push(frames[10], 9 / 5 + 60)  # frame 9 stayed for a minute, 300 sampled frames
+    events += staying.push(frames[10], 9 / 5 + stays)  # frame 9 stayed for a minute, some 300 sampled frames
     assert len(encoded) <= 12
+    events += [event for k in range(1, 5) for event in staying.push(frames[10 + k], 9 / 5 + stays + k / 5)]
     pushed = LiveRecognizer(recognizer, settings=SETTINGS, scores_every_seconds=0)
     expected = [event for k in range(10) for event in pushed.push(frames[k], k / 5)]
-    expected += [event for k in range(10, 309) for event in pushed.push(frames[9], k / 5)]
-    expected += pushed.push(frames[10], 9 / 5 + 60)
+    last = 9 + round(5 * stays)
+    expected += [event for k in range(10, last) for event in pushed.push(frames[9], k / 5)]
+    expected += [event for k in range(5) for event in pushed.push(frames[10 + k], 9 / 5 + stays + k / 5)]
     assert [(event.kind, event.label, event.time_seconds) for event in events] == [
         (event.kind, event.label, event.time_seconds) for event in expected
     ]

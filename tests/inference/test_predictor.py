@@ -50,7 +50,7 @@ def scores_by_hand(recognizer: Recognizer, source: str) -> tuple[Tensor, int]:
     with VideoReader(source) as reader:
         for frame in reader.sampled_frames(recognizer.sample_fps):
             pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)[None]
-            held = features[-1] if frame.index % recognizer.rgb_every else None
+            held = features[-1][None] if frame.index % recognizer.rgb_every else None
             features.append(recognizer.encode(pixels[None], previous, held)[0, 0])
             previous = pixels
     starts = window_starts(len(features), recognizer.window_frames)

@@ -64,9 +64,11 @@ def test_where_rgb_looks_at_each_frame_nothing_is_held() -> None:
     torch.testing.assert_close(again, features[:, 1:], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("modalities", "rgb_every"), [(["rgb"], 2), (["motion"], 2), (["rgb", "motion"], 0)])
+@pytest.mark.parametrize(
+    ("modalities", "rgb_every"), [(["rgb"], 2), (["motion"], 2), (["rgb", "motion"], 0), (["rgb", "motion"], 65)]
+)
 def test_how_often_rgb_looks_is_checked(modalities: list[str], rgb_every: int) -> None:
-    with pytest.raises(EncoderError, match=f"rgb_every is {rgb_every} .*; accepted: 1, or more beside motion"):
+    with pytest.raises(EncoderError, match=f"rgb_every is {rgb_every} .*; accepted: 1, and beside motion up to 64"):
         tiny_encoder(*modalities, rgb_every=rgb_every)
 
 

@@ -265,7 +265,14 @@ class TestFeaturesWithGradients:
 
 class TestFrameWindows:
     def loader(self, clips: list[StoredClip], **changes: object) -> FrameWindowLoader:
-        own = {"window_frames": WINDOW, "clips_at_once": 1, "step_clips": 2, "balanced": False, "flip": False}
+        own = {
+            "window_frames": WINDOW,
+            "rgb_every": 1,
+            "clips_at_once": 1,
+            "step_clips": 2,
+            "balanced": False,
+            "flip": False,
+        }
         return FrameWindowLoader(clips, NAMES, **{**own, "smallest_crop": 1.0, "decode_threads": 2, **changes})  # type: ignore[arg-type]
 
     def clips(self, folder: Path, encoder: FrameEncoder, **span: float) -> list[StoredClip]:
@@ -287,6 +294,18 @@ class TestFrameWindows:
                 assert batch.labels.tolist() == [1]
                 starts.add(shown[1])
         assert starts == {5, 6, 7, 8, 9}
+
+    def test_they_begin_where_rgb_looks(self, tmp_path: Path) -> None:
+        (clip,) = self.clips(tmp_path, tiny_encoder("rgb", "motion", rgb_every=3), start_seconds=0.8)  # sampled frame 4
+        loader = self.loader([clip], rgb_every=3)
+        starts = {
+            frame_index(window[0][0].permute(1, 2, 0).numpy())
+            for _ in range(40)
+            for batch in loader
+            for window in batch.windows
+        }
+        assert starts <= {4, 5, *range(6, 20, 3)}  # 4 and 5 where the look at 3 is not the clip's
+        assert len(starts) > 3
 
     def test_a_video_begins_with_nothing_before_it(self, tmp_path: Path) -> None:
         clips = self.clips(tmp_path, tiny_encoder(), end_seconds=0.6)
