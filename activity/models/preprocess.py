@@ -79,7 +79,8 @@ class Preprocess(nn.Module):
 
     def normalised(self, pictures: Tensor) -> Tensor:
         """Pictures `uint8 (N, 3, crop_size, crop_size)` as the pixels that the weights read, float32."""
-        return normalise_(pictures.contiguous().float(), self.mean, self.std)  # laid out anew while they are bytes
+        # Laid out anew while they are bytes; a copy, whatever they are.
+        return normalise_(pictures.contiguous().to(torch.float32, copy=True), self.mean, self.std)
 
     def describe(self) -> dict[str, Any]:
         """Every number of it as plain Python: `Preprocess(**description)` is the same again."""
