@@ -100,7 +100,9 @@ def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns of tensors that share memory, as buffers of a folded CNN may
     try:
-        package_pt2(buffer, exported_programs=parts, extra_files=texts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # likewise
+            package_pt2(buffer, exported_programs=parts, extra_files=texts)
     finally:
         logger.setLevel(level)
     buffer.seek(0)

@@ -1,5 +1,6 @@
 """From a path to a recognizer, whatever the format of the file."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def only_on_the_cpu(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(f"extra/{CONTRACT}") for name in archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, OSError):  # what is wrong with it, loading says
+    except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, OSError):  # what is wrong, loading says
         return False
 
 
@@ -91,7 +92,7 @@ def _archive_names(path: Path) -> list[str]:
             if damaged := archive.testzip():  # torch reads members without a look at their checksums
                 raise ModelFileError(f"{path} is damaged (in {damaged}); copy or export it again.")
             return archive.namelist()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, LookupError) as error:
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}). {MAKE_ONE}") from error

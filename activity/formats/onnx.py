@@ -31,6 +31,14 @@ from activity.formats.onnx_graph import INPUTS, OUTPUTS, cut_graph, graph_of, jo
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY, DIGEST = "ONNX", "onnx", "activity", "activity_digest"
+_HOW_TO_USE = """\
+frames: uint8 (M, 3, H, W), RGB, of any size.
+rows, previous_rows: int64 (N,), for each sampled frame which of the frames it is, and which is the sampled frame
+before it (at the beginning of a video: itself); a short window is filled up with any row.
+lengths: int64 (N / window_frames,), how many sampled frames of each window count.
+logits: float32 (N / window_frames, classes); a softmax makes scores of them.
+sample_fps, window_frames, class_names and rgb_every stand in the metadata, as JSON under "activity".
+"""
 _HALVES = {
     "encoder": (["frames", "rows", "previous_rows"], "features"),
     "head": (["windows", "lengths"], "logits"),
@@ -132,6 +140,7 @@ def load_onnx(path: Path) -> GraphsRecognizer:
 def _described(model: Any, contract: Contract) -> Any:
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, contract.text()
+    model.doc_string, model.model_version = _HOW_TO_USE, contract.format_version
     return model
 
 

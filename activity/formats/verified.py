@@ -89,6 +89,11 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
         elif _can_run(file, on_gpu=on_gpu):
             # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
             speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
+    if not speeds and own and own["digest"] != digest:
+        raise ModelFileError(
+            f"{path} has changed since it was verified, and with it what is known of its speed. Copy it or export it "
+            "again, or leave --runtime auto out."
+        )
     if not speeds:
         raise ModelFileError(
             f"Nothing is known of files made of {path}: no {FILE_NAME} beside it names them. Export into its folder "

@@ -192,7 +192,7 @@ def create_encoder(
     weights: str,
     modalities: list[str],
     framing: str,
-    rgb_every: int = 1,
+    rgb_every: int,
     precision: str = "float32",
 ) -> FrameEncoder:
     """A pretrained encoder by name, in evaluation mode.

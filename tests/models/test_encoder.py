@@ -14,7 +14,7 @@ from tests.recognizers import SMALL_ENCODER, random_frames, small_encoder, tiny_
 @pytest.mark.parametrize("modalities", [[], ["rgb", "rgb"], ["flow"], ["rgb", "depth"]])
 def test_modalities_that_do_not_exist_are_refused(modalities: list[str]) -> None:
     with pytest.raises(EncoderError, match=r"accepted: \[rgb\], \[motion\] or \[rgb,motion\]"):
-        create_encoder(name=EMBEDDED_ENCODER, weights="none", modalities=modalities, framing="centre")
+        create_encoder(name=EMBEDDED_ENCODER, weights="none", modalities=modalities, framing="centre", rgb_every=1)
 
 
 def test_features_of_modalities_stand_side_by_side_in_their_order() -> None:

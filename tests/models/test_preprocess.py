@@ -19,7 +19,7 @@ SHORT_SIZES = [(240, 320), (321, 241), (6, 4)]
 
 @functools.cache
 def preprocess_of(encoder: str) -> Preprocess:
-    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="centre").preprocess
+    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="centre", rgb_every=1).preprocess
 
 
 def preset_of(encoder: str):
@@ -90,7 +90,7 @@ def test_timm_weights_get_the_evaluation_transform_of_timm(encoder: str, weights
 
 @functools.cache
 def whole(encoder: str) -> Preprocess:
-    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="whole").preprocess
+    return create_encoder(name=encoder, weights="none", modalities=["rgb"], framing="whole", rgb_every=1).preprocess
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -137,7 +137,7 @@ def test_memory_as_a_decoder_gives_it_makes_no_difference(encoder: str, size: tu
 
 def test_what_is_given_is_left_as_it_was() -> None:
     preprocess = create_encoder(
-        name="efficientnet_lite0", weights="none", modalities=["rgb"], framing="whole"
+        name="efficientnet_lite0", weights="none", modalities=["rgb"], framing="whole", rgb_every=1
     ).preprocess
     pixels = torch.full((1, 3, preprocess.crop_size, preprocess.crop_size), 255.0)
     preprocess.normalised(pixels)

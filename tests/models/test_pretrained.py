@@ -22,7 +22,7 @@ SOURCES = {
 
 
 def create(name: str = SMALL_ENCODER, *, weights: str = "none") -> FrameEncoder:
-    return create_encoder(name=name, weights=weights, modalities=["rgb"], framing="centre")
+    return create_encoder(name=name, weights=weights, modalities=["rgb"], framing="centre", rgb_every=1)
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "efficientnet_lite2"])

@@ -79,7 +79,7 @@ def colour_blind_encoder() -> FrameEncoder:
     """Random weights that see brightness alone: each first filter is the same for red, green and blue."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre")
+        encoder = create_encoder(name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre", rgb_every=1)
     preprocess = tiny_preprocess().describe() | {"mean": [0.4] * 3, "std": [0.25] * 3}
     encoder.preprocess = type(encoder.preprocess)(**preprocess)
     first = next(module for module in encoder.backbone.modules() if isinstance(module, nn.Conv2d))
@@ -220,7 +220,12 @@ class TestFeaturesWithGradients:
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_they_are_those_of_prediction(self, precision: str) -> None:
         encoder = create_encoder(
-            name=SMALL_ENCODER, weights="none", modalities=["rgb", "motion"], framing="centre", precision=precision
+            name=SMALL_ENCODER,
+            weights="none",
+            modalities=["rgb", "motion"],
+            framing="centre",
+            rgb_every=1,
+            precision=precision,
         )
         encoder.preprocess = tiny_preprocess()
         own = [windows(1)[0], windows(1, time=2)[0]]
@@ -234,7 +239,7 @@ class TestFeaturesWithGradients:
 
     def test_a_bfloat16_encoder_computes_with_the_weights_that_were_trained(self) -> None:
         encoder = create_encoder(
-            name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre", precision="bfloat16"
+            name=SMALL_ENCODER, weights="none", modalities=["rgb"], framing="centre", rgb_every=1, precision="bfloat16"
         )
         encoder.preprocess = tiny_preprocess()
         frames = random_frames(1, 2)

@@ -35,7 +35,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def encoder() -> FrameEncoder:
     torch.manual_seed(0)
-    return create_encoder(name="timm/test_efficientnet.r160_in1k", weights="none", modalities=["rgb"], framing="centre")
+    return create_encoder(
+        name="timm/test_efficientnet.r160_in1k", weights="none", modalities=["rgb"], framing="centre", rgb_every=1
+    )
 
 
 def recognizer(encoder: FrameEncoder, *, seed: int = 0) -> Recognizer:

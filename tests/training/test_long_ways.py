@@ -18,6 +18,7 @@ def seconds(folder: Path, *, start: int, length: int, clips: int = 4) -> tuple[f
         [item] * clips,
         ["run", "walk"],
         window_frames=20,
+        rgb_every=1,
         clips_at_once=2,
         step_clips=4,
         balanced=False,
