@@ -1,5 +1,6 @@
 """`export.json`, and which file `--runtime auto` takes."""
 
+import contextlib
 import importlib.util
 import json
 import zipfile
@@ -121,3 +122,20 @@ def test_where_a_model_runs_is_asked_of_a_damaged_file_too(tmp_path: Path) -> No
     with pytest.raises(ModelFileError, match="no model file, or not a whole one"):
         load_recognizer(path)
     assert not only_on_the_cpu(tmp_path / "none.ts")
+
+
+def test_a_torn_list_of_members_is_damage_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "model.ts"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("archive/constants.pkl", "archive/extra/names é.json"):
+            archive.writestr(name, "x" * 100)
+    whole = path.read_bytes()
+    start = whole.rindex(b"PK\x01\x02")
+    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        only_on_the_cpu(path)
+        with contextlib.suppress(ModelFileError):
+            load_recognizer(path)
+    path.write_bytes(whole[:start] + whole[start:].replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(ModelFileError, match="no model file, or not a whole one"):
+        load_recognizer(path)
