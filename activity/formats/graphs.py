@@ -142,7 +142,7 @@ def example_of(recognizer: Recognizer) -> Example:
         pictures=torch.zeros(rows.numel() + 1, 3, side, side, dtype=torch.uint8),
         rows=rows,
         previous_rows=rows - 1,
-        pixels=torch.zeros(looks, 3, side, side),
+        pixels=torch.zeros(3, 3, side, side),  # few: a .pt2 file holds the inputs that it was traced with
         found=torch.zeros(looks, size // len(recognizer.modalities)),
         features=torch.zeros(2, recognizer.window_frames, size),
         lengths=torch.tensor([recognizer.window_frames, 1]),
