@@ -75,10 +75,8 @@ def _around(contract: Contract, like: Any, rows: Sequence[str], *, by_window: bo
         by_window: fill each window; else all rows together.
     """
     time, size, every = contract.window_frames, contract.feature_size, contract.rgb_every
-    length = time if by_window else None  # of what is filled
     whole = whole_looks(time, every)
     numbers = {
-        "one": [1],
         "zero": [0],
         "every": [every],
         "window": [-1, time],
@@ -86,56 +84,64 @@ def _around(contract: Contract, like: Any, rows: Sequence[str], *, by_window: bo
         "lines": [-1, every],
         "cut": list(range(time)),
         "whole_shape": [-1, whole, size],
+        "window_shape": [-1, time, size],
         "features_shape": [-1, size],
     }
     kinds = importlib.import_module("onnx").TensorProto
-    integer, real = kinds.INT64, kinds.FLOAT
-    joined, windows = OUTPUTS[3], INPUTS[-1][0]
-    given = sorted({_ROWS[name] for name in rows}, reverse=True)
-    fill: list[_Operation] = [("Shape", ["rows"], [_COUNT], {})]
-    if length is None:
-        fill += [
+    count: tuple[str, int, list[int | None]] = (_COUNT, kinds.INT64, [1])
+    before = _small_graph(
+        like,
+        "rows",
+        _filling(rows, by_window=by_window),
+        numbers,
+        [(name, kinds.INT64, [None]) for name in sorted({_ROWS[name] for name in rows}, reverse=True)],
+        [*((name, kinds.INT64, [None, every]) for name in rows), count],
+    )
+    after = _small_graph(
+        like,
+        "windows",
+        _cutting(by_window=by_window),
+        numbers,
+        [(OUTPUTS[3], kinds.FLOAT, [None, size]), count],
+        [(INPUTS[-1][0], kinds.FLOAT, [None, time, size]), (FEATURES, kinds.FLOAT, [None, size])],
+    )
+    return before, after
+
+
+def _filling(rows: Sequence[str], *, by_window: bool) -> list[_Operation]:
+    """From rows as they are given to lines; arguments as of `_around`."""
+    operations: list[_Operation] = [("Shape", ["rows"], [_COUNT], {})]
+    if not by_window:
+        operations += [
             ("Mod", [_COUNT, "every"], ["over"], {}),
             ("Sub", ["every", "over"], ["short"], {}),
             ("Mod", ["short", "every"], ["more"], {}),
             ("Concat", ["zero", "more"], ["pads"], {"axis": 0}),
         ]
     for name in rows:
-        if length is None:
-            fill.append(("Pad", [_ROWS[name], "pads"], [f"{name}_filled"], {"mode": "edge"}))
+        filled = f"{name}_filled"
+        if by_window:
+            operations.append(("Reshape", [_ROWS[name], "window"], [f"{name}_window"], {}))
+            operations.append(("Gather", [f"{name}_window", "filled"], [filled], {"axis": 1}))
         else:
-            fill.append(("Reshape", [_ROWS[name], "window"], [f"{name}_window"], {}))
-            fill.append(("Gather", [f"{name}_window", "filled"], [f"{name}_filled"], {"axis": 1}))
-        fill.append(("Reshape", [f"{name}_filled", "lines"], [name], {}))
-    if length is None:
-        cut: list[_Operation] = [
-            ("Slice", [joined, "zero", _COUNT, "zero"], [FEATURES], {}),
-            ("Reshape", [FEATURES, "window_shape"], [windows], {}),
-        ]
-        numbers["window_shape"] = [-1, time, size]
-    else:
-        cut = [
+            operations.append(("Pad", [_ROWS[name], "pads"], [filled], {"mode": "edge"}))
+        operations.append(("Reshape", [filled, "lines"], [name], {}))
+    return operations
+
+
+def _cutting(*, by_window: bool) -> list[_Operation]:
+    """From the features of lines to those of the rows that were given, and to windows."""
+    joined, windows = OUTPUTS[3], INPUTS[-1][0]
+    if by_window:
+        return [
             ("Reshape", [joined, "whole_shape"], ["whole"], {}),
             ("Gather", ["whole", "cut"], [windows], {"axis": 1}),
             ("Reshape", [windows, "features_shape"], [FEATURES], {}),
         ]
-    before = _small_graph(
-        like,
-        "rows",
-        fill,
-        numbers,
-        [(name, integer, [None]) for name in given],
-        [*((name, integer, [None, every]) for name in rows), (_COUNT, integer, [1])],
-    )
-    after = _small_graph(
-        like,
-        "windows",
-        cut,
-        numbers,
-        [(joined, real, [None, size]), (_COUNT, integer, [1])],
-        [(windows, real, [None, time, size]), (FEATURES, real, [None, size])],
-    )
-    return before, after
+    return [
+        ("Slice", [joined, "zero", _COUNT, "zero"], [FEATURES], {}),
+        ("Reshape", [FEATURES, "window_shape"], [windows], {}),
+    ]
 
 
 def _small_graph(
