@@ -51,6 +51,9 @@ def device_of(name: str, model: str) -> torch.device:
         return torch.device("cuda" if gpu else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as error:  # whose text names dozens
+        raise UsageError(f"--device is {name!r}, which is no device. Accepted: auto, cpu, cuda.") from error
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

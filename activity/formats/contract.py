@@ -96,7 +96,7 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
         ModelFileError: there is none, it is of another program, or of another version.
     """
     if not text:
-        raise ModelFileError(f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}")
+        raise of_another_program(path)
     fields: Any = None
     try:
         fields = json.loads(text)
@@ -113,10 +113,13 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
             raise ModelFileError(
                 f"{path} was written by another version of activity; export it again from its checkpoint."
             ) from error
-        raise ModelFileError(
-            f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}"
-        ) from error
+        raise of_another_program(path) from error
     return contract
+
+
+def of_another_program(path: Path) -> ModelFileError:
+    """What to say of a model that is in one of the formats, and holds no contract."""
+    return ModelFileError(f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}")
 
 
 def check_classes(path: Path, contract: Contract, number: int) -> None:

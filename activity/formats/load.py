@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError
+from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError, of_another_program
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import is_address, without_credentials
 
@@ -27,7 +27,7 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
             f"{without_credentials(str(path))} is the address of a stream, not a model file. {MAKE_ONE}"
         )
     path, device = Path(path), torch.device(device)
-    if path.is_dir() and (path / CONTRACT).exists():
+    if path.is_dir() and (path.suffix == ".openvino" or (path / CONTRACT).exists()):
         return _on_the_cpu(_load_openvino, path, device)
     if path.is_file() and path.suffix.lower() == ".onnx":  # protobuf: nothing at its beginning tells what it is
         return _on_the_cpu(_load_onnx, path, device)
@@ -38,6 +38,8 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
         return load_torchscript(path, device)
     if any(name.endswith(f"extra/{CONTRACT}") for name in names):
         return _on_the_cpu(_load_program, path, device)
+    if any(name.endswith("/archive_format") for name in names):
+        raise of_another_program(path)
     # Imported here: an exported file needs none of the libraries that a checkpoint's encoder may come from.
     from activity.formats.checkpoint import load_checkpoint
 

@@ -16,6 +16,7 @@ from activity.files import replace_folder
 from activity.formats.compare import check_same_scores
 from activity.formats.contract import (
     CONTRACT,
+    MAKE_ONE,
     Contract,
     ModelFileError,
     cannot_express,
@@ -117,7 +118,9 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
             another version.
     """
     contract_file = path / CONTRACT
-    contract = read_contract(path, contract_file.read_bytes() if contract_file.is_file() else None)
+    if not contract_file.is_file():
+        raise ModelFileError(f"{path} is no model folder, or not a whole one: {CONTRACT} is missing. {MAKE_ONE}")
+    contract = read_contract(path, contract_file.read_bytes())
     _check_digests(path)
     library = _library(path)
     core, precision = library.Core(), "f32" if exact or contract.computes_in == "float32" else None

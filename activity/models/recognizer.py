@@ -141,12 +141,30 @@ class Recognizer(nn.Module):
         }
 
 
+def _in_words(tensor: Tensor) -> str:
+    """Dtype and shape, for messages: TorchScript prints a dtype as a number that only torch knows."""
+    kind = "of another dtype"
+    if tensor.dtype == torch.uint8:
+        kind = "uint8"
+    elif tensor.dtype == torch.int64:
+        kind = "int64"
+    elif tensor.dtype == torch.float32:
+        kind = "float32"
+    elif tensor.dtype == torch.float64:
+        kind = "float64"
+    elif tensor.dtype == torch.float16:
+        kind = "float16"
+    elif tensor.dtype == torch.bfloat16:
+        kind = "bfloat16"
+    return f"{kind} {list(tensor.shape)}"
+
+
 def check_frames(frames: Tensor, previous: Tensor | None) -> None:
     """Refuse what `encode` cannot take, as it says."""
     if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3 or frames.numel() == 0:
-        raise ValueError(f"frames are {frames.dtype} {frames.shape}; accepted: uint8 RGB (B, T, 3, H, W).")
+        raise ValueError(f"frames are {_in_words(frames)}; accepted: uint8 RGB (B, T, 3, H, W).")
     if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
-        raise ValueError(f"previous is {previous.dtype} {previous.shape}; accepted: uint8 (B, 3, H, W), as frames.")
+        raise ValueError(f"previous is {_in_words(previous)}; accepted: uint8 (B, 3, H, W), as frames.")
 
 
 def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) -> None:
@@ -155,7 +173,7 @@ def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) 
     shaped = held.shape == (batch, feature_size) or held.shape == (batch, 1, feature_size)
     if held.dtype != torch.float32 or not shaped:
         raise ValueError(
-            f"held is {held.dtype} {held.shape}; accepted: float32 ({batch}, {feature_size}), of the frame before."
+            f"held is {_in_words(held)}; accepted: float32 ({batch}, {feature_size}), of the frame before."
         )
     if rgb_every > 1 and time >= rgb_every:
         raise ValueError(
@@ -167,7 +185,7 @@ def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None,
     """Refuse what `encode_rows` cannot take, as it says."""
     for alike in frames:
         if alike.dtype != torch.uint8 or alike.dim() != 4 or alike.shape[1] != 3:
-            raise ValueError(f"frames are {alike.dtype} {alike.shape}; accepted: uint8 RGB (M, 3, H, W), by size.")
+            raise ValueError(f"frames are {_in_words(alike)}; accepted: uint8 RGB (M, 3, H, W), by size.")
     if len(rows) == 0:
         raise ValueError("rows are none; accepted: one or more.")
     if previous_rows is None and "motion" in modalities:

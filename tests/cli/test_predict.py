@@ -155,7 +155,7 @@ class TestSources:
     [
         (["--top-k", "0"], "'0'"),
         (["--format", "xml"], "xml"),
-        (["--device", "abacus"], "abacus"),
+        (["--device", "abacus"], "--device is 'abacus', which is no device. Accepted: auto, cpu, cuda."),
         (["--batch-frames", "-1"], "-1"),
     ],
 )

@@ -350,9 +350,9 @@ class TestRefused:
                 return -x
 
         torch.export.save(torch.export.export(Neg(), (torch.ones(1),)), tmp_path / "neg.pt2")
-        assert "no model file" in self.refusal(tmp_path / "neg.pt2")
+        assert "is a model of another program" in self.refusal(tmp_path / "neg.pt2")
         (tmp_path / "neg.openvino").mkdir()
-        assert "folder" in self.refusal(tmp_path / "neg.openvino")
+        assert "activity.json is missing" in self.refusal(tmp_path / "neg.openvino")
         (tmp_path / "empty.onnx").touch()
         assert "not a whole one" in self.refusal(tmp_path / "empty.onnx")
         (tmp_path / "text.onnx").write_text("no graph")
