@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from activity.cli.configuration import CONFIG_FOLDER, known_keys
+from activity.formats.compare import Window
 from activity.formats.torchscript import export_torchscript
 from activity.video.reader import VideoReader
 from tests.inference.test_live import restless_recognizer, scenes
@@ -41,7 +42,7 @@ def test_ten_lines_of_plain_torch_score_a_video_as_the_recognizer_does(tmp_path,
     code = python_of_readme("torch.jit.load")
     recognizer = tiny_recognizer(tiny_encoder("rgb", "motion"))
     write_video(tmp_path / "holiday.mp4", noise_frames(count), fps=fps)
-    export_torchscript(recognizer, tmp_path / "model.ts", [random_frames(1, 4)])
+    export_torchscript(recognizer, tmp_path / "model.ts", [Window("random", random_frames(1, 4))])
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)

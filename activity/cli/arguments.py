@@ -12,7 +12,7 @@ from typing import NoReturn
 import torch
 
 from activity.formats.load import only_on_the_cpu
-from activity.formats.verified import fastest_model, measured_elsewhere
+from activity.formats.verified import fastest_model
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.video.reader import find_videos
 
@@ -136,10 +136,10 @@ def chosen_model(options: argparse.Namespace) -> str:
         return str(options.model)
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
     fastest = fastest_model(Path(options.model), on_gpu=on_gpu, say=note)
-    note(f"model: {fastest}")
-    if elsewhere := measured_elsewhere(fastest):
-        note(f"note: speeds were measured on another machine ({elsewhere}); to measure here, export anew.")
-    return str(fastest)
+    note(f"model: {fastest.path}")
+    if fastest.elsewhere:
+        note(f"note: speeds were measured on another machine ({fastest.elsewhere}); to measure here, export anew.")
+    return str(fastest.path)
 
 
 def add_device_flag(parser: ArgumentParser) -> None:

@@ -209,15 +209,9 @@ def _document(head: HeadReport, scored: ScoredClips, recognizer: LoadedRecognize
     calibration = calibration_of(scored)
     document["heads"][head.name] |= interval_fields(head.intervals) | {
         "expected_calibration_error": calibration.error,
-        "temperature": _temperature(recognizer),
+        "temperature": float(recognizer.temperature),
     }
     return document
-
-
-def _temperature(recognizer: LoadedRecognizer) -> float | None:
-    """None for a file that was exported when there was none."""
-    found = getattr(recognizer, "temperature", None)
-    return None if found is None else float(found)
 
 
 def _report(
@@ -235,7 +229,7 @@ def _report(
         made=made_by("evaluate"),
         tested_on=which,
         heads=(head,),
-        calibration=calibration_of(scored, temperature=_temperature(recognizer)),
+        calibration=calibration_of(scored, temperature=float(recognizer.temperature)),
         mistakes=worst_mistakes(scored),
         splits=split_counts({config.split: scored.clips}),
         facts={"Model": str(model)} | data_facts(config) | recognizer_facts(recognizer) | version_facts(),

@@ -2,12 +2,13 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -23,14 +24,14 @@ from activity.cli.verification import Verification, Verified
 from activity.data.clips import Clip, DataError, count_text
 from activity.features.store import video_digest
 from activity.files import replace_folder
-from activity.formats.contract import CONTRACT, ModelFileError, needs_extra
+from activity.formats.contract import CONTRACT, ModelFileError, another_way, needs_extra
 from activity.formats.load import load_recognizer
-from activity.formats.openvino import check_is_ours
-from activity.formats.save import QUANTISED, SUFFIXES, missing_library, save_model
+from activity.formats.save import missing_library, save_model
+from activity.formats.table import FORMATS, Format, format_by_suffix
 from activity.formats.verified import FILE_NAME, known_models, model_digest, record
 from activity.models.recognizer import Recognizer
 
-_ACCEPTED = "NAME.ts or .pt (TorchScript), NAME.pt2 (torch.export), NAME.onnx, or NAME.openvino (a folder)"
+_ACCEPTED = ", ".join(f"NAME{' or '.join(row.suffixes)} ({row.what})" for row in FORMATS)
 _APART = "Leave it out, or export this OUT by a command of its own."
 _MOST_CLIPS = 100
 _COMPARED_AT_ONCE = 2  # windows that a file is first compared on: in pieces, padded, and as other programs run it
@@ -47,9 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:
     quiet_libraries()
-    began = time.perf_counter()
     recognizer = load_recognizer(options.checkpoint)
-    load_seconds = time.perf_counter() - began
     if not isinstance(recognizer, Recognizer):
         raise UsageError(f"{options.checkpoint} is an exported file already; give the checkpoint it was made from.")
     with TemporaryDirectory(prefix="activity-export-") as rendered:
@@ -63,11 +62,13 @@ def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:
         verified = clips.verified_apart if options.int8 else clips.verified
         if options.verify and clips.labelled:
             _say_what_was_seen(Path(options.checkpoint), verified)
+        if options.int8:
+            note(f"int8: its ranges are taken from {count_text(len(clips.calibration), 'other clip')}")
         note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
         verification = Verification(recognizer, verified, labelled=clips.labelled)
         for failed in verification.failed:
             note(f"warning: {failed.error}")
-        rows = [_row(options.checkpoint, verification.of_recognizer, Path(options.checkpoint), load_seconds)]
+        rows = [_row(options.checkpoint, verification.of_recognizer, Path(options.checkpoint))]
         try:
             refused = _export_each(options, outs, rows, clips, verification)
         finally:
@@ -117,15 +118,13 @@ def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verifi
         calibration = first_windows(clips.calibration, recognizer) if options.int8 else None
         try:
             save_model(recognizer, path, examples, split=options.split, calibration=calibration)
-            began = time.perf_counter()
             loaded = load_recognizer(path)
-            seconds = time.perf_counter() - began
+            verified = verification.verify(loaded)
         except ModelFileError as error:  # of a place that nobody has asked for
             raise ModelFileError(str(error).replace(str(path), str(out))) from error
-        verified = verification.verify(loaded)
         if verified.problem is not None:
-            raise ModelFileError(f"{out} was not written: {verified.problem}.{_instead(out, verified)}")
-        row = _row(str(out), verified, path, seconds)
+            raise ModelFileError(f"{out} was not written: {verified.problem}. {_instead(out, verified)}")
+        row = _row(str(out), verified, path)
         for part in sorted(Path(folder).iterdir()):
             place = out.parent / part.name
             replace_folder(part, place) if part.is_dir() else part.replace(place)
@@ -134,6 +133,7 @@ def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verifi
         "checkpoint": model_digest(Path(options.checkpoint)),
         "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
         "verified_on": f"{count_text(len(verification.clips), 'clip')} ({clips.source})",
+        "calibrated_on": count_text(len(clips.calibration), "other clip") if options.int8 else None,
     }
     record(out, known | made_of)
     return row
@@ -141,14 +141,26 @@ def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verifi
 
 def _instead(out: Path, verified: Verified) -> str:
     if verified.computes_in == "int8":
-        return " Calibrate on more clips, more like those it is for (--verify), or leave --int8 out."
-    return " Export to .ts." if out.suffix != ".ts" else " Train with another encoder, efficientnet_lite0 for instance."
+        return "Calibrate on more clips, more like those it is for (--verify), or leave --int8 out."
+    return another_way(out)
 
 
-def _row(name: str, verified: Verified, path: Path, load_seconds: float) -> dict[str, Any]:
-    row = {"file": name, **asdict(verified), "megabytes": round(megabytes(path), 1), "load_seconds": load_seconds}
+def _row(name: str, verified: Verified, path: Path) -> dict[str, Any]:
+    row = {
+        "file": name,
+        **asdict(verified),
+        "megabytes": round(megabytes(path), 1),
+        "load_seconds": _load_seconds(path),
+    }
     del row["problem"]
     return row
+
+
+def _load_seconds(path: Path) -> float:
+    """Until a file has encoded its first picture: some compile then. Libraries are there already."""
+    began = time.perf_counter()
+    load_recognizer(path).encode(torch.zeros(1, 1, 3, 240, 320, dtype=torch.uint8))
+    return time.perf_counter() - began
 
 
 def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
@@ -203,17 +215,21 @@ def _check(options: argparse.Namespace, outs: Sequence[Path]) -> None:
 
 def _written(options: argparse.Namespace, out: Path) -> list[Path]:
     """The files that an OUT makes."""
-    if out.suffix not in SUFFIXES:
+    found = format_by_suffix(out.suffix)
+    if found is None:
         raise UsageError(f"OUT is {str(out)!r}; accepted: {_ACCEPTED}.")
-    if options.int8 and out.suffix not in QUANTISED:
-        raise UsageError(f"--int8 is for NAME.onnx and NAME.openvino, and OUT is {str(out)!r}. {_APART}")
-    if not options.split:
-        return [out]
-    if out.suffix != ".onnx":
+    if options.int8 and not found.quantised:
+        raise UsageError(f"--int8 is for {_named(lambda row: row.quantised)}, and OUT is {str(out)!r}. {_APART}")
+    if options.split and not found.halves:
         raise UsageError(
-            f"--split is for NAME.onnx, of which it adds encoder and head as files, and OUT is {str(out)!r}. {_APART}"
+            f"--split is for {_named(lambda row: bool(row.halves))}, of which it adds the halves as files, and OUT is "
+            f"{str(out)!r}. {_APART}"
         )
-    return [out, *(out.with_suffix(f".{half}.onnx") for half in ("encoder", "head"))]
+    return found.paths(out, split=options.split)
+
+
+def _named(has: Callable[[Format], bool]) -> str:
+    return " and ".join(f"NAME{row.suffixes[0]}" for row in FORMATS if has(row))
 
 
 def _check_folder(out: Path) -> None:
@@ -227,13 +243,14 @@ def _check_folder(out: Path) -> None:
 
 
 def _check_can_be_written(path: Path, inputs: Sequence[str], *, force: bool) -> None:
-    is_folder = path.suffix == ".openvino"
-    if path.is_dir() and not (is_folder and (path / CONTRACT).is_file()):
+    found = format_by_suffix(path.suffix)
+    check_replaceable = None if found is None else found.check_replaceable
+    if path.is_dir() and (check_replaceable is None or not (path / CONTRACT).is_file()):
         raise UsageError(f"OUT is the folder {str(path)!r}, which is no model; give another name.")
-    if path.is_file() and is_folder:
-        raise UsageError(f"OUT is the file {str(path)!r}, and NAME.openvino is a folder; give another name.")
-    if is_folder:
-        check_is_ours(path)
+    if path.is_file() and check_replaceable is not None:
+        raise UsageError(f"OUT is the file {str(path)!r}, and NAME{path.suffix} is a folder; give another name.")
+    if check_replaceable is not None:
+        check_replaceable(path)
     if path.is_dir() and not force:
         raise UsageError(f"{path} is there already. Give another name, or --force to replace it.")
     check_new_output(path, inputs, force=force)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from hydra.errors import InstantiationException
-from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.dataset import read_manifest
@@ -17,6 +16,7 @@ from activity.data.clips import Clip, DataError, Manifest, check_labels_are_know
 from activity.data.demo import render_demo
 from activity.data.layouts.detect import detect_layout, read_any
 from activity.data.splits import read_splits
+from activity.formats.compare import Window
 from activity.models.recognizer import Recognizer
 from activity.video.reader import VideoError, VideoReader, find_videos
 
@@ -31,7 +31,7 @@ class ExportClips:
     Attributes:
         verified: clips that the file is to label as the checkpoint does.
         calibration: clips that int8 takes its ranges from.
-        verified_apart: those to be verified that are none of `calibration`.
+        verified_apart: clips that are verified where int8 is: of other groups than those of `calibration`.
         labelled: whether accuracy can be told.
         source: what they are, for people.
     """
@@ -70,6 +70,29 @@ def export_clips(
     return _spread(clips, (), most, labelled=False, source="rendered ones")
 
 
+def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> Iterator[Window]:
+    """The first window of each clip that can be read; a short one where a clip is short, or changes its size."""
+    for clip in clips:
+        indices = clip.sampled_indices(recognizer.sample_fps)
+        try:
+            with VideoReader(clip.path) as reader:
+                frames = reader.sampled_frames(recognizer.sample_fps, indices=indices)
+                shown = [frame.pixels for frame in islice(frames, recognizer.window_frames)]
+        except VideoError as error:
+            note(f"warning: {error}")
+            continue
+        if shown:
+            _, alike = next(groupby(shown, key=np.shape))
+            yield Window(clip.name, torch.from_numpy(np.stack(list(alike))).permute(0, 3, 1, 2).unsqueeze(0))
+
+
+def unlabelled(videos: Sequence[Path]) -> list[Clip]:
+    """Whole videos as clips, of which nothing is said."""
+    return [
+        Clip(path=video.absolute(), relative_path=str(video), label=_NO_LABEL, group=str(video)) for video in videos
+    ]
+
+
 def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips | None:
     """Test clips of a run, or those of validation; None where its data set is not there any more."""
     try:
@@ -84,21 +107,6 @@ def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips 
             return _spread(clips, parts["train"], most, labelled=True, source=f"of the {name} split of its run")
     note("note: the test videos of the run are not there any more.")
     return None
-
-
-def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> Iterator[Tensor]:
-    """The first window of each clip that can be read, `uint8 (1, T, 3, H, W)`."""
-    for clip in clips:
-        indices = clip.sampled_indices(recognizer.sample_fps)
-        try:
-            with VideoReader(clip.path) as reader:
-                frames = reader.sampled_frames(recognizer.sample_fps, indices=indices)
-                pixels = [frame.pixels for frame in islice(frames, recognizer.window_frames)]
-        except VideoError as error:
-            note(f"warning: {error}")
-            continue
-        if pixels:
-            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).unsqueeze(0)
 
 
 def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
@@ -138,25 +146,26 @@ def _found(clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if clip.path.exists()]
 
 
-def unlabelled(videos: Sequence[Path]) -> list[Clip]:
-    """Whole videos as clips, of which nothing is said."""
-    return [
-        Clip(path=video.absolute(), relative_path=str(video), label=_NO_LABEL, group=str(video)) for video in videos
-    ]
-
-
 def _spread(clips: Sequence[Clip], others: Sequence[Clip], most: int, *, labelled: bool, source: str) -> ExportClips:
-    """Without others to calibrate on, every second clip is one of those."""
-    ordered = sorted(clips, key=lambda clip: (clip.label, clip.name))
-    verified = _evenly(ordered, most)
-    if not others and len(ordered) > 1:
-        taken = {clip.key for clip in verified}
-        others = [clip for clip in ordered if clip.key not in taken] or ordered[1::2]
-    calibration = _evenly(sorted(others, key=lambda clip: (clip.label, clip.name)), _MOST_CALIBRATED)
-    apart = {clip.key for clip in calibration}
+    """Without others to calibrate on, those of every second group are: clips of one recording are much alike."""
+    ordered = sorted(clips, key=_by_label)
+    rest = ordered
+    if not others:
+        apart = set(sorted({clip.group for clip in ordered})[1::2])
+        others = [clip for clip in ordered if clip.group in apart] or ordered[1::2]
+        taken = {clip.key for clip in others}
+        rest = [clip for clip in ordered if clip.key not in taken]
     return ExportClips(
-        verified, calibration, tuple(clip for clip in verified if clip.key not in apart), labelled, source
+        verified=_evenly(ordered, most),
+        calibration=_evenly(sorted(others, key=_by_label), _MOST_CALIBRATED),
+        verified_apart=_evenly(rest, most),
+        labelled=labelled,
+        source=source,
     )
+
+
+def _by_label(clip: Clip) -> tuple[str, str]:
+    return clip.label, clip.name
 
 
 def _evenly(ordered: Sequence[Clip], most: int) -> tuple[Clip, ...]:

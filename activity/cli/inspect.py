@@ -3,12 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from activity.cli.arguments import ArgumentParser, add_model_argument, megabytes
 from activity.cli.main import EXIT_OK
 from activity.formats import load_recognizer
-from activity.formats.graphs import GraphsRecognizer
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 
@@ -30,7 +29,7 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
     """What a file says, as plain Python; the same for each format, as far as the format knows it."""
     document: dict[str, Any] = {
         "file": str(path),
-        "format": _format_of(recognizer),
+        "format": recognizer.format_name,
         "megabytes": round(megabytes(path), 1),
         "format_version": recognizer.format_version,
         "class_names": list(recognizer.class_names),
@@ -39,24 +38,18 @@ def describe_file(path: Path, recognizer: LoadedRecognizer) -> dict[str, Any]:
         "window_seconds": round(recognizer.window_frames / recognizer.sample_fps, 3),
         "modalities": list(recognizer.modalities),
         "rgb_every": recognizer.rgb_every,
+        "temperature": round(float(recognizer.temperature), 4),
+        "encoder": {
+            "name": recognizer.encoder_name,
+            "precision": recognizer.precision,
+            "computes_in": recognizer.computes_in,
+        },
     }
-    if isinstance(recognizer, GraphsRecognizer):
-        trained_in, computes_in = recognizer.precision, recognizer.computes_in
-        document["encoder"] = {"name": recognizer.encoder_name, "precision": trained_in, "computes_in": computes_in}
-    elif isinstance(recognizer, Recognizer):
+    if isinstance(recognizer, Recognizer):  # a checkpoint has all that it was made by
         description = recognizer.describe()
         document |= {"encoder": description["encoder"], "head": description["head"]}
         document["parameters"] = sum(parameter.numel() for parameter in recognizer.parameters())
-    else:  # TorchScript keeps the modules with their names
-        encoder = cast(Any, recognizer).encoder
-        document |= {"encoder": {"name": encoder.name, "precision": encoder.precision}}
     return document
-
-
-def _format_of(recognizer: LoadedRecognizer) -> str:
-    if isinstance(recognizer, Recognizer):
-        return "checkpoint"
-    return recognizer.format_name if isinstance(recognizer, GraphsRecognizer) else "TorchScript"
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from activity.data.clips import Clip, DataError
 from activity.features.outcome import FailedClip, FillProgress
 from activity.formats.compare import LARGEST_DIFFERENCE
-from activity.formats.graphs import GraphsRecognizer, same_in
+from activity.formats.parts import same_in
 from activity.inference.scoring import score_videos
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
@@ -82,55 +82,66 @@ class Verification:
 
     def verify(self, loaded: LoadedRecognizer) -> Verified:
         """What comes of a file, loaded on the CPU, on the same clips."""
-        trained_in = self.recognizer.encoder.precision
-        computes_in, by_torch = trained_in, True  # of a checkpoint and of TorchScript
-        if isinstance(loaded, GraphsRecognizer):
-            computes_in, by_torch = loaded.computes_in, loaded.by_torch
-        exact = computes_in == "float32" or by_torch
+        trained_in, computes_in = self.recognizer.precision, loaded.computes_in
+        exact = computes_in == "float32" or loaded.by_torch
         compared_in = computes_in if exact else trained_in
         _score(loaded, self.clips[:1])
-        clips, scores, speed, failed = _score(loaded, self.clips)
-        if failed:
-            raise DataError(f"{failed[0].clip.name} could be read once, and not again ({failed[0].error}).")
+        scores, speed = self._score_again(loaded)
         difference, row = (scores - self._expected(compared_in)).abs().amax(dim=1).max(dim=0)
         unequal = scores.argmax(dim=1) != self._scores[trained_in].argmax(dim=1)
-        problem = None
-        if not bool(scores.isfinite().all()):
-            problem = (
-                f"a score is no number, of {clips[int((~scores.isfinite()).any(dim=1).nonzero()[0])].name} for one"
-            )
-        elif exact and not difference <= LARGEST_DIFFERENCE:
-            problem = (
-                f"its scores differ from the checkpoint's by {difference:.2g} on {clips[int(row)].name}, more than "
-                f"{LARGEST_DIFFERENCE:g}"
-            )
-        elif not exact and int(unequal.sum()) > _unequal_allowed(len(clips)):
-            problem = (
-                f"it labels {int(unequal.sum())} of {len(clips)} clips otherwise than the checkpoint, "
-                f"{clips[int(unequal.nonzero()[0])].name} for one"
-            )
+        clip = self.clips[int(row)].name
+        problem = self._not_finite(scores)
+        if problem is None and exact:
+            problem = _too_different(float(difference), clip)
+        elif problem is None:
+            problem = self._too_unequal(unequal)
         return Verified(
             computes_in=computes_in,
             compared_in=compared_in,
             score_difference=float(difference),
-            clip=clips[int(row)].name,
+            clip=clip,
             equal_labels=1.0 - float(unequal.double().mean()),
             accuracy=self._accuracy(scores),
             frames_per_second=speed,
             problem=problem,
         )
 
+    def _not_finite(self, scores: Tensor) -> str | None:
+        broken = (~scores.isfinite()).any(dim=1).nonzero().flatten().tolist()
+        return f"a score is no number, of {self.clips[broken[0]].name} for one" if broken else None
+
+    def _too_unequal(self, unequal: Tensor) -> str | None:
+        others = unequal.nonzero().flatten().tolist()
+        if len(others) <= _unequal_allowed(len(self.clips)):
+            return None
+        return (
+            f"it labels {len(others)} of {len(self.clips)} clips otherwise than the checkpoint, "
+            f"{self.clips[others[0]].name} for one"
+        )
+
     def _expected(self, precision: str) -> Tensor:
         if precision not in self._scores:
-            _, scores, _, _ = _score(same_in(self.recognizer, precision), self.clips)
-            self._scores[precision] = scores
+            self._scores[precision], _ = self._score_again(same_in(self.recognizer, precision))
         return self._scores[precision]
+
+    def _score_again(self, recognizer: LoadedRecognizer) -> tuple[Tensor, float]:
+        """Scores `(N, C)` of the clips, all of which could be read, and sampled frames a second."""
+        _, scores, speed, failed = _score(recognizer, self.clips)
+        if failed:
+            raise DataError(f"{failed[0].clip.name} could be read once, and not again ({failed[0].error}).")
+        return scores, speed
 
     def _accuracy(self, scores: Tensor) -> float | None:
         if not self._labelled:
             return None
         labels = torch.tensor([self.recognizer.class_names.index(clip.label) for clip in self.clips])
         return float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def _too_different(difference: float, clip: str) -> str | None:
+    if difference <= LARGEST_DIFFERENCE:
+        return None
+    return f"its scores differ from the checkpoint's by {difference:.2g} on {clip}, more than {LARGEST_DIFFERENCE:g}"
 
 
 def _unequal_allowed(clips: int) -> int:

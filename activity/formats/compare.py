@@ -1,46 +1,57 @@
 """Whether a loaded file answers as the recognizer that it was made of."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from activity.formats.contract import ModelFileError
+from activity.formats.contract import ModelFileError, another_way, reason_of
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 LARGEST_DIFFERENCE = 1e-4
 """Of scores, where both compute in the same precision."""
 
 
-def check_same_scores(recognizer: Recognizer, loaded: Sequence[LoadedRecognizer], examples: Sequence[Tensor]) -> float:
-    """Compare on windows of frames and on random ones; returns the largest difference of scores.
+class Window(NamedTuple):
+    """The first frames of a clip, `uint8 (1, T, 3, H, W)`, and its name."""
+
+    clip: str
+    frames: Tensor
+
+
+def check_same_scores(
+    path: Path, recognizer: Recognizer, loaded: Sequence[LoadedRecognizer], examples: Sequence[Window]
+) -> float:
+    """Compare on windows of clips and on random ones; returns the largest difference of scores.
 
     Args:
+        path: of the file that is to be written, for messages.
         recognizer: what was exported, computing in the precision of the file.
         loaded: the file's own content, loaded again, in each way that it is run.
-        examples: windows of frames `uint8 (1, T, 3, H, W)`.
+        examples: windows to compare on.
 
     Raises:
-        ModelFileError: it is more than `LARGEST_DIFFERENCE`, or the file cannot be run.
+        ModelFileError: it is more than `LARGEST_DIFFERENCE`, or the file cannot be run; names the clip.
     """
-    windows = [*examples, *_random_windows(recognizer)]
-    try:
-        difference = _largest(_score_difference(recognizer, each, frames) for each in loaded for frames in windows)
-    except MemoryError:
-        raise
-    except Exception as error:  # each runtime has its own kinds
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelFileError(
-            f"The exported model cannot be run ({lines[0][:300].rstrip('.')}); nothing was written. Export to another "
-            "format, .ts for instance, or train with another encoder, efficientnet_lite0 for instance."
-        ) from error
-    if not difference <= LARGEST_DIFFERENCE:
-        raise ModelFileError(
-            f"The exported model's scores differ from the checkpoint's by {difference:.2g}, more than "
-            f"{LARGEST_DIFFERENCE:g}; nothing was written. Export to .ts or .pt2, or "
-            "train with another encoder, efficientnet_lite0 for instance."
-        )
-    return difference
+    most = 0.0
+    for clip, frames in (*examples, *_random_windows(recognizer)):
+        try:
+            difference = _largest(_score_difference(recognizer, each, frames) for each in loaded)
+        except (MemoryError, AssertionError):
+            raise
+        except Exception as error:  # each runtime has its own kinds
+            raise ModelFileError(
+                f"{path} was not written: it cannot be run on {clip} ({reason_of(error)}). {another_way(path)}"
+            ) from error
+        if not difference <= LARGEST_DIFFERENCE:
+            raise ModelFileError(
+                f"{path} was not written: its scores differ from the checkpoint's by {difference:.2g} on {clip}, more "
+                f"than {LARGEST_DIFFERENCE:g}. {another_way(path)}"
+            )
+        most = max(most, difference)
+    return most
 
 
 @torch.inference_mode()
@@ -72,10 +83,14 @@ def _largest(differences: Iterable[float]) -> float:
     return torch.tensor(list(differences), dtype=torch.float64).max().item()
 
 
-def _random_windows(recognizer: Recognizer) -> list[Tensor]:
+def _random_windows(recognizer: Recognizer) -> list[Window]:
     generator = torch.Generator().manual_seed(0)
     time = recognizer.window_frames
     sizes = [(time, 120, 160), (min(3, time), 256, 144), (1, 33, 65)]
     return [
-        torch.randint(0, 256, (1, frames, 3, *size), dtype=torch.uint8, generator=generator) for frames, *size in sizes
+        Window(
+            f"{frames} random pictures of {size[1]}x{size[0]}",
+            torch.randint(0, 256, (1, frames, 3, *size), dtype=torch.uint8, generator=generator),
+        )
+        for frames, *size in sizes
     ]

@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from activity.models.encoder import check_rgb_every
+from activity.models.encoder import check_modalities, check_precision, check_rgb_every
+from activity.models.precision import PRECISIONS
 from activity.models.preprocess import Preprocess
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 
 CONTRACT = "activity.json"
 """The file, or the member of an archive, in which a model says what it is."""
+
+TORCHSCRIPT_SUFFIXES = (".ts", ".pt")
+"""Of the format that expresses most."""
 
 MAKE_ONE = (
     "Give a checkpoint of `activity train` (best.ckpt) or a file of `activity export` (.ts, .pt2, .onnx, .openvino)."
@@ -38,6 +42,7 @@ class Contract:
         computes_in: what the file's CNN computes in, "float32", "bfloat16" (where the processor has it) or "int8".
         preprocess: the arguments of `Preprocess`.
         contrast, noise: of motion, as of `FrameEncoder`.
+        temperature: that logits are divided by.
         format_version: of the contract.
     """
 
@@ -53,16 +58,24 @@ class Contract:
     preprocess: dict[str, Any]
     contrast: float
     noise: float
+    temperature: float
     format_version: int
 
     def __post_init__(self) -> None:
         texts = (self.class_names, self.modalities)
         if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in texts):
             raise TypeError("class_names and modalities are lists of names")
-        numbers = (self.sample_fps, self.window_frames, self.rgb_every, self.feature_size)
+        numbers = (
+            *(self.sample_fps, self.window_frames, self.rgb_every, self.feature_size),
+            *(self.contrast, self.noise, self.temperature),
+        )
         if not self.class_names or min(numbers) <= 0:
             raise ValueError("a model has classes, and numbers above 0")
+        check_modalities(self.modalities)
         check_rgb_every(self.rgb_every, self.modalities)
+        check_precision(self.precision)
+        if self.computes_in not in (*PRECISIONS, "int8"):
+            raise ValueError(f"computes_in is {self.computes_in!r}")
         Preprocess(**self.preprocess)
 
     def text(self) -> str:
@@ -85,6 +98,7 @@ def contract_of(recognizer: Recognizer, *, computes_in: str) -> Contract:
         preprocess=recognizer.encoder.preprocess.describe(),
         contrast=recognizer.encoder.contrast,
         noise=recognizer.encoder.noise,
+        temperature=recognizer.temperature.item(),
         format_version=recognizer.format_version,
     )
 
@@ -110,9 +124,7 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
                 f"{path} is damaged: what it says of itself cannot be read. Copy it or export it again."
             ) from error
         if isinstance(fields, dict) and "class_names" in fields:
-            raise ModelFileError(
-                f"{path} was written by another version of activity; export it again from its checkpoint."
-            ) from error
+            raise of_another_version(path) from error
         raise of_another_program(path) from error
     return contract
 
@@ -120,6 +132,11 @@ def read_contract(path: Path, text: str | bytes | None) -> Contract:
 def of_another_program(path: Path) -> ModelFileError:
     """What to say of a model that is in one of the formats, and holds no contract."""
     return ModelFileError(f"{path} is a model of another program: it does not say its classes. {MAKE_ONE}")
+
+
+def of_another_version(path: Path) -> ModelFileError:
+    """What to say of a file of ours that lacks what this program writes, or has more."""
+    return ModelFileError(f"{path} was written by another version of activity; export it again from its checkpoint.")
 
 
 def check_classes(path: Path, contract: Contract, number: int) -> None:
@@ -156,9 +173,28 @@ def needs_extra(path: Path, extra: str, missing: str) -> ModelFileError:
     )
 
 
-def cannot_express(name: str, encoder: str, error: Exception, *, instead: str = "Export to .ts") -> ModelFileError:
-    """What to say where a format has no word for an operation of the encoder."""
+def cannot_express(path: Path, what: str, encoder: str, error: Exception) -> ModelFileError:
+    """What to say where a format, or int8, has no word for an operation of the encoder."""
+    advice = "Leave --int8 out." if what == "int8" else another_way(path)
+    return ModelFileError(f"{what} cannot express the encoder {encoder}: {reason_of(error)}. {advice}")
+
+
+def cannot_be_run(path: Path, library: str, version: str, error: Exception) -> ModelFileError:
+    """What to say where a runtime refuses graphs that are as they were written."""
+    return ModelFileError(
+        f"{path} cannot be run by {library} {version} ({reason_of(error)}). Update it, or export the model again here, "
+        "or to .ts."
+    )
+
+
+def another_way(path: Path) -> str:
+    """What to do where a file cannot be made."""
+    if path.suffix in TORCHSCRIPT_SUFFIXES:
+        return "Train with another encoder, efficientnet_lite0 for instance."
+    return "Export to .ts, or train with another encoder, efficientnet_lite0 for instance."
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, without its full stop."""
     lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
-    other = "with another encoder, efficientnet_lite0 for instance"
-    advice = f"Train {other}" if name == "TorchScript" else f"{instead}, or train {other}"
-    return ModelFileError(f"{name} cannot express the encoder {encoder}: {lines[0][:300].rstrip('.')}. {advice}.")
+    return lines[0][:300].rstrip(".")

@@ -18,15 +18,23 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from activity.files import write_atomically
-from activity.formats.compare import check_same_scores
-from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError, cannot_express, contract_of, read_contract
-from activity.formats.graphs import (
+from activity.formats.compare import Window, check_same_scores
+from activity.formats.contract import (
+    CONTRACT,
+    MAKE_ONE,
+    ModelFileError,
+    cannot_express,
+    check_classes,
+    contract_of,
+    read_contract,
+    reason_of,
+)
+from activity.formats.graphs import Graphs, GraphsRecognizer
+from activity.formats.parts import (
     LARGEST_SIDE,
     MOST_FRAMES,
     PARTS,
     EncoderPart,
-    Graphs,
-    GraphsRecognizer,
     HeadPart,
     JoinPart,
     PreparePart,
@@ -57,8 +65,12 @@ class Programs(NamedTuple):
     head: ExportedProgram
 
 
-def exported_programs(recognizer: Recognizer) -> Programs:
+def exported_programs(recognizer: Recognizer, path: Path) -> Programs:
     """What `torch.export` makes of a recognizer, of frames of any size.
+
+    Args:
+        recognizer: on the CPU.
+        path: of the file that they are for, for messages.
 
     Raises:
         ModelFileError: it cannot express the encoder.
@@ -83,14 +95,14 @@ def exported_programs(recognizer: Recognizer) -> Programs:
                 head=program(HeadPart(recognizer), (example.features, example.lengths), ({0: windows}, {0: windows})),
             )
     except Exception as error:  # of many kinds, private ones too
-        raise cannot_express(NAME, recognizer.encoder.name, error) from error
+        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
 
 
-def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor]) -> float:
+def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Window]) -> float:
     """Write a recognizer as a `.pt2` archive; arguments, result and errors as `export_torchscript`."""
     package_pt2 = _archives(path).package_pt2
     recognizer = recognizer.cpu().eval()
-    programs = exported_programs(same_in(recognizer, recognizer.encoder.precision, traced=True))
+    programs = exported_programs(same_in(recognizer, recognizer.encoder.precision, traced=True), path)
     buffer = io.BytesIO()
     parts, texts = (
         dict(zip(PARTS, programs, strict=True)),
@@ -107,7 +119,7 @@ def export_program(recognizer: Recognizer, path: Path, examples: Sequence[Tensor
         logger.setLevel(level)
     buffer.seek(0)
     loaded = _load(path, buffer)
-    difference = check_same_scores(recognizer, (loaded, loaded.as_elsewhere()), examples)
+    difference = check_same_scores(path, recognizer, (loaded, loaded.as_elsewhere()), examples)
     write_atomically(path, buffer.getvalue())
     return difference
 
@@ -133,12 +145,14 @@ def _load(path: Path, archive: io.BytesIO) -> GraphsRecognizer:
             warnings.simplefilter("ignore")
             programs = load_pt2(archive).exported_programs
         graphs = Graphs(*(programs[part].module() for part in PARTS))
+        features = torch.zeros(1, said.window_frames, said.feature_size)
+        logits = graphs.classify(features, torch.tensor([said.window_frames]))
     except Exception as error:  # of many kinds, private ones too
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelFileError(
-            f"{path} cannot be read by torch {torch.__version__} ({reason}). Export it again with the torch that is to "
-            "read it, or to .ts."
+            f"{path} cannot be read by torch {torch.__version__} ({reason_of(error)}). Export it again with the torch "
+            "that is to read it, or to .ts."
         ) from error
+    check_classes(path, said, logits.shape[1])
     return GraphsRecognizer(said, graphs, NAME, by_torch=True)
 
 

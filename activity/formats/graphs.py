@@ -1,4 +1,4 @@
-"""Formats of graphs, one for each part of a recognizer: what is traced of it, and how it answers once loaded."""
+"""How graphs, one for each part of a recognizer, answer as the recognizer once they are loaded."""
 
 import copy
 import threading
@@ -12,14 +12,9 @@ from torch import Tensor, nn
 
 from activity.formats.contract import Contract
 from activity.models.encoder import PICTURES_AT_ONCE
-from activity.models.looks import joined, seen, seen_as_traced, whole_looks
+from activity.models.looks import joined, part_size, seen, whole_looks
 from activity.models.preprocess import Preprocess
-from activity.models.recognizer import Recognizer, check_frames, check_held, check_rows, rebuild_recognizer
-
-MOST_FRAMES, LARGEST_SIDE = 65_536, 16_384
-
-PARTS = ("resize", "prepare", "encoder", "join", "head")
-"""The graphs of a model, in data-flow order, as files name them."""
+from activity.models.recognizer import check_features, check_frames, check_held, check_rows
 
 ResizeGraph = Callable[[Tensor], Tensor]
 """Frames `uint8 (M, 3, H, W)` to pictures `uint8 (M, 3, S, S)`."""
@@ -39,71 +34,7 @@ JoinGraph = Callable[[Tensor, Tensor], Tensor]
 ClassifyGraph = Callable[[Tensor, Tensor], Tensor]
 """Features `float32 (B, window_frames, D)`, lengths `int64 (B,)` to logits `float32 (B, C)`."""
 
-
 _Session = TypeVar("_Session")
-
-
-class ResizePart(nn.Module):
-    """The resizing as it is traced."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.preprocess = recognizer.encoder.preprocess
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Frames resized and cropped; shapes as `ResizeGraph`."""
-        return self.preprocess.pictures(frames)
-
-
-class PreparePart(nn.Module):
-    """What the CNN is shown, as it is traced: apart from it, for differences of frames do not survive bfloat16."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.encoder = recognizer.encoder
-
-    def forward(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor) -> Tensor:
-        """Pixels of the pictures at `rows`, each after the one at `previous_rows`; shapes as `PrepareGraph`."""
-        encoder, own, before = self.encoder, rows.flatten(), previous_rows.flatten()
-        modalities, mean, std = encoder.modalities, encoder.preprocess.mean, encoder.preprocess.std
-        return seen_as_traced(pictures, rows[:, 0], own, before, modalities, mean, std, encoder.contrast, encoder.noise)
-
-
-class EncoderPart(nn.Module):
-    """The CNN as it is traced."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.encoder = recognizer.encoder
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """What the CNN makes of pixels; shapes as `EncodeGraph`."""
-        return self.encoder.encode_seen(pixels)
-
-
-class JoinPart(nn.Module):
-    """The joining of looks to features, as it is traced: not of the CNN, which answers whatever looks it is shown."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.modalities, self.rgb_every = list(recognizer.modalities), recognizer.rgb_every
-
-    def forward(self, found: Tensor, rows: Tensor) -> Tensor:
-        """Features; shapes as `JoinGraph`."""
-        return joined(found, rows.shape[0], rows.shape[1], self.modalities, self.rgb_every).flatten(0, 1)
-
-
-class HeadPart(nn.Module):
-    """The head as it is traced."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.head, self.temperature = recognizer.head, recognizer.temperature
-
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Logits of windows of which `lengths` features count; shapes as `ClassifyGraph`."""
-        logits: Tensor = self.head(features, lengths)
-        return logits / self.temperature
 
 
 @dataclass(frozen=True)
@@ -115,56 +46,6 @@ class Graphs:
     encode: EncodeGraph
     join: JoinGraph
     classify: ClassifyGraph
-
-
-@dataclass(frozen=True)
-class Example:
-    """Inputs to trace with: sizes that are no special case."""
-
-    frames: Tensor
-    pictures: Tensor
-    rows: Tensor
-    previous_rows: Tensor
-    pixels: Tensor
-    found: Tensor
-    features: Tensor
-    lengths: Tensor
-
-
-def example_of(recognizer: Recognizer) -> Example:
-    """Inputs for a recognizer's parts."""
-    rows = torch.arange(1, 1 + 2 * recognizer.rgb_every).view(2, -1)
-    looks = sum(2 if modality == "rgb" else rows.numel() for modality in recognizer.modalities)
-    size = recognizer.encoder.feature_size
-    side = recognizer.encoder.preprocess.crop_size
-    return Example(
-        frames=torch.zeros(3, 3, 120, 160, dtype=torch.uint8),
-        pictures=torch.zeros(rows.numel() + 1, 3, side, side, dtype=torch.uint8),
-        rows=rows,
-        previous_rows=rows - 1,
-        pixels=torch.zeros(3, 3, side, side),  # few: a .pt2 file holds the inputs that it was traced with
-        found=torch.zeros(looks, size // len(recognizer.modalities)),
-        features=torch.zeros(2, recognizer.window_frames, size),
-        lengths=torch.tensor([recognizer.window_frames, 1]),
-    )
-
-
-def same_in(recognizer: Recognizer, precision: str, *, traced: bool = False) -> Recognizer:
-    """A recognizer of the same weights that computes in another precision.
-
-    Args:
-        recognizer: on the CPU.
-        precision: "float32" or "bfloat16".
-        traced: it is to be traced, and not to be run.
-    """
-    description = copy.deepcopy(recognizer.describe())
-    description["encoder"]["precision"] = precision
-    other = rebuild_recognizer(description)
-    other.load_state_dict(recognizer.state_dict())
-    if traced:
-        other.encoder.backbone = nn.Identity()  # no feature is computed with it: the file would hold the CNN twice
-    other.encoder.preprocess.traced = traced
-    return other.eval().requires_grad_(False)
 
 
 class ByThreads(Generic[_Session]):
@@ -212,6 +93,7 @@ class GraphsRecognizer:
         self.format_version = contract.format_version
         self.feature_size = contract.feature_size
         self.encoder_name, self.precision, self.computes_in = contract.encoder, contract.precision, contract.computes_in
+        self.temperature = torch.tensor(contract.temperature)
         self.format_name = format_name
         self.by_torch = by_torch
         self.graphs = graphs
@@ -264,7 +146,7 @@ class GraphsRecognizer:
         )
         found = []
         for own, before in zip(lines, previous_lines, strict=True):
-            found.append(self._join(self.graphs.encode(self._prepare(pictures, own, before)), own))
+            found.append(self._join(self._encoded(self._prepare(pictures, own, before)), own))
         return torch.cat(found)[:wanted]
 
     def _moved(self, pictures: Tensor, rows: Tensor, previous_rows: Tensor, held: Tensor) -> Tensor:
@@ -272,10 +154,15 @@ class GraphsRecognizer:
         features = held.unflatten(2, (len(self.modalities), -1)).clone()
         lines = (own.view(-1, 1).split(PICTURES_AT_ONCE) for own in (rows, previous_rows))
         looks = (self._look_at_motion(pictures, *some) for some in zip(*lines, strict=True))
-        found = torch.cat([self.graphs.encode(some) for some in looks])
+        found = torch.cat([self._encoded(some) for some in looks])
         features[:, :, self.modalities.index("motion")] = found.view(*held.shape[:2], -1)
         moved: Tensor = features.flatten(2)
         return moved
+
+    def _encoded(self, looks: Tensor) -> Tensor:
+        """What the CNN makes of looks, `float32 (K, backbone_size)`."""
+        parts = looks.split(part_size(len(looks), PICTURES_AT_ONCE))
+        return self.graphs.encode(looks) if len(parts) == 1 else torch.cat([self.graphs.encode(part) for part in parts])
 
     def _lines_at_once(self) -> int:
         """How many lines of rows the CNN gets the looks of."""
@@ -284,16 +171,13 @@ class GraphsRecognizer:
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
-        if features.dim() != 3 or features.shape[2] != self.feature_size or features.shape[1] > self.window_frames:
-            accepted = f"(B, T, {self.feature_size}) with T up to {self.window_frames}"
-            raise ValueError(f"features are {tuple(features.shape)}; accepted: {accepted}.")
-        batch, time = features.shape[:2]
         if lengths is None:
-            lengths = torch.full((batch,), time, dtype=torch.int64)
-        if lengths.shape != (batch,) or bool((lengths < 1).any()) or bool((lengths > time).any()):
-            raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {time}.")
-        missing = self.window_frames - time
-        return self.graphs.classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
+            lengths = torch.full(features.shape[:1], features.shape[1], dtype=torch.int64)
+        check_features(features, lengths, self.feature_size)
+        missing = self.window_frames - features.shape[1]
+        if missing < 0:
+            raise ValueError(f"features are {list(features.shape)}; accepted: T up to {self.window_frames}.")
+        return self.graphs.classify(nn.functional.pad(features.float(), (0, 0, 0, missing)), lengths)
 
 
 def _prepared(
@@ -311,8 +195,18 @@ def _prepared(
     if room is None or len(room) < most:
         with torch.inference_mode(False):  # who asks later may not be in it
             room = rooms.room = torch.empty(most, 3, *pictures.shape[2:])
-    mean, std, contrast, noise = preprocess.mean, preprocess.std, contract.contrast, contract.noise
-    return seen(pictures, rows[:, 0], own, before, modalities, mean, std, contrast, noise, room)
+    return seen(
+        pictures,
+        rgb_rows=rows[:, 0],
+        rows=own,
+        previous_rows=before,
+        modalities=modalities,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        contrast=contract.contrast,
+        noise=contract.noise,
+        room=room,
+    )
 
 
 def _motion_of(
@@ -329,4 +223,6 @@ def _motion_of(
 
 def _joined(contract: Contract, found: Tensor, rows: Tensor) -> Tensor:
     """What `JoinPart` gives, by torch."""
-    return joined(found, rows.shape[0], rows.shape[1], contract.modalities, contract.rgb_every).flatten(0, 1)
+    return joined(
+        found, batch=rows.shape[0], time=rows.shape[1], modalities=contract.modalities, rgb_every=contract.rgb_every
+    ).flatten(0, 1)

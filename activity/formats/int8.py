@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from activity.formats.compare import Window
 from activity.formats.contract import ModelFileError, cannot_express, needs_extra
 from activity.formats.libraries import import_silent
 from activity.models.recognizer import Recognizer
@@ -25,7 +26,7 @@ def quantised(
     path: Path,
     encoder: Any,
     recognizer: Recognizer,
-    windows: Iterable[Tensor],
+    windows: Iterable[Window],
     *,
     as_input: Callable[[Tensor], Any],
     convolutions: Sequence[str],
@@ -38,7 +39,7 @@ def quantised(
         path: of the file that is made of it, for messages.
         encoder: the graph of `EncoderPart`, of ONNX or of OpenVINO.
         recognizer: what it was made of.
-        windows: of frames, `uint8 (1, T, 3, H, W)`; each is looked at once, and only its pictures are kept.
+        windows: each is looked at once, and only its pictures are kept.
         as_input: from the pixels of a window to what the graph takes.
         convolutions: the names of the graph's, in data-flow order.
 
@@ -52,7 +53,8 @@ def quantised(
             raise
         raise needs_extra(path, EXTRA, "nncf") from error
     importlib.import_module("nncf.common.logging").nncf_logger.setLevel(logging.ERROR)
-    pictures = [recognizer.encoder.preprocess.pictures(window[0]) for window in windows]  # bytes: a quarter of pixels
+    preprocess = recognizer.encoder.preprocess
+    pictures = [preprocess.pictures(frames[0]) for _, frames in windows]  # bytes: a quarter of pixels
     if not pictures:
         raise ModelFileError(f"{path}: there is no clip to calibrate int8 on; give some that can be read.")
     left = convolutions[: max(1, len(convolutions) // _LEFT_PART)]
@@ -67,7 +69,7 @@ def quantised(
                 ignored_scope=nncf.IgnoredScope(names=list(left)),
             )
     except Exception as error:  # of many kinds, private ones too
-        raise cannot_express("int8", recognizer.encoder.name, error, instead="Leave --int8 out") from error
+        raise cannot_express(path, "int8", recognizer.encoder.name, error) from error
 
 
 @torch.inference_mode()

@@ -3,12 +3,13 @@
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from activity.formats.contract import CONTRACT, MAKE_ONE, ModelFileError, of_another_program
+from activity.formats.contract import MAKE_ONE, ModelFileError, reason_of
+from activity.formats.table import FORMATS, Format
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import is_address, without_credentials
 
@@ -27,19 +28,14 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
             f"{without_credentials(str(path))} is the address of a stream, not a model file. {MAKE_ONE}"
         )
     path, device = Path(path), torch.device(device)
-    if path.is_dir() and (path.suffix == ".openvino" or (path / CONTRACT).exists()):
-        return _on_the_cpu(_load_openvino, path, device)
-    if path.is_file() and path.suffix.lower() == ".onnx":  # protobuf: nothing at its beginning tells what it is
-        return _on_the_cpu(_load_onnx, path, device)
-    names = _archive_names(path)
-    if any(name.endswith("/constants.pkl") for name in names):
-        from activity.formats.torchscript import load_torchscript
-
-        return load_torchscript(path, device)
-    if any(name.endswith(f"extra/{CONTRACT}") for name in names):
-        return _on_the_cpu(_load_program, path, device)
-    if any(name.endswith("/archive_format") for name in names):
-        raise of_another_program(path)
+    found = _format_of(path, _members(path))
+    if found is not None and device.type != "cpu" and not found.on_gpus:
+        raise ModelFileError(
+            f"{path} runs on the CPU alone, and {device} was asked for. Ask for cpu, or give a .ts file."
+        )
+    _check_device(path, device)
+    if found is not None:
+        return found.load(path, device)
     # Imported here: an exported file needs none of the libraries that a checkpoint's encoder may come from.
     from activity.formats.checkpoint import load_checkpoint
 
@@ -48,53 +44,49 @@ def load_recognizer(path: str | Path, device: str | torch.device = "cpu") -> Loa
 
 def only_on_the_cpu(path: Path) -> bool:
     """Whether a model is of a format that runs on the CPU alone: all but checkpoints and TorchScript."""
-    if path.is_dir() or path.suffix.lower() == ".onnx":
-        return True
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(f"extra/{CONTRACT}") for name in archive.namelist())
-    except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, OSError):  # what is wrong, loading says
+        found = _format_of(path, _members(path, check=False))
+    except ModelFileError:  # what is wrong, loading says
         return False
+    return found is not None and not found.on_gpus
 
 
-def _on_the_cpu(load: Callable[[Path], LoadedRecognizer], path: Path, device: torch.device) -> LoadedRecognizer:
-    if device.type != "cpu":
-        raise ModelFileError(
-            f"{path} runs on the CPU alone, and {device} was asked for. Ask for cpu, or give a .ts file."
-        )
-    return load(path)
+def _format_of(path: Path, members: Sequence[str]) -> Format | None:
+    """That of a file; None for a checkpoint."""
+    return next((row for row in FORMATS if row.recognises(path, members)), None)
 
 
-def _load_openvino(path: Path) -> LoadedRecognizer:
-    from activity.formats.openvino import load_openvino
-
-    return load_openvino(path)
-
-
-def _load_onnx(path: Path) -> LoadedRecognizer:
-    from activity.formats.onnx import load_onnx
-
-    return load_onnx(path)
+def _check_device(path: Path, device: torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelFileError(f"{path} cannot be loaded on {device} ({reason_of(error)}). Ask for cpu.") from error
 
 
-def _load_program(path: Path) -> LoadedRecognizer:
-    from activity.formats.exported_program import load_program
+def _members(path: Path, *, check: bool = True) -> list[str]:
+    """The members of the zip archive that a model file is; none of what is of a format that is no archive.
 
-    return load_program(path)
+    Args:
+        path: the file, or folder.
+        check: read them, to see that they are whole.
 
-
-def _archive_names(path: Path) -> list[str]:
-    """The members of a model file that is a zip archive."""
+    Raises:
+        ModelFileError: it is missing, or it should be an archive, and is none, or damaged.
+    """
     if not path.exists():
         raise ModelFileError(f"There is no model file {path}. {MAKE_ONE}")
+    if _format_of(path, ()) is not None:
+        return []
     if path.is_dir():
         raise ModelFileError(f"{path} is a folder, not a model file. {MAKE_ONE}")
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # torch reads members without a look at their checksums
+            if check and (damaged := archive.testzip()):  # torch reads members without a look at their checksums
                 raise ModelFileError(f"{path} is damaged (in {damaged}); copy or export it again.")
             return archive.namelist()
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, LookupError) as error:
+        if isinstance(error, ModelFileError):
+            raise
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}). {MAKE_ONE}") from error

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from activity.files import write_atomically
-from activity.formats.compare import check_same_scores
+from activity.formats.compare import Window, check_same_scores
 from activity.formats.contract import (
     MAKE_ONE,
     Contract,
     ModelFileError,
+    cannot_be_run,
     cannot_express,
     check_classes,
     contract_of,
@@ -25,33 +26,46 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, same_in
+from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer
 from activity.formats.int8 import quantised
 from activity.formats.onnx_graph import INPUTS, OUTPUTS, cut_graph, graph_of, joined_graph
+from activity.formats.parts import PARTS, same_in
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY, DIGEST = "ONNX", "onnx", "activity", "activity_digest"
-_HOW_TO_USE = """\
-frames: uint8 (M, 3, H, W), RGB, of any size.
-rows, previous_rows: int64 (N,), for each sampled frame which of the frames it is, and which is the sampled frame
-before it (at the beginning of a video: itself); a short window is filled up with any row.
-lengths: int64 (N / window_frames,), how many sampled frames of each window count.
-logits: float32 (N / window_frames, classes); a softmax makes scores of them.
-sample_fps, window_frames, class_names and rgb_every stand in the metadata, as JSON under "activity".
-"""
+_MEANS = {
+    "frames": "uint8 (M, 3, H, W), RGB, of any size",
+    "rows": "int64 (N,), for each sampled frame which of the frames it is",
+    "previous_rows": "int64 (N,), for each sampled frame which of the frames is the sampled one before it; at the "
+    "beginning of a video, itself",
+    "windows": "float32 (B, window_frames, D), features; what is missing of a short window may be any number",
+    "lengths": "int64 (B,), how many sampled frames of each window count",
+    "features": "float32 (N, D)",
+    "logits": "float32 (B, classes); a softmax makes scores of them",
+}
+_OF_WINDOWS = (
+    "N is B * window_frames; a short window is filled up with any row. rgb looks at the first row of each window and "
+    "at each rgb_every-th after: windows that begin at a multiple of rgb_every, counted from the beginning of the "
+    "video, get the scores that activity gives them."
+)
+_OF_PIECES = (
+    "N is any number. rgb looks at the first row and at each rgb_every-th after: give pieces that begin at a multiple "
+    "of rgb_every, counted from the beginning of the video, to get the features that activity gets."
+)
+_METADATA = 'class_names, sample_fps, window_frames and rgb_every stand in the metadata, as JSON under "activity".'
 _HALVES = {
-    "encoder": (["frames", "rows", "previous_rows"], "features"),
-    "head": (["windows", "lengths"], "logits"),
+    "encoder": (["frames", "rows", "previous_rows"], "features", _OF_PIECES),
+    "head": (["windows", "lengths"], "logits", ""),
 }
 
 
 def export_onnx(
     recognizer: Recognizer,
     path: Path,
-    examples: Sequence[Tensor],
+    examples: Sequence[Window],
     *,
     split: bool = False,
-    calibration: Iterable[Tensor] | None = None,
+    calibration: Iterable[Window] | None = None,
 ) -> float:
     """Write a recognizer as an ONNX file that computes in float32, or whose CNN computes in int8.
 
@@ -62,7 +76,7 @@ def export_onnx(
     Args:
         recognizer: what to export; moved to the CPU.
         path: the file to write.
-        examples: windows of frames `uint8 (1, T, 3, H, W)`, to compare on besides random ones.
+        examples: windows to compare on, besides random ones.
         split: write NAME.encoder.onnx (to `features`) and NAME.head.onnx (from `windows`) beside it. The encoder takes
             any number N of rows, and "rgb" looks at the first and each `rgb_every`-th after: a stream gives it so many
             frames at a time.
@@ -78,14 +92,14 @@ def export_onnx(
     _library(path, "onnxscript")
     recognizer = recognizer.cpu().eval()
     contract = contract_of(recognizer, computes_in="float32")
-    programs = exported_programs(same_in(recognizer, "float32", traced=True))
+    programs = exported_programs(same_in(recognizer, "float32", traced=True), path)
     try:
         parts = [graph_of(*part) for part in zip(programs, INPUTS, OUTPUTS, strict=True)]
     except Exception as error:  # of many kinds, private ones too
-        raise cannot_express(NAME, recognizer.encoder.name, error) from error
+        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
     model = joined_graph(contract, *copy.deepcopy(parts))
     loaded = _recognizer(contract, path, model)
-    difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
+    difference = check_same_scores(path, same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
     if calibration is not None:
         place = PARTS.index("encoder")
         (name,) = INPUTS[place]
@@ -101,10 +115,10 @@ def export_onnx(
         model = joined_graph(contract, *copy.deepcopy(parts))
     if split:
         source = {"encoder": joined_graph(contract, *parts, by_window=False), "head": model}
-        for half, (inputs, output) in _HALVES.items():
-            own = _described(cut_graph(source[half], inputs, output), contract)
+        for half, (inputs, output, how) in _HALVES.items():
+            own = _described(cut_graph(source[half], inputs, output), contract, how)
             write_atomically(path.with_suffix(f".{half}.onnx"), _sealed(own))
-    write_atomically(path, _sealed(_described(model, contract)))
+    write_atomically(path, _sealed(_described(model, contract, _OF_WINDOWS)))
     return difference
 
 
@@ -137,10 +151,14 @@ def load_onnx(path: Path) -> GraphsRecognizer:
     return _recognizer(contract, path, model)
 
 
-def _described(model: Any, contract: Contract) -> Any:
+def _described(model: Any, contract: Contract, how: str) -> Any:
+    """The model, with its contract and what its inputs and outputs are; `how` it is used beside that."""
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, contract.text()
-    model.doc_string, model.model_version = _HOW_TO_USE, contract.format_version
+    names = [item.name for item in (*model.graph.input, *model.graph.output)]
+    lines = [f"{name}: {_MEANS[name]}." for name in names]
+    model.doc_string = "\n".join([*lines, *([how] if how else []), _METADATA])
+    model.model_version = contract.format_version
     return model
 
 
@@ -170,15 +188,12 @@ def _seal(kind: Any, digest: str) -> bytes:
 
 def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     runtime = _library(path, "onnxruntime")
-    sessions = []
-    for inputs, output in zip(INPUTS, OUTPUTS, strict=True):
-        sessions.append(ByThreads(_maker(runtime, cut_graph(model, inputs, output).SerializeToString())))
-    try:
-        for part, session in zip(PARTS, sessions, strict=True):
-            if part in ("encoder", "head"):  # the others are for other programs
-                session.get()
-    except Exception as error:  # of many kinds, private ones too
-        raise ModelFileError(f"{path} cannot be run ({str(error).splitlines()[0]}). {MAKE_ONE}") from error
+    # A session is made where it is first asked for: for how many threads is not known before, and most are for other
+    # programs.
+    sessions = [
+        ByThreads(_maker(runtime, path, cut_graph(model, inputs, output).SerializeToString()))
+        for inputs, output in zip(INPUTS, OUTPUTS, strict=True)
+    ]
 
     def run(part: int) -> Callable[..., Tensor]:
         return lambda *tensors: _run(sessions[part].get(), dict(zip(INPUTS[part], tensors, strict=True)))
@@ -186,13 +201,16 @@ def _recognizer(contract: Contract, path: Path, model: Any) -> GraphsRecognizer:
     return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
 
 
-def _maker(runtime: Any, model: bytes) -> Any:
+def _maker(runtime: Any, path: Path, model: bytes) -> Any:
     def make(threads: int) -> Any:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
-        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        try:
+            return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of many kinds, private ones too
+            raise cannot_be_run(path, "ONNX Runtime", runtime.__version__, error) from error
 
     return make
 

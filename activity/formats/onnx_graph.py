@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from activity.formats.contract import Contract
-from activity.formats.graphs import PARTS
+from activity.formats.parts import PARTS
 from activity.models.looks import whole_looks
 
 INPUTS = (  # as PARTS

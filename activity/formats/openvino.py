@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from activity.files import replace_folder
-from activity.formats.compare import check_same_scores
+from activity.formats.compare import Window, check_same_scores
 from activity.formats.contract import (
     CONTRACT,
     MAKE_ONE,
     Contract,
     ModelFileError,
+    cannot_be_run,
     cannot_express,
     check_classes,
     contract_of,
@@ -27,9 +28,10 @@ from activity.formats.contract import (
     read_contract,
 )
 from activity.formats.exported_program import exported_programs
-from activity.formats.graphs import PARTS, ByThreads, Graphs, GraphsRecognizer, ResizePart, example_of, same_in
+from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer
 from activity.formats.int8 import quantised
 from activity.formats.libraries import import_silent
+from activity.formats.parts import PARTS, ResizePart, example_of, same_in
 from activity.models.recognizer import Recognizer
 
 NAME, EXTRA = "OpenVINO", "openvino"
@@ -42,7 +44,7 @@ _DIGESTS = "digests.json"  # of those and of the contract, which have no checksu
 
 
 def export_openvino(
-    recognizer: Recognizer, path: Path, examples: Sequence[Tensor], *, calibration: Iterable[Tensor] | None = None
+    recognizer: Recognizer, path: Path, examples: Sequence[Window], *, calibration: Iterable[Window] | None = None
 ) -> float:
     """Write a recognizer as a folder of OpenVINO models, of float32 weights or with a CNN in int8.
 
@@ -56,13 +58,13 @@ def export_openvino(
     check_is_ours(path)
     recognizer = recognizer.cpu().eval()
     traced = same_in(recognizer, "float32", traced=True)
-    _, *programs = exported_programs(traced)
+    _, *programs = exported_programs(traced, path)
     try:
         # By an example: there is no rule for the smaller of two sizes of an exported program.
         resize = library.convert_model(ResizePart(traced), example_input=example_of(traced).frames)
         models = [resize, *(library.convert_model(program) for program in programs)]
     except Exception as error:  # of many kinds, private ones too
-        raise cannot_express(NAME, recognizer.encoder.name, error) from error
+        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
         folder = Path(temporary) / "model"
@@ -72,7 +74,7 @@ def export_openvino(
         contract = contract_of(recognizer, computes_in=recognizer.encoder.precision)
         _describe(folder, contract)
         loaded = load_openvino(folder, exact=True)
-        difference = check_same_scores(same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
+        difference = check_same_scores(path, same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if calibration is not None:
             encoder = models[PARTS.index("encoder")]
             encoder = quantised(
@@ -110,8 +112,8 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
 
     Args:
         path: the folder.
-        exact: compute in float32 even where training did not; else a model that was trained in bfloat16 runs in what
-            OpenVINO finds fastest here, bfloat16 where the processor has it.
+        exact: compute in float32 even where training did not; else of a model that was trained in bfloat16 what is not
+            int8 runs in what OpenVINO finds fastest here, bfloat16 where the processor has it.
 
     Raises:
         ModelFileError: the extra is not installed; or the folder is not whole, of another program, or of
@@ -123,22 +125,15 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     contract = read_contract(path, contract_file.read_bytes())
     _check_digests(path)
     library = _library(path)
-    core, precision = library.Core(), "f32" if exact or contract.computes_in == "float32" else None
-    sessions, part = [], PARTS[0]
-    try:
-        for part in PARTS:
-            model = core.read_model(path / f"{part}.xml")
-            sessions.append(ByThreads(_maker(core, model, precision if part == "encoder" else "f32")))
-        for part, session in zip(PARTS, sessions, strict=True):
-            if part in ("encoder", "head"):  # the others are for other programs
-                session.get()
-        with _first_use:
-            features = torch.zeros(1, contract.window_frames, contract.feature_size)
-            logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
-    except RuntimeError as error:
-        raise ModelFileError(
-            f"{path} is no whole model folder: of its {part} a file is missing or damaged. Copy it or export it again."
-        ) from error
+    core, precision = library.Core(), "f32" if exact or contract.precision == "float32" else None
+    # Each is read and compiled where it is first used: for how many threads is not known before, and most are for other
+    # programs.
+    sessions = [
+        ByThreads(_maker(library, core, path, part, precision if part == "encoder" else "f32")) for part in PARTS
+    ]
+    with _first_use:
+        features = torch.zeros(1, contract.window_frames, contract.feature_size)
+        logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
     check_classes(path, contract, logits.shape[1])
 
     def run(part: int) -> Callable[..., Tensor]:
@@ -197,7 +192,9 @@ class _Session:
         return output
 
 
-def _maker(core: Any, model: Any, precision: str | None) -> Callable[[int], _Session]:
+def _maker(library: Any, core: Any, path: Path, part: str, precision: str | None) -> Callable[[int], _Session]:
+    # Read at once: a folder may be gone when a part is first asked for.
+    model, weights = ((path / f"{part}.{suffix}").read_bytes() for suffix in ("xml", "bin"))
     cores = torch.get_num_threads()  # of the thread that loads; those that encode a batch each have their share
 
     def make(threads: int) -> _Session:
@@ -206,7 +203,10 @@ def _maker(core: Any, model: Any, precision: str | None) -> Callable[[int], _Ses
         settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": threads * streams, "NUM_STREAMS": streams}
         if precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = precision
-        return _Session(core.compile_model(model, "CPU", settings))
+        try:
+            return _Session(core.compile_model(core.read_model(model, weights), "CPU", settings))
+        except RuntimeError as error:
+            raise cannot_be_run(path, "OpenVINO", library.__version__, error) from error
 
     return make
 

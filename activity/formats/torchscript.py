@@ -2,33 +2,40 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from activity.files import write_atomically
-from activity.formats.compare import check_same_scores
-from activity.formats.contract import MAKE_ONE, ModelFileError, cannot_express, check_format_version
-from activity.models.encoder import FrameEncoder
+from activity.formats.compare import Window, check_same_scores
+from activity.formats.contract import (
+    MAKE_ONE,
+    ModelFileError,
+    cannot_express,
+    check_format_version,
+    of_another_version,
+)
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-CONTRACT = (
-    "class_names",
-    "sample_fps",
-    "window_frames",
-    "modalities",
+NAME = "TorchScript"
+# Of the interface: what each version has had, and the rest.
+_FIRST = ("class_names", "sample_fps", "window_frames", "modalities", "format_version", "encode", "classify")
+_FURTHER = (
     "rgb_every",
-    "format_version",
-    "encode",
     "encode_rows",
-    "classify",
+    "format_name",
+    "encoder_name",
+    "precision",
+    "computes_in",
+    "by_torch",
+    "temperature",
 )
 
 
-def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor]) -> float:
+def export_torchscript(recognizer: Recognizer, path: Path, examples: Sequence[Window]) -> float:
     """Write a recognizer as a TorchScript file, after comparing it with the eager one.
 
     What is compared is the file's own content, loaded again. The file appears whole or not at all.
@@ -36,7 +43,7 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     Args:
         recognizer: what to export; moved to the CPU.
         path: the file to write; the suffix is `.ts` by convention.
-        examples: windows of frames `uint8 (1, T, 3, H, W)`, to compare on besides random ones.
+        examples: windows to compare on, besides random ones.
 
     Returns:
         The largest difference of scores seen.
@@ -46,16 +53,16 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: list[Tensor
     """
     recognizer = recognizer.cpu().eval()
     try:
-        with _without_deprecation_warnings(), _without_training_weights(recognizer.encoder):
+        with _without_deprecation_warnings(), _as_in_a_file(recognizer):
             scripted = torch.jit.script(recognizer)
     except Exception as error:  # of many kinds, AssertionError and OSError too
-        raise cannot_express("TorchScript", recognizer.encoder.name, error) from error
+        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
     buffer = io.BytesIO()
     with _without_deprecation_warnings():
         torch.jit.save(scripted, buffer)
         buffer.seek(0)
         loaded = torch.jit.load(buffer)
-    difference = check_same_scores(recognizer, [loaded], examples)
+    difference = check_same_scores(path, recognizer, [loaded], examples)
     write_atomically(path, buffer.getvalue())
     return difference
 
@@ -69,12 +76,15 @@ def load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
     try:
         with _without_deprecation_warnings():
             module = torch.jit.load(path, map_location=device)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise ModelFileError(f"{path} is no model file, or not a whole one. {MAKE_ONE}") from error
-    missing = [name for name in CONTRACT if not hasattr(module, name)]
-    if missing:
+    if missing := [name for name in _FIRST if not hasattr(module, name)]:
         raise ModelFileError(f"{path} is a TorchScript file of another program: no {', '.join(missing)}. {MAKE_ONE}")
     check_format_version(path, module.format_version)
+    if not all(hasattr(module, name) for name in _FURTHER):
+        raise of_another_version(path)
     return module.eval()  # type: ignore[no-any-return]
 
 
@@ -88,14 +98,14 @@ def answer_at_once() -> None:
 
 
 @contextmanager
-def _without_training_weights(encoder: FrameEncoder) -> Iterator[None]:
-    """Leave out the weights that no feature is computed with: a file of half the size."""
-    backbone = encoder.backbone
-    encoder.backbone = nn.Identity()
+def _as_in_a_file(recognizer: Recognizer) -> Iterator[None]:
+    """Leave out the weights that no feature is computed with, for a file of half the size, and name the format."""
+    encoder, backbone, name = recognizer.encoder, recognizer.encoder.backbone, recognizer.format_name
+    encoder.backbone, recognizer.format_name = nn.Identity(), NAME
     try:
         yield
     finally:
-        encoder.backbone = backbone
+        encoder.backbone, recognizer.format_name = backbone, name
 
 
 @contextmanager

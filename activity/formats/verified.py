@@ -4,7 +4,8 @@ import hashlib
 import importlib.util
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,22 @@ import torch
 from activity.files import write_atomically
 from activity.formats.contract import ModelFileError
 from activity.formats.load import only_on_the_cpu
+from activity.formats.table import format_by_suffix
 
 FILE_NAME = "export.json"
-_LIBRARIES = {".onnx": ("onnx", "onnxruntime"), ".openvino": ("openvino",)}  # what a format runs with, beside torch
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """The file that is the fastest.
+
+    Attributes:
+        path: of the file.
+        elsewhere: another machine than this, on which speeds were measured that it was chosen by, or None.
+    """
+
+    path: Path
+    elsewhere: str | None
 
 
 def model_digest(path: Path) -> str:
@@ -49,15 +63,7 @@ def this_machine() -> dict[str, str | int]:
     return {"CPU": name, "cores": torch.get_num_threads()}
 
 
-def measured_elsewhere(file: Path) -> str | None:
-    """The machine on which the speed of an exported file was measured, where that was another one than this."""
-    machine = known_models(file.parent).get(file.name, {}).get("machine")
-    if machine is None or machine == this_machine():
-        return None
-    return f"{machine.get('CPU')}, {machine.get('cores')} cores"
-
-
-def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None] = lambda _: None) -> Path:
+def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None] = lambda _: None) -> Fastest:
     """The fastest of the files that were exported from the same checkpoint into the folder of a model.
 
     Speeds are those of the verification. A file that was changed since, or whose library is not installed, is left out.
@@ -76,6 +82,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
     own = models.get(path.name, {})
     checkpoint = own["checkpoint"] if own.get("digest") == digest else digest
     speeds: dict[Path, float] = {}
+    elsewhere: str | None = None
     for name, seen in models.items():
         file = path.parent / name
         if seen["checkpoint"] != checkpoint:
@@ -89,6 +96,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
         elif _can_run(file, on_gpu=on_gpu):
             # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
             speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
+            elsewhere = elsewhere or _elsewhere(seen)
     if not speeds and own and own["digest"] != digest:
         raise ModelFileError(
             f"{path} has changed since it was verified, and with it what is known of its speed. Copy it or export it "
@@ -99,7 +107,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
             f"Nothing is known of files made of {path}: no {FILE_NAME} beside it names them. Export into its folder "
             "(activity export CHECKPOINT model.ts model.onnx), or leave --runtime auto out."
         )
-    return max(speeds, key=lambda file: speeds[file])
+    return Fastest(max(speeds, key=lambda file: speeds[file]), elsewhere)
 
 
 def known_models(folder: Path) -> dict[str, Any]:
@@ -123,4 +131,13 @@ def known_models(folder: Path) -> dict[str, Any]:
 def _can_run(file: Path, *, on_gpu: bool) -> bool:
     if on_gpu and only_on_the_cpu(file):
         return False
-    return all(importlib.util.find_spec(library) is not None for library in _LIBRARIES.get(file.suffix, ()))
+    found = format_by_suffix(file.suffix)
+    return found is None or all(importlib.util.find_spec(library) is not None for library in found.runs_with)
+
+
+def _elsewhere(seen: Mapping[str, Any]) -> str | None:
+    """The machine on which a file was verified, where that was another one than this."""
+    machine = seen.get("machine")
+    if machine is None or machine == this_machine():
+        return None
+    return f"{machine.get('CPU')}, {machine.get('cores')} cores"

@@ -66,8 +66,8 @@ class FrameEncoder(nn.Module):
         trained: bool = False,
     ) -> None:
         super().__init__()
-        _check_modalities(modalities)
-        _check_precision(precision)
+        check_modalities(modalities)
+        check_precision(precision)
         check_rgb_every(rgb_every, modalities)
         self.name = name
         self.modalities = list(modalities)
@@ -124,8 +124,17 @@ class FrameEncoder(nn.Module):
 
     def seen(self, pictures: Tensor, rgb_rows: Tensor | None, rows: Tensor, previous_rows: Tensor | None) -> Tensor:
         """What the CNN gets of frames, `float32 (K, 3, S, S)`; arguments as of the function `seen`."""
-        mean, std = self.preprocess.mean, self.preprocess.std
-        return seen(pictures, rgb_rows, rows, previous_rows, self.modalities, mean, std, self.contrast, self.noise)
+        return seen(
+            pictures,
+            rgb_rows=rgb_rows,
+            rows=rows,
+            previous_rows=previous_rows,
+            modalities=self.modalities,
+            mean=self.preprocess.mean,
+            std=self.preprocess.std,
+            contrast=self.contrast,
+            noise=self.noise,
+        )
 
     def encode_seen(self, pixels: Tensor) -> Tensor:
         """What the CNN makes of what `seen` gives, `float32 (K, 3, S, S)` to `float32 (K, backbone_size)`."""
@@ -172,7 +181,14 @@ class FrameEncoder(nn.Module):
         in_one = self.trained or looks.device.type != "cpu"
         size = looks.shape[0] if in_one else part_size(looks.shape[0], self.pictures_at_once)
         found = torch.cat([self._cnn(part) for part in looks.split(size)])
-        return joined(found, rows.shape[0], rows.shape[1], self.modalities, self.rgb_every, held)
+        return joined(
+            found,
+            batch=rows.shape[0],
+            time=rows.shape[1],
+            modalities=self.modalities,
+            rgb_every=self.rgb_every,
+            held=held,
+        )
 
     def _as_read(self, pixels: Tensor) -> Tensor:
         """Pixels in the type and the memory order in which the CNN reads them."""
@@ -211,7 +227,7 @@ def create_encoder(
     Raises:
         EncoderError: for an unknown name, weights that cannot be downloaded or read, or that do not fit.
     """
-    _check_modalities(modalities)
+    check_modalities(modalities)
     preprocess, backbone = create_backbone(name, weights)
     preprocess = Preprocess(**{**preprocess.describe(), "framing": framing})
     encoder = FrameEncoder(
@@ -242,7 +258,8 @@ def rebuild_encoder(description: dict[str, Any]) -> FrameEncoder:
     return encoder.eval().requires_grad_(False)
 
 
-def _check_modalities(modalities: list[str]) -> None:
+def check_modalities(modalities: list[str]) -> None:
+    """Refuse what is none of `MODALITIES`, or twice there; an `EncoderError` says what is accepted."""
     if not modalities or len(set(modalities)) != len(modalities) or not set(modalities) <= set(MODALITIES):
         raise EncoderError(
             f"modalities is {list(modalities)}; accepted: [rgb], [motion] or [rgb,motion], each at most once."
@@ -263,7 +280,8 @@ def check_rgb_every(rgb_every: int, modalities: Sequence[str]) -> None:
         )
 
 
-def _check_precision(precision: str) -> None:
+def check_precision(precision: str) -> None:
+    """Refuse what is none of `PRECISIONS`; an `EncoderError` says what is accepted."""
     if precision not in PRECISIONS:
         raise EncoderError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}.")
 

@@ -12,7 +12,21 @@ FORMAT_VERSION = 5
 
 
 class LoadedRecognizer(Protocol):
-    """What features and inference know of a recognizer, whatever the file format it was loaded from."""
+    """What is known of a recognizer, whatever the file format it was loaded from.
+
+    Attributes:
+        class_names: the name of each logit.
+        sample_fps: sampled frames a second.
+        window_frames: sampled frames that the head reads at once.
+        modalities, rgb_every: what the encoder looks at, as of `FrameEncoder`.
+        format_version: of what it says of itself.
+        format_name: of the file, for people.
+        encoder_name: of the CNN.
+        precision: what the CNN computed in when the head was trained, "float32" or "bfloat16".
+        computes_in: what it computes in, "float32", "bfloat16" (where the processor has it) or "int8".
+        by_torch: torch computes, and so in each precision as it did for the checkpoint.
+        temperature: `float32 ()`, that logits are divided by.
+    """
 
     class_names: list[str]
     sample_fps: float
@@ -20,6 +34,12 @@ class LoadedRecognizer(Protocol):
     modalities: list[str]
     rgb_every: int
     format_version: int
+    format_name: str
+    encoder_name: str
+    precision: str
+    computes_in: str
+    by_torch: bool
+    temperature: Tensor
 
     def encode(self, frames: Tensor, previous: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         """Frames `uint8 (B, T, 3, H, W)` to features `(B, T, D)`; see `Recognizer.encode`."""
@@ -65,6 +85,10 @@ class Recognizer(nn.Module):
         self.window_frames = int(window_frames)
         self.modalities = list(encoder.modalities)
         self.rgb_every = encoder.rgb_every
+        self.format_name = "checkpoint"
+        self.encoder_name = encoder.name
+        self.precision = self.computes_in = encoder.precision
+        self.by_torch = True
         self.encoder = encoder
         self.head = head
         self.register_buffer("temperature", torch.ones(()))
@@ -116,16 +140,9 @@ class Recognizer(nn.Module):
         Raises:
             ValueError: for another shape.
         """
-        if features.dim() != 3 or features.shape[2] != self.head.feature_size:
-            raise ValueError(f"features are {features.shape}; accepted: (B, T, {self.head.feature_size}).")
         if lengths is None:
             lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
-        if (
-            lengths.shape != features.shape[:1]
-            or bool((lengths < 1).any())
-            or bool((lengths > features.shape[1]).any())
-        ):
-            raise ValueError(f"lengths are {lengths}; accepted: int64 (B,), 1 to {features.shape[1]}.")
+        check_features(features, lengths, self.head.feature_size)
         logits: Tensor = self.head(features, lengths)
         return logits / self.temperature
 
@@ -163,8 +180,10 @@ def check_frames(frames: Tensor, previous: Tensor | None) -> None:
     """Refuse what `encode` cannot take, as it says."""
     if frames.dtype != torch.uint8 or frames.dim() != 5 or frames.shape[2] != 3 or frames.numel() == 0:
         raise ValueError(f"frames are {_in_words(frames)}; accepted: uint8 RGB (B, T, 3, H, W).")
-    if previous is not None and (previous.dtype != torch.uint8 or previous.numel() != frames[:, 0].numel()):
-        raise ValueError(f"previous is {_in_words(previous)}; accepted: uint8 (B, 3, H, W), as frames.")
+    if previous is not None:
+        shaped = previous.shape == frames[:, 0].shape or previous.shape == frames[:, :1].shape
+        if previous.dtype != torch.uint8 or not shaped:
+            raise ValueError(f"previous is {_in_words(previous)}; accepted: uint8 (B, 3, H, W), as frames.")
 
 
 def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) -> None:
@@ -179,6 +198,20 @@ def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) 
         raise ValueError(
             f"held is given for {time} frames; accepted: fewer than rgb_every ({rgb_every}), those up to the next look."
         )
+
+
+def check_features(features: Tensor, lengths: Tensor, feature_size: int) -> None:
+    """Refuse what `classify` cannot take, as it says."""
+    if not features.is_floating_point() or features.dim() != 3 or features.shape[2] != feature_size:
+        raise ValueError(f"features are {_in_words(features)}; accepted: float32 (B, T, {feature_size}).")
+    batch, time = features.shape[0], features.shape[1]
+    if (
+        lengths.dtype != torch.int64
+        or lengths.shape != features.shape[:1]
+        or bool((lengths < 1).any())
+        or bool((lengths > time).any())
+    ):
+        raise ValueError(f"lengths are {lengths}; accepted: int64 ({batch},), 1 to {time}.")
 
 
 def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None, modalities: list[str]) -> None:

@@ -253,11 +253,20 @@ class TestVerify:
         found = export_clips([str(videos)], checkpoint, recognizer, most=100, folder=tmp_path)
         assert (len(found.verified), len(found.verified_apart), len(found.calibration)) == (6, 3, 3)
         assert not {clip.key for clip in found.verified_apart} & {clip.key for clip in found.calibration}
+        # However many clips are verified: not of one alone, and of other groups.
+        few = export_clips([str(videos)], checkpoint, recognizer, most=5, folder=tmp_path)
+        assert (len(few.verified), len(few.verified_apart), len(few.calibration)) == (5, 3, 3)
+        table = ["path,label,group", *(f"videos/{number}.mp4,red,{number // 2}" for number in range(6))]
+        (tmp_path / "clips.csv").write_text("\n".join(table))
+        grouped = export_clips([str(tmp_path / "clips.csv")], checkpoint, recognizer, most=100, folder=tmp_path)
+        assert {clip.group for clip in grouped.calibration} == {"1"}
+        assert {clip.group for clip in grouped.verified_apart} == {"0", "2"}
         outcome = activity("export", checkpoint, tmp_path / "small.onnx", "--int8", "--verify", videos)
         assert outcome.code == 0, outcome.err
         assert "Verified on 3 clips" in outcome.out
         seen = json.loads((tmp_path / "export.json").read_text())["models"]["small.onnx"]
         assert (seen["computes_in"], seen["accuracy"]) == ("int8", None)
+        assert seen["calibrated_on"] == "3 other clips"
 
     def test_without_the_data_of_the_run_on_rendered_clips(self, trained_run: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"

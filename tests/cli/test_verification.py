@@ -1,5 +1,6 @@
 """A file is held to the recognizer on clips: what differs is found, and the clip named."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from activity.cli.verification import Verification
 from activity.data.clips import Clip, DataError
-from activity.formats.graphs import GraphsRecognizer
 from activity.inference.scoring import score_videos
 from activity.models.recognizer import Recognizer
 from tests.datasets import write_colour_video
@@ -52,14 +52,12 @@ class Changed:
         return logits
 
 
-class ChangedGraphs(Changed, GraphsRecognizer):
+class ChangedGraphs(Changed):
     """The same of a runtime that is not torch."""
 
     def __init__(self, recognizer: Recognizer, change: Any, computes_in: str) -> None:
         super().__init__(recognizer, change)
         self.computes_in, self.by_torch = computes_in, False
-        for name in ("class_names", "modalities", "sample_fps", "window_frames", "encode_rows"):
-            setattr(self, name, getattr(recognizer, name))
 
 
 def test_the_same_passes_with_its_accuracy(recognizer: Recognizer, clips: list[Clip]) -> None:
@@ -83,7 +81,7 @@ def test_a_file_in_float32_may_label_otherwise_than_the_checkpoint_in_bfloat16_d
     """It is held to what torch gives in float32; how many labels are the same the table says."""
     verification = Verification(recognizer, clips, labelled=True)
     verification._scores["bfloat16"] = verification._scores["float32"].flip(1)
-    monkeypatch.setattr(recognizer.encoder, "precision", "bfloat16")
+    monkeypatch.setattr(recognizer, "precision", "bfloat16")
     found = verification.verify(ChangedGraphs(recognizer, lambda logits: logits, "float32"))
     assert (found.problem, found.compared_in, found.score_difference) == (None, "float32", 0.0)
     assert found.equal_labels < 1
@@ -128,3 +126,18 @@ def test_clips_that_cannot_be_read(recognizer: Recognizer, clips: list[Clip], tm
     for none in ([broken], []):
         with pytest.raises(DataError, match="no clip to verify the export on"):
             Verification(recognizer, none, labelled=True)
+
+
+def test_a_clip_that_can_be_read_once_alone(
+    recognizer: Recognizer, clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file, and of the recognizer in the precision of a file."""
+    gone = replace(clips[0], path=tmp_path / "gone.mp4")
+    shutil.copy(clips[0].path, gone.path)
+    verification = Verification(recognizer, [gone, *clips[1:]], labelled=True)
+    monkeypatch.setattr("activity.cli.verification.same_in", lambda *_: recognizer)
+    gone.path.unlink()
+    with pytest.raises(DataError, match=r"0\.mp4 could be read once, and not again"):
+        verification._expected("bfloat16")
+    with pytest.raises(DataError, match=r"0\.mp4 could be read once, and not again"):
+        verification.verify(recognizer)

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import pickle
+import re
 import shutil
 import sys
 import warnings
@@ -22,10 +23,11 @@ from activity.cli.arguments import megabytes
 from activity.formats import compare, contract, load_recognizer, openvino
 from activity.formats.contract import ModelFileError
 from activity.formats.exported_program import export_program
-from activity.formats.graphs import GraphsRecognizer, same_in
+from activity.formats.graphs import GraphsRecognizer
 from activity.formats.int8 import quantised
 from activity.formats.onnx import _sealed, export_onnx
 from activity.formats.openvino import export_openvino
+from activity.formats.parts import same_in
 from activity.formats.save import save_model
 from activity.models.encoder import create_encoder
 from activity.models.recognizer import FORMAT_VERSION, LoadedRecognizer, Recognizer
@@ -160,6 +162,9 @@ class TestAnswers:
                 loaded.encode(pictures(1, 2, 40, 60), None, wrong)
         with pytest.raises(ValueError, match=r"held is given for 4 frames; accepted: fewer than rgb_every \(4\)"):
             loaded.encode(pictures(1, 4, 40, 60), None, held)
+        for other in (pictures(1, 1, 60, 40)[:, 0], pictures(1, 1, 40, 60)[0, 0].movedim(0, -1)):  # as many numbers
+            with pytest.raises(ValueError, match=r"previous is uint8 .*; accepted: uint8 \(B, 3, H, W\)"):
+                loaded.encode(pictures(1, 2, 40, 60), other)
         for wrong in (pictures(1, 2, 40, 60)[:, :0], pictures(1, 2, 40, 60)[:0]):
             with pytest.raises(ValueError, match="accepted: uint8 RGB"):
                 loaded.encode(wrong)
@@ -174,8 +179,12 @@ def test_what_cannot_be_run_is_not_written(recognizer: Recognizer, tmp_path: Pat
     loaded = load_recognizer(saved(recognizer, tmp_path / "model.pt2"))
     assert isinstance(loaded, GraphsRecognizer)
     loaded.graphs = replace(loaded.graphs, encode=fails)
-    with pytest.raises(ModelFileError, match=r"cannot be run \(no kernel\); nothing was written\. Export to another"):
-        compare.check_same_scores(recognizer, [loaded], [])
+    path, example = tmp_path / "out.pt2", compare.Window("red.mp4", pictures(1, 2, 40, 60))
+    told = (
+        r"out\.pt2 was not written: it cannot be run on red\.mp4 \(no kernel\)\. Export to \.ts, or train with another"
+    )
+    with pytest.raises(ModelFileError, match=told):
+        compare.check_same_scores(path, recognizer, [loaded], [example])
 
 
 def saved(recognizer: Recognizer, path: Path) -> Path:
@@ -215,7 +224,7 @@ def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffi
         tmp_path / f"a{suffix}",
         tmp_path / f"b{suffix}",
     )
-    windows = [pictures(1, WINDOW, 60 + 10 * number, 80) for number in range(4)]
+    windows = [compare.Window(str(number), pictures(1, WINDOW, 60 + 10 * number, 80)) for number in range(4)]
     save_model(recognizer, exact, [])
     save_model(recognizer, small, [], calibration=windows)
     loaded = load_recognizer(small)
@@ -317,8 +326,10 @@ def test_an_onnx_file_is_one_graph_from_frames_to_logits_for_any_runtime(tmp_pat
 @pytest.mark.parametrize("suffix", list(EXPORT))
 def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr(compare, "LARGEST_DIFFERENCE", -1.0)
-    with pytest.raises(ModelFileError, match="nothing was written"):
-        EXPORT[suffix](recognizer_in("float32", "rgb"), tmp_path / f"model{suffix}", [])
+    out, example = tmp_path / f"model{suffix}", compare.Window("red.mp4", pictures(1, 2, 40, 60))
+    told = rf"{re.escape(str(out))} was not written: its scores differ .* on red\.mp4, .* Export to \.ts, or train"
+    with pytest.raises(ModelFileError, match=told):
+        EXPORT[suffix](recognizer_in("float32", "rgb"), out, [example])
     assert list(tmp_path.iterdir()) == []
 
 

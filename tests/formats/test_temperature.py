@@ -7,6 +7,7 @@ import torch
 
 from activity.formats import ModelFileError, load_recognizer
 from activity.formats.checkpoint import keep_temperature
+from activity.formats.compare import Window
 from activity.formats.torchscript import export_torchscript
 from tests.recognizers import checkpoint_of, random_frames, small_encoder, tiny_recognizer
 
@@ -35,7 +36,7 @@ def test_it_divides_the_logits_and_all_else_in_the_file_stays(path: Path) -> Non
 def test_an_exported_file_obeys_it(path: Path, tmp_path: Path) -> None:
     keep_temperature(path, 0.4)
     recognizer = load_recognizer(path)
-    export_torchscript(recognizer, tmp_path / "model.ts", [random_frames(1, 4)])  # type: ignore[arg-type]
+    export_torchscript(recognizer, tmp_path / "model.ts", [Window("random", random_frames(1, 4))])  # type: ignore[arg-type]
     exported = load_recognizer(tmp_path / "model.ts")
     features = recognizer.encode(random_frames(1, 4))
     assert torch.allclose(exported.classify(features), recognizer.classify(features), atol=1e-5)

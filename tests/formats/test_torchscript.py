@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats import ModelFileError, compare, load_recognizer
+from activity.formats.compare import Window
 from activity.formats.torchscript import export_torchscript
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 from tests.recognizers import CLASS_NAMES, lstm_head, random_frames, script, tiny_encoder, tiny_recognizer
@@ -29,7 +30,7 @@ def recognizer() -> Recognizer:
 @pytest.fixture(scope="module")
 def exported(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.ts"
-    assert export_torchscript(recognizer, path, [random_frames(1, 6)]) < 1e-4
+    assert export_torchscript(recognizer, path, [Window("random", random_frames(1, 6))]) < 1e-4
     return path
 
 
@@ -169,8 +170,10 @@ def test_a_file_that_differs_is_not_written(
     monkeypatch.setattr(compare, "_score_difference", lambda *_: next(answers))
     (tmp_path / "older.ts").write_bytes(b"an older model")
     for name in ("older.ts", "new.ts"):
-        with pytest.raises(ModelFileError, match=r"differ from the checkpoint's by .* more than 0\.0001; nothing was"):
-            export_torchscript(recognizer, tmp_path / name, [random_frames(1, 6)])
+        with pytest.raises(
+            ModelFileError, match=r"was not written: its scores differ .* on .*random.*, more than 0\.0001"
+        ):
+            export_torchscript(recognizer, tmp_path / name, [Window("random", random_frames(1, 6))])
     assert files_in(tmp_path) == ["older.ts"]
     assert (tmp_path / "older.ts").read_bytes() == b"an older model"
 
@@ -200,7 +203,7 @@ def test_scores_are_compared_on_what_was_written(tmp_path: Path, factor: float, 
         assert export_torchscript(recognizer, path, []) <= 1e-4
         assert path.exists()
         return
-    with pytest.raises(ModelFileError, match="nothing was written"):
+    with pytest.raises(ModelFileError, match=r"was not written: its scores differ .* Train with another encoder"):
         export_torchscript(recognizer, path, [])
     assert files_in(tmp_path) == []
 

@@ -13,8 +13,8 @@ from activity.formats.contract import ModelFileError
 from activity.formats.load import only_on_the_cpu
 from activity.formats.verified import (
     FILE_NAME,
+    Fastest,
     fastest_model,
-    measured_elsewhere,
     model_digest,
     record,
     this_machine,
@@ -44,27 +44,30 @@ def test_the_fastest_of_one_checkpoint_that_can_run_here(
     folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     installed(monkeypatch, "onnx", "onnxruntime", "openvino")
-    assert fastest_model(folder / given) == folder / "model.openvino"
+    assert fastest_model(folder / given).path == folder / "model.openvino"
     installed(monkeypatch, "onnx", "onnxruntime")
-    assert fastest_model(folder / given) == folder / "model.onnx"
+    assert fastest_model(folder / given).path == folder / "model.onnx"
     installed(monkeypatch, "onnxruntime")  # which alone does not load it
-    assert fastest_model(folder / given) != folder / "model.onnx"
+    assert fastest_model(folder / given).path != folder / "model.onnx"
 
 
 def test_speeds_of_another_machine_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measured_elsewhere(folder / "model.ts") is None
-    assert measured_elsewhere(folder / "best.ckpt") is None
-    monkeypatch.setattr("activity.formats.verified.this_machine", lambda: {"CPU": "another", "cores": 64})
+    installed(monkeypatch)
     here = this_machine()
-    assert measured_elsewhere(folder / "model.ts") == f"{here['CPU']}, {here['cores']} cores"
+    # Where the checkpoint is the fastest, by speeds of another machine too.
+    assert fastest_model(folder / "best.ckpt") == Fastest(folder / "best.ckpt", None)
+    monkeypatch.setattr("activity.formats.verified.this_machine", lambda: {"CPU": "another", "cores": 64})
+    elsewhere = f"{here['CPU']}, {here['cores']} cores"
+    assert fastest_model(folder / "best.ckpt") == Fastest(folder / "best.ckpt", elsewhere)
+    assert fastest_model(folder / "model.ts") == Fastest(folder / "model.ts", elsewhere)
 
 
 def test_without_a_runtime_the_checkpoint_itself_may_be_the_fastest(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch)
-    assert fastest_model(folder / "best.ckpt") == folder / "best.ckpt"
-    assert fastest_model(folder / "model.ts") == folder / "model.ts"  # where the checkpoint is, nothing says
+    assert fastest_model(folder / "best.ckpt").path == folder / "best.ckpt"
+    assert fastest_model(folder / "model.ts").path == folder / "model.ts"  # where the checkpoint is, nothing says
 
 
 def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +76,7 @@ def test_a_file_that_is_not_what_was_verified_is_left_out(folder: Path, monkeypa
     (folder / "model.onnx").unlink()
     (folder / "other.ts").write_text("of another checkpoint")
     said: list[str] = []
-    assert fastest_model(folder / "model.ts", say=said.append) == folder / "model.ts"
+    assert fastest_model(folder / "model.ts", say=said.append).path == folder / "model.ts"
     assert len(said) == 1
     assert f"{folder / 'model.openvino'} has changed since it was verified and is left out" in said[0]
     (folder / "model.ts").write_text("changed")
@@ -85,9 +88,9 @@ def test_speeds_are_beside_the_checkpoint_of_the_same_run(folder: Path, monkeypa
     installed(monkeypatch, "onnx", "onnxruntime")
     busy = {"checkpoint": model_digest(folder / "best.ckpt"), "checkpoint_frames_per_second": 10.0}
     record(folder / "model.onnx", busy | {"frames_per_second": 15.0})  # of 50, it would be 75
-    assert fastest_model(folder / "model.ts") == folder / "model.onnx"
+    assert fastest_model(folder / "model.ts").path == folder / "model.onnx"
     record(folder / "model.onnx", busy | {"frames_per_second": 7.0})
-    assert fastest_model(folder / "model.ts") == folder / "model.ts"
+    assert fastest_model(folder / "model.ts").path == folder / "model.ts"
 
 
 def test_what_is_not_known_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from activity.data.demo import render_clip
 from activity.formats import load_recognizer
+from activity.formats.compare import Window
 from activity.formats.torchscript import export_torchscript
 from activity.models import precision
 from activity.models.encoder import NOISE, FrameEncoder, create_encoder, rebuild_encoder
@@ -119,7 +120,7 @@ def test_every_path_computes_as_training_did(tmp_path: Path) -> None:
     recognizer, frames = tiny_recognizer(encoder, lstm_head(encoder.feature_size)), random_frames(1, 4, 160, 160)
     features = recognizer.encode(frames)
     torch.save(checkpoint_of(recognizer), tmp_path / "model.ckpt")
-    export_torchscript(recognizer, tmp_path / "model.ts", [frames])
+    export_torchscript(recognizer, tmp_path / "model.ts", [Window("random", frames)])
     for name in ("model.ckpt", "model.ts"):
         assert torch.equal(load_recognizer(tmp_path / name).encode(frames), features)
 

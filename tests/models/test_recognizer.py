@@ -60,7 +60,7 @@ def test_frames_of_another_kind_are_refused(frames: torch.Tensor) -> None:
 
 def test_features_of_another_size_are_refused() -> None:
     for features in (torch.zeros(2, 4, 5), torch.zeros(4, 32)):
-        with pytest.raises(ValueError, match=r"features are .*accepted: \(B, T, 32\)"):
+        with pytest.raises(ValueError, match=r"features are .*accepted: float32 \(B, T, 32\)"):
             tiny_recognizer().classify(features)
 
 
@@ -101,7 +101,8 @@ def test_a_description_and_the_weights_make_the_same_recognizer_again(kind: str)
 def test_a_previous_frame_of_another_kind_is_refused() -> None:
     recognizer = tiny_recognizer(tiny_encoder("rgb", "motion"))
     frames = random_frames(2, 3)
-    for previous in (frames[:, 0].float(), frames[:, 0, :, :-1], frames[:1, 0]):
+    as_many = (frames[:, 0].movedim(1, -1), frames[:, 0].transpose(2, 3), frames[:, 0].flatten())
+    for previous in (frames[:, 0].float(), frames[:, 0, :, :-1], frames[:1, 0], *as_many):
         with pytest.raises(ValueError, match="previous is"):
             recognizer.encode(frames, previous)
 
