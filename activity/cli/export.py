@@ -55,19 +55,7 @@ def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:
         clips = export_clips(
             options.verify, Path(options.checkpoint), recognizer, most=options.clips, folder=Path(rendered)
         )
-        if options.int8 and not (clips.calibration and clips.verified_apart):
-            raise UsageError(
-                "--int8 takes its ranges from other clips than it is verified on: give two clips or more (--verify)."
-            )
-        verified = clips.verified_apart if options.int8 else clips.verified
-        if options.verify and clips.labelled:
-            _say_what_was_seen(Path(options.checkpoint), verified)
-        if options.int8:
-            note(f"int8: its ranges are taken from {count_text(len(clips.calibration), 'other clip')}")
-        note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
-        verification = Verification(recognizer, verified, labelled=clips.labelled)
-        for failed in verification.failed:
-            note(f"warning: {failed.error}")
+        verification = _labelled(options, recognizer, clips)
         rows = [_row(options.checkpoint, verification.of_recognizer, Path(options.checkpoint))]
         try:
             refused = _export_each(options, outs, rows, clips, verification)
@@ -78,6 +66,24 @@ def _export(options: argparse.Namespace, outs: Sequence[Path]) -> int:
         note(f"activity export: {refused} of {len(outs)} files were not written")
     # Clips of the run that cannot be read were named when it was trained.
     return EXIT_SOME_FAILED if refused or (options.verify and verification.failed) else EXIT_OK
+
+
+def _labelled(options: argparse.Namespace, recognizer: Recognizer, clips: ExportClips) -> Verification:
+    """What the checkpoint answers on the clips that its files are held to."""
+    if options.int8 and not (clips.calibration and clips.verified_apart):
+        raise UsageError(
+            "--int8 takes its ranges from other clips than it is verified on: give two clips or more (--verify)."
+        )
+    verified = clips.verified_apart if options.int8 else clips.verified
+    if options.verify and clips.labelled:
+        _say_what_was_seen(Path(options.checkpoint), verified)
+    if options.int8:
+        note(f"int8: its ranges are taken from {count_text(len(clips.calibration), 'other clip')}")
+    note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
+    verification = Verification(recognizer, verified, labelled=clips.labelled)
+    for failed in verification.failed:
+        note(f"warning: {failed.error}")
+    return verification
 
 
 def _say_what_was_seen(checkpoint: Path, clips: Sequence[Clip]) -> None:

@@ -102,22 +102,11 @@ def export_onnx(
     difference = check_same_scores(path, same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
     if calibration is not None:
         place = PARTS.index("encoder")
-        (name,) = INPUTS[place]
-        parts[place] = quantised(
-            path,
-            parts[place],
-            recognizer,
-            calibration,
-            as_input=lambda pixels: {name: pixels.contiguous().numpy()},
-            convolutions=[node.name for node in parts[place].graph.node if node.op_type == "Conv"],
-        )
+        parts[place] = _quantised(parts[place], recognizer, path, calibration)
         contract = replace(contract, computes_in="int8")
         model = joined_graph(contract, *copy.deepcopy(parts))
     if split:
-        source = {"encoder": joined_graph(contract, *parts, by_window=False), "head": model}
-        for half, (inputs, output, how) in _HALVES.items():
-            own = _described(cut_graph(source[half], inputs, output), contract, how)
-            write_atomically(path.with_suffix(f".{half}.onnx"), _sealed(own))
+        _write_halves(path, contract, encoder=joined_graph(contract, *parts, by_window=False), head=model)
     write_atomically(path, _sealed(_described(model, contract, _OF_WINDOWS)))
     return difference
 
@@ -149,6 +138,25 @@ def load_onnx(path: Path) -> GraphsRecognizer:
         raise damaged(path, "content")
     check_classes(path, contract, outputs["logits"].type.tensor_type.shape.dim[1].dim_value)
     return _recognizer(contract, path, model)
+
+
+def _quantised(encoder: Any, recognizer: Recognizer, path: Path, calibration: Iterable[Window]) -> Any:
+    (name,) = INPUTS[PARTS.index("encoder")]
+    return quantised(
+        path,
+        encoder,
+        recognizer,
+        calibration,
+        as_input=lambda pixels: {name: pixels.contiguous().numpy()},
+        convolutions=[node.name for node in encoder.graph.node if node.op_type == "Conv"],
+    )
+
+
+def _write_halves(path: Path, contract: Contract, **whole: Any) -> None:
+    """Write the halves, each cut out of a whole graph."""
+    for half, (inputs, output, how) in _HALVES.items():
+        own = _described(cut_graph(whole[half], inputs, output), contract, how)
+        write_atomically(path.with_suffix(f".{half}.onnx"), _sealed(own))
 
 
 def _described(model: Any, contract: Contract, how: str) -> Any:

@@ -57,14 +57,7 @@ def export_openvino(
     library = _library(path)
     check_is_ours(path)
     recognizer = recognizer.cpu().eval()
-    traced = same_in(recognizer, "float32", traced=True)
-    _, *programs = exported_programs(traced, path)
-    try:
-        # By an example: there is no rule for the smaller of two sizes of an exported program.
-        resize = library.convert_model(ResizePart(traced), example_input=example_of(traced).frames)
-        models = [resize, *(library.convert_model(program) for program in programs)]
-    except Exception as error:  # of many kinds, private ones too
-        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
+    models = _converted(library, recognizer, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
         folder = Path(temporary) / "model"
@@ -76,19 +69,7 @@ def export_openvino(
         loaded = load_openvino(folder, exact=True)
         difference = check_same_scores(path, same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if calibration is not None:
-            encoder = models[PARTS.index("encoder")]
-            encoder = quantised(
-                path,
-                encoder,
-                recognizer,
-                calibration,
-                as_input=lambda pixels: pixels.contiguous().numpy(),
-                convolutions=[
-                    operation.get_friendly_name()
-                    for operation in encoder.get_ordered_ops()
-                    if operation.get_type_name() in _CONVOLUTIONS
-                ],
-            )
+            encoder = _quantised(models[PARTS.index("encoder")], recognizer, path, calibration)
             library.save_model(encoder, folder / "encoder.xml", compress_to_fp16=False)
             _describe(folder, replace(contract, computes_in="int8"))
         replace_folder(folder, path)
@@ -140,6 +121,34 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
         return lambda *tensors: sessions[part].get()(*tensors)
 
     return GraphsRecognizer(contract, Graphs(*map(run, range(len(PARTS)))), NAME)
+
+
+def _converted(library: Any, recognizer: Recognizer, path: Path) -> list[Any]:
+    """The parts of a recognizer as OpenVINO models of float32, in the order of `PARTS`."""
+    traced = same_in(recognizer, "float32", traced=True)
+    _, *programs = exported_programs(traced, path)
+    try:
+        # By an example: there is no rule for the smaller of two sizes of an exported program.
+        resize = library.convert_model(ResizePart(traced), example_input=example_of(traced).frames)
+        return [resize, *(library.convert_model(program) for program in programs)]
+    except Exception as error:  # of many kinds, private ones too
+        raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
+
+
+def _quantised(encoder: Any, recognizer: Recognizer, path: Path, calibration: Iterable[Window]) -> Any:
+    convolutions = [
+        operation.get_friendly_name()
+        for operation in encoder.get_ordered_ops()
+        if operation.get_type_name() in _CONVOLUTIONS
+    ]
+    return quantised(
+        path,
+        encoder,
+        recognizer,
+        calibration,
+        as_input=lambda pixels: pixels.contiguous().numpy(),
+        convolutions=convolutions,
+    )
 
 
 def _describe(folder: Path, contract: Contract) -> None:
