@@ -51,8 +51,10 @@ def device_of(name: str, model: str) -> torch.device:
         return torch.device("cuda" if gpu else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:  # whose text names dozens
-        raise UsageError(f"--device is {name!r}, which is no device. Accepted: auto, cpu, cuda.") from error
+    except RuntimeError:  # whose text names dozens
+        device = torch.device("meta")
+    if device.type == "meta" or (device.type == "cpu" and device.index):
+        raise UsageError(f"--device is {name!r}, which is no device. Accepted: auto, cpu, cuda.")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

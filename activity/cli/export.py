@@ -106,7 +106,7 @@ def _export_each(
     for out in outs:
         note(f"{out} ...")
         try:
-            rows.append(_exported(options, out, clips, verification))
+            rows.append(_exported(options, out, rows[0], clips, verification))
         except (ModelFileError, DataError) as error:  # the latter of a clip that is gone meanwhile
             if len(outs) == 1:
                 raise
@@ -115,8 +115,14 @@ def _export_each(
     return refused
 
 
-def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verification: Verification) -> dict[str, Any]:
-    """Write one file, where it answers as the checkpoint; returns its row of the table."""
+def _exported(
+    options: argparse.Namespace,
+    out: Path,
+    checkpoint: dict[str, Any],
+    clips: ExportClips,
+    verification: Verification,
+) -> dict[str, Any]:
+    """Write one file, where it answers as the checkpoint, of which that is the row; returns its own."""
     recognizer = verification.recognizer
     with TemporaryDirectory(dir=out.parent, prefix=".writing-") as folder:
         path = Path(folder) / out.name
@@ -138,6 +144,7 @@ def _exported(options: argparse.Namespace, out: Path, clips: ExportClips, verifi
     made_of = {
         "checkpoint": model_digest(Path(options.checkpoint)),
         "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
+        "checkpoint_load_seconds": checkpoint["load_seconds"],
         "verified_on": f"{count_text(len(verification.clips), 'clip')} ({clips.source})",
         "calibrated_on": count_text(len(clips.calibration), "other clip") if options.int8 else None,
     }
@@ -285,8 +292,12 @@ def _parser() -> ArgumentParser:
         help=f"how many of them at most (default: {_MOST_CLIPS})",
     )
     parser.add_argument(
-        "--int8", action="store_true", help="of .onnx and .openvino: the CNN in int8, calibrated on other clips of DATA"
+        "--int8",
+        action="store_true",
+        help="of .onnx and .openvino, for all OUTs: the CNN in int8, calibrated on other clips of DATA",
     )
-    parser.add_argument("--split", action="store_true", help="of .onnx: encoder and head as a file each, for streams")
+    parser.add_argument(
+        "--split", action="store_true", help="of .onnx, for all OUTs: encoder and head as a file each too, for streams"
+    )
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     return parser

@@ -110,6 +110,9 @@ def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips 
 
 
 def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
+    for name in data:
+        if Path(name).is_dir() and not find_videos(name):
+            raise UsageError(f"--verify {name}: there are no videos. Give a data set (a folder or a CSV), or videos.")
     path = Path(data[0])
     if len(data) == 1 and _is_data_set(path):
         manifest = read_any(path, detect_layout(path), root=None, split=1, group_pattern=None)
@@ -120,10 +123,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
     for name in data:
         if Path(name).suffix.lower() == ".csv":
             raise UsageError(f"--verify {name}: a table stands alone; give it without the others, or videos only.")
-        found = find_videos(name) if Path(name).is_dir() else [Path(name)]
-        if not found:
-            raise UsageError(f"--verify {name}: there are no videos. Give a data set, or videos.")
-        videos += found
+        videos += find_videos(name) if Path(name).is_dir() else [Path(name)]
     # A folder and a video in it: one that is given twice is one.
     clips = unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))

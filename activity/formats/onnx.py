@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,7 @@ def _sealed(model: Any) -> bytes:
 
 def _is_sealed(content: bytes, kind: type, digest: str | None) -> bool:
     """Whether the bytes of a file are those that were written."""
-    if digest is None:
+    if digest is None or not re.fullmatch("[0-9a-f]{32}", digest):
         return False
     seal = _seal(kind, digest)
     own = memoryview(content)[: -len(seal)]

@@ -17,6 +17,9 @@ from activity.formats.load import only_on_the_cpu
 from activity.formats.table import format_by_suffix
 
 FILE_NAME = "export.json"
+_AS_FAST = (
+    0.95  # of the fastest: speeds of a few clips are not known better, and of those the one that loads fastest is
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def record(path: Path, seen: dict[str, Any]) -> None:
 
     Args:
         path: the file or folder that was written.
-        seen: plain Python; with "checkpoint" and "checkpoint_frames_per_second" (the digest of what it was made of, and
-            its speed) and "frames_per_second".
+        seen: plain Python; with "frames_per_second" and "load_seconds", and of the checkpoint that it was made of
+            "checkpoint" (its digest), "checkpoint_frames_per_second" and "checkpoint_load_seconds".
     """
     models = known_models(path.parent)
     models[path.name] = {"digest": model_digest(path), "machine": this_machine(), **seen}
@@ -66,7 +69,8 @@ def this_machine() -> dict[str, str | int]:
 def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None] = lambda _: None) -> Fastest:
     """The fastest of the files that were exported from the same checkpoint into the folder of a model.
 
-    Speeds are those of the verification. A file that was changed since, or whose library is not installed, is left out.
+    Speeds are those of the verification; of those that are about as fast, the one that loads fastest. A file that was
+    changed since, or whose library is not installed, is left out.
 
     Args:
         path: an exported file, or the checkpoint, with an `export.json` in its folder.
@@ -82,13 +86,14 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
     own = models.get(path.name, {})
     checkpoint = own["checkpoint"] if own.get("digest") == digest else digest
     speeds: dict[Path, float] = {}
+    loads: dict[Path, float] = {}  # seconds
     elsewhere: str | None = None
     for name, seen in models.items():
         file = path.parent / name
         if seen["checkpoint"] != checkpoint:
             continue
         if digest == checkpoint:
-            speeds[path] = 1.0
+            speeds[path], loads[path] = 1.0, float(seen.get("checkpoint_load_seconds", "inf"))
         if not file.exists():
             continue
         if model_digest(file) != seen["digest"]:
@@ -96,6 +101,7 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
         elif _can_run(file, on_gpu=on_gpu):
             # Beside the checkpoint in the same run: another run had other clips and another load of the machine.
             speeds[file] = seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
+            loads[file] = float(seen.get("load_seconds", "inf"))
             elsewhere = elsewhere or _elsewhere(seen)
     if not speeds and own and own["digest"] != digest:
         raise ModelFileError(
@@ -107,7 +113,8 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
             f"Nothing is known of files made of {path}: no {FILE_NAME} beside it names them. Export into its folder "
             "(activity export CHECKPOINT model.ts model.onnx), or leave --runtime auto out."
         )
-    return Fastest(max(speeds, key=lambda file: speeds[file]), elsewhere)
+    as_fast = [file for file, speed in speeds.items() if speed >= _AS_FAST * max(speeds.values())]
+    return Fastest(min(as_fast, key=lambda file: loads[file]), elsewhere)
 
 
 def known_models(folder: Path) -> dict[str, Any]:
@@ -123,6 +130,7 @@ def known_models(folder: Path) -> dict[str, Any]:
         models = json.loads(path.read_bytes())["models"]
         for seen in models.values():
             _ = seen["digest"], seen["checkpoint"], seen["frames_per_second"] / seen["checkpoint_frames_per_second"]
+            _ = [float(seen.get(name, 0)) for name in ("load_seconds", "checkpoint_load_seconds")]
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ModelFileError(f"{path} is not what activity export writes. Remove it and export again.") from error
     return dict(models)

@@ -62,6 +62,17 @@ def test_speeds_of_another_machine_are_told(folder: Path, monkeypatch: pytest.Mo
     assert fastest_model(folder / "model.ts") == Fastest(folder / "model.ts", elsewhere)
 
 
+def test_of_two_that_are_about_as_fast_the_one_that_loads_fastest(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, "onnx", "onnxruntime", "openvino")
+    digest = model_digest(folder / "best.ckpt")
+    of_checkpoint = {"checkpoint": digest, "checkpoint_frames_per_second": 50.0, "checkpoint_load_seconds": 1.0}
+    for name, speed, seconds in (("model.ts", 88.0, 0.1), ("model.onnx", 85.0, 0.01), ("model.openvino", 90.0, 3.0)):
+        record(folder / name, of_checkpoint | {"frames_per_second": speed, "load_seconds": seconds})
+    assert fastest_model(folder / "best.ckpt").path == folder / "model.ts"
+
+
 def test_without_a_runtime_the_checkpoint_itself_may_be_the_fastest(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
