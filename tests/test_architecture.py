@@ -30,7 +30,7 @@ HOMES = {
     "torch.jit": ("formats/torchscript.py",),
     "cv2.VideoCapture": ("video/",),
     "av": ("video/encoding.py",),
-    "matplotlib": ("inference/plot/", "cli/bench_peers.py"),
+    "matplotlib": ("inference/plot/", "cli/bench_chart.py"),
     "hydra": ("cli/",),
     "omegaconf": ("cli/",),
     "argparse": ("cli/",),

@@ -13,24 +13,23 @@ from rich.console import Console
 from rich.table import Table
 
 from activity.cli.arguments import ArgumentParser, UsageError, note, positive_number
+from activity.cli.bench_chart import check_chart, write_chart
 from activity.cli.bench_encoder import bench_encoder
-from activity.cli.bench_extract import ExtractBench, bench_extract, machine
+from activity.cli.bench_extract import ExtractBench, bench_extract
+from activity.cli.bench_figures import Figure, machine
 from activity.cli.bench_live import LiveBench, bench_live, untrained_recognizer
-from activity.cli.bench_memory import Figure
 from activity.cli.bench_peers import (
     EVERY_SECONDS,
     OURS,
     PeerSpeed,
-    check_chart,
     measure_ours,
     measure_peer,
     missing_peers,
     peer_figures,
     peer_makers,
-    write_chart,
-    write_video,
 )
 from activity.cli.bench_predict import bench_predict
+from activity.cli.bench_videos import write_video
 from activity.cli.components import quiet_libraries
 from activity.cli.export_clips import first_windows, unlabelled
 from activity.cli.main import EXIT_OK

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from activity.cli.bench_memory import Figure
+from activity.cli.bench_figures import Figure
 from activity.features.batches import encoding_threads
 from activity.formats import load_recognizer
 from activity.formats.graphs import GraphsRecognizer

@@ -1,14 +1,11 @@
 """What `activity bench extract` measures: extraction against its bound, training from the store, memory."""
 
 import csv
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,9 +16,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 
 from activity.cli import train
 from activity.cli.arguments import UsageError
-from activity.cli.bench_encoding import encoding_seconds
-from activity.cli.bench_memory import Figure, memory_figures
-from activity.cli.bench_videos import first_frames
+from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
+from activity.cli.bench_figures import Figure, machine
+from activity.cli.bench_memory import memory_figures
 from activity.cli.components import (
     encoding_device,
     feature_loaders,
@@ -39,17 +36,14 @@ from activity.data.layouts import detect_layout, read_any
 from activity.features.fill import constant_batches, fill_store, plain_only
 from activity.features.store import FeatureStore
 from activity.features.wanted import fillings_of, wanted_features
-from activity.formats.verified import this_machine
 from activity.models.encoder import FrameEncoder
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
 from activity.training.module import RecognizerModule
 from activity.training.processes import usable_cores
-from activity.video.reader import VideoError, VideoReader
 
 _EPOCHS = 25
-_ENCODED_ALONE = 12  # batches, each of another clip: enough for a rate
 
 
 @dataclass(frozen=True)
@@ -186,12 +180,13 @@ def _measured(config: DictConfig, say: Callable[[str], None], *, quick: bool) ->
     clips = manifest.clips
     seed_everything(config.seed, verbose=False)
     encoder, device = make_encoder(config), encoding_device(config)
-    cores = usable_cores()
+    cores, sample_fps, batch_frames = usable_cores(), config.sampling.sample_fps, config.features.batch_frames
     say(f"decoding {len(clips)} clips alone ...")
-    decoding = _decoding_alone(clips, encoder, config.sampling.sample_fps)
+    decoding, _ = decoding_seconds(_decoded(clips, encoder, sample_fps), sample_fps)
     say("encoding alone ...")
-    batches = _batches(encoder, clips, config.sampling.sample_fps, config.features.batch_frames)
-    alone = partial(encoding_seconds, batches, batch_frames=config.features.batch_frames, quick=quick)
+    spans: list[Span] = [(clip.path, clip.sampled_indices(sample_fps)) for clip in clips]
+    batches = batches_of(constant_batches(encoder, batch_frames), spans, sample_fps, batch_frames)
+    alone = partial(encoding_seconds, batches, batch_frames=batch_frames, quick=quick)
     rates = [alone()]
     say("extracting ...")
     begun, used = time.perf_counter(), time.process_time()
@@ -199,8 +194,8 @@ def _measured(config: DictConfig, say: Callable[[str], None], *, quick: bool) ->
         store,
         clips,
         encoder,
-        sample_fps=config.sampling.sample_fps,
-        batch_frames=config.features.batch_frames,
+        sample_fps=sample_fps,
+        batch_frames=batch_frames,
         decode_threads=config.features.decode_threads,
         device=device,
         on_progress=lambda _: None,
@@ -228,30 +223,12 @@ def _measured(config: DictConfig, say: Callable[[str], None], *, quick: bool) ->
     return len(stored), frames, figures + _epochs(config, fresh_recognizer(config, "head", encoder, manifest), data)
 
 
-def _decoding_alone(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> float:
-    """The CPU seconds that it takes to decode what extraction decodes: each video once, all its clips in one pass."""
+def _decoded(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> list[Span]:
+    """What extraction decodes: each video once, all its clips in one pass."""
     digests = dict.fromkeys((clip.path for clip in clips), "")  # no content is asked for here
     wanted, _ = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=plain_only)
     requests = [filling.request() for filling in fillings_of(wanted)]
-    begun = time.process_time()
-    for request in requests:
-        with suppress(VideoError), VideoReader(request.path) as reader:  # extraction names those that cannot be read
-            for _ in reader.sampled_frames(sample_fps, indices=request.reading_range(encoder.rgb_every)):
-                pass
-    return time.process_time() - begun
-
-
-def _batches(
-    encoder: FrameEncoder, clips: Sequence[Clip], sample_fps: float, batch_frames: int
-) -> list[Callable[[], object]]:
-    """To be encoded alone: full batches, each of a clip's first frames."""
-    encode, rows = constant_batches(encoder, batch_frames), torch.arange(1, batch_frames + 1)
-    batches: list[Callable[[], object]] = []
-    for clip in clips[:: max(1, len(clips) // _ENCODED_ALONE)][:_ENCODED_ALONE]:
-        frames = first_frames(clip.path, sample_fps, clip.sampled_indices(sample_fps), count=batch_frames + 1)
-        if frames is not None:
-            batches.append(partial(encode, [frames], rows, rows - 1))
-    return batches
+    return [(request.path, request.reading_range(encoder.rgb_every)) for request in requests]
 
 
 def _epochs(config: DictConfig, recognizer: Recognizer, data: FeatureDataModule) -> list[Figure]:
@@ -287,13 +264,3 @@ def _second_train(overrides: Sequence[str], say: Callable[[str], None]) -> Figur
     second = f"{folder[:-1]}-second{folder[-1]}"
     run_with_configuration("train", [*own, second, f"+callbacks.clock._target_={clock}"], train.train)
     return Figure("a second train, to its first epoch", FirstEpochClock.begun[0] - begun, "s", "at most", 5.0)
-
-
-def machine() -> dict[str, str | int]:
-    """What was measured on."""
-    return {
-        "CPU": this_machine()["CPU"],
-        "cores": usable_cores(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "opencv-python", "pytorch-lightning")},
-    }

@@ -5,9 +5,8 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from pytorch_lightning import seed_everything
 
 from activity.cli import watch
 from activity.cli.arguments import UsageError
-from activity.cli.bench_encoding import encoding_seconds
-from activity.cli.bench_extract import machine
-from activity.cli.bench_memory import Figure, peak_gigabytes
-from activity.cli.bench_videos import first_frames, write_mp4
+from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
+from activity.cli.bench_figures import Figure, machine
+from activity.cli.bench_memory import peak_gigabytes
+from activity.cli.bench_videos import write_mp4
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
 from activity.cli.configuration import quoted, run_with_configuration
 from activity.cli.main import EXIT_OK
@@ -36,7 +35,7 @@ from activity.inference.timeline import make_timelines
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 from activity.training.processes import usable_cores
-from activity.video.reader import VideoError, VideoReader, find_videos
+from activity.video.reader import find_videos
 
 _CPU = torch.device("cpu")
 _SIZE = (640, 360)
@@ -165,8 +164,10 @@ def _many_files(
     recognizer: LoadedRecognizer, sources: Sequence[str], *, quick: bool, say: Callable[[str], None]
 ) -> list[Figure]:
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
-    decoding, frames = _decoding_alone(sources, recognizer.sample_fps)
-    encoding = frames * _encoding_alone(recognizer, sources, quick=quick)
+    spans: list[Span] = [(source, None) for source in sources]
+    decoding, frames = decoding_seconds(spans, recognizer.sample_fps)
+    batches = batches_of(recognizer.encode_rows, spans, recognizer.sample_fps, BATCH_FRAMES)
+    encoding = frames * encoding_seconds(batches, batch_frames=BATCH_FRAMES, quick=quick)
     cores = usable_cores()
     begun = time.perf_counter()
     results = list(
@@ -184,25 +185,6 @@ def _many_files(
         Figure("predict", wall, "s"),
         Figure("predict: bound by time", bound / wall, "", "at least", 0.85),
     ]
-
-
-def _decoding_alone(sources: Sequence[str], sample_fps: float) -> tuple[float, int]:
-    """CPU seconds of decoding, and how many sampled frames there are."""
-    begun, frames = time.process_time(), 0
-    for source in sources:
-        with suppress(VideoError), VideoReader(source) as reader:
-            frames += sum(1 for _ in reader.sampled_frames(sample_fps))
-    return time.process_time() - begun, frames
-
-
-def _encoding_alone(recognizer: LoadedRecognizer, sources: Sequence[str], *, quick: bool) -> float:
-    """CPU seconds a frame, in full batches."""
-    rows, batches = torch.arange(1, BATCH_FRAMES + 1), []
-    for source in sources[:: max(1, len(sources) // 8)]:
-        frames = first_frames(Path(source), recognizer.sample_fps, range(BATCH_FRAMES + 1), count=BATCH_FRAMES + 1)
-        if frames is not None:
-            batches.append(partial(recognizer.encode_rows, [frames], rows, rows - 1))
-    return encoding_seconds(batches, batch_frames=BATCH_FRAMES, quick=quick)
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:

@@ -1,17 +1,17 @@
-"""The peak memory that `activity bench extract` measures, and what all figures of a benchmark are."""
+"""The peak memory that `activity bench` measures."""
 
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from activity.cli.arguments import UsageError
+from activity.cli.bench_figures import Figure
 from activity.cli.configuration import quoted
 from activity.cli.main import EXIT_OK
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, write_film
@@ -25,24 +25,6 @@ with open(sys.argv[1], "w") as file:
     file.write(str(own_peak_bytes()))
 sys.exit(code)
 """
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number, and the bound that it is to keep, "at least" or "at most"."""
-
-    name: str
-    value: float
-    unit: str = ""
-    at: str = ""
-    bound: float | None = None
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether it keeps its bound; None without one."""
-        if self.bound is None:
-            return None
-        return self.value >= self.bound if self.at == "at least" else self.value <= self.bound
 
 
 def memory_figures(folder: Path, overrides: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
@@ -68,32 +50,6 @@ def memory_figures(folder: Path, overrides: Sequence[str], *, quick: bool, say: 
         peak = _peak_of_extract(own, overrides)
         figures.append(Figure(f"peak memory of extract, {name}", peak, "GB", "at most", 2.0))
     return figures
-
-
-def _write_long(root: Path, minutes: int) -> None:
-    frames = list(render_clip("wave", actor=0, take=0, seed=0))
-    for label, count in (("long", minutes * 60 * FRAMES_PER_SECOND), ("short", 2)):
-        (root / label).mkdir(parents=True)
-        write_film(root / label / "film.avi", (frames[number % len(frames)] for number in range(count)))
-
-
-def _write_many(root: Path, clips: int) -> None:
-    frames = list(islice(render_clip("wave", actor=0, take=0, seed=0), 2))
-    for label in ("one", "other"):
-        (root / label).mkdir(parents=True)
-    write_film(root / "film.avi", frames)
-    film = (root / "film.avi").read_bytes()
-    (root / "film.avi").unlink()
-    for number in range(clips):
-        # Another content, and so features of its own; bytes behind the end of the container mean nothing to a reader.
-        (root / ("one", "other")[number % 2] / f"{number}.avi").write_bytes(film + number.to_bytes(8, "little"))
-
-
-def _write_large(root: Path) -> None:
-    for actor, label in enumerate(("one", "other")):
-        (root / label).mkdir(parents=True)
-        frames = render_clip("wave", actor=actor, take=0, seed=0)
-        write_film(root / label / "film.avi", (frame.repeat(9, axis=0).repeat(9, axis=1) for frame in frames))
 
 
 def peak_gigabytes(arguments: Sequence[str]) -> float:
@@ -125,6 +81,32 @@ def own_peak_bytes() -> int:
 
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _write_long(root: Path, minutes: int) -> None:
+    frames = list(render_clip("wave", actor=0, take=0, seed=0))
+    for label, count in (("long", minutes * 60 * FRAMES_PER_SECOND), ("short", 2)):
+        (root / label).mkdir(parents=True)
+        write_film(root / label / "film.avi", (frames[number % len(frames)] for number in range(count)))
+
+
+def _write_many(root: Path, clips: int) -> None:
+    frames = list(islice(render_clip("wave", actor=0, take=0, seed=0), 2))
+    for label in ("one", "other"):
+        (root / label).mkdir(parents=True)
+    write_film(root / "film.avi", frames)
+    film = (root / "film.avi").read_bytes()
+    (root / "film.avi").unlink()
+    for number in range(clips):
+        # Another content, and so features of its own; bytes behind the end of the container mean nothing to a reader.
+        (root / ("one", "other")[number % 2] / f"{number}.avi").write_bytes(film + number.to_bytes(8, "little"))
+
+
+def _write_large(root: Path) -> None:
+    for actor, label in enumerate(("one", "other")):
+        (root / label).mkdir(parents=True)
+        frames = render_clip("wave", actor=actor, take=0, seed=0)
+        write_film(root / label / "film.avi", (frame.repeat(9, axis=0).repeat(9, axis=1) for frame in frames))
 
 
 def _peak_of_extract(folder: Path, overrides: Sequence[str]) -> float:

@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from activity.cli.arguments import UsageError
-from activity.cli.bench_memory import Figure
-from activity.cli.bench_videos import write_mp4
+from activity.cli.bench_figures import Figure
 from activity.inference.predictor import predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
@@ -46,7 +44,6 @@ _BOUNDS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "activity (openvino, int8)": {"r3d_18": (None, 15.0), "x3d_s": (None, 5.0)},
 }  # times as fast, the clips end to end and dense
 
-_PICTURES = (".png", ".svg")
 _CPU = torch.device("cpu")
 _RUNS, _MOST_SECONDS = 3, 20.0  # runs of which the median is taken, while there is time for another
 
@@ -261,49 +258,3 @@ def _videomae(size: str) -> Peer:
 
 def _is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
-
-
-def check_chart(path: Path) -> None:
-    """Refuse before minutes of work what could not be written after them.
-
-    Raises:
-        UsageError: the suffix is not that of a picture, or there is no such folder.
-    """
-    if path.suffix.lower() not in _PICTURES:
-        raise UsageError(f"--chart {path}: accepted: a name that ends in {' or '.join(_PICTURES)}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"--chart {path}: there is no folder {path.parent}. Make it, or give another.")
-
-
-def write_chart(path: Path, speeds: Sequence[PeerSpeed], *, seconds: float) -> None:
-    """Bars of how many seconds of video are labelled in a second, with labels every half a second.
-
-    Args:
-        path: a picture file, its format by the suffix.
-        speeds: of models.
-        seconds: of the video.
-    """
-    from matplotlib.figure import Figure as Picture
-
-    ordered = sorted(speeds, key=lambda speed: -speed.dense_seconds)
-    figure = Picture(figsize=(7.2, 0.42 * len(ordered) + 1.1), layout="constrained")
-    axes = figure.subplots()
-    rates = [seconds / speed.dense_seconds for speed in ordered]
-    colours = ["#c2410c" if speed.name.startswith("activity") else "#94a3b8" for speed in ordered]
-    bars = axes.barh([speed.name for speed in ordered], rates, color=colours)
-    axes.bar_label(bars, [f"{rate:.2g}" for rate in rates], padding=3)
-    axes.set_xlabel("seconds of video labelled in a second (a label every half a second)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.1)
-    figure.savefig(path, dpi=150)
-
-
-def write_video(path: Path, *, seconds: int) -> Path:
-    """A 640 x 360 video of 30 frames a second in which something moves."""
-    y, x = np.mgrid[0:360, 0:640]
-
-    def frame(number: int) -> np.ndarray:
-        waves = 127 + 100 * np.sin(x / 23 + number / 7) * np.cos(y / 31 - number / 11)
-        return np.stack([waves, waves[::-1], 255 - waves], axis=2).astype(np.uint8)
-
-    return write_mp4(path, map(frame, range(seconds * 30)), fps=30)

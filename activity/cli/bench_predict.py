@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from activity.cli.arguments import UsageError
-from activity.cli.bench_memory import Figure
+from activity.cli.bench_figures import Figure
 
 _MAIN = "import sys; from activity.cli.main import main; sys.exit(main())"
 _IMPORT = "import torch, cv2"

@@ -32,7 +32,18 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], *, fps: float) -> Path:
     return path
 
 
-def first_frames(path: Path, sample_fps: float, indices: range, *, count: int) -> Tensor | None:
+def write_video(path: Path, *, seconds: int) -> Path:
+    """A 640 x 360 video of 30 frames a second in which something moves."""
+    y, x = np.mgrid[0:360, 0:640]
+
+    def frame(number: int) -> np.ndarray:
+        waves = 127 + 100 * np.sin(x / 23 + number / 7) * np.cos(y / 31 - number / 11)
+        return np.stack([waves, waves[::-1], 255 - waves], axis=2).astype(np.uint8)
+
+    return write_mp4(path, map(frame, range(seconds * 30)), fps=30)
+
+
+def first_frames(path: str | Path, sample_fps: float, indices: range | None, *, count: int) -> Tensor | None:
     """The first sampled frames of a span, `uint8 (count, 3, H, W)`, repeated where there are fewer; None without any.
 
     Of a video that cannot be read there is none: who measures it says so.

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from activity.cli.arguments import UsageError
-from activity.cli.bench_memory import Figure, peak_gigabytes
+from activity.cli.bench_figures import Figure
+from activity.cli.bench_memory import peak_gigabytes
 from tests.cli.command import activity
 from tests.datasets import TINY, write_colour_folder
 
