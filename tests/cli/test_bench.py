@@ -1,15 +1,23 @@
 """`activity bench`: what it measures is there, adds up, and is all that standard output holds."""
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
+from activity.cli import bench_encoder
 from activity.cli.arguments import UsageError
 from activity.cli.bench_figures import Figure
 from activity.cli.bench_memory import peak_gigabytes
+from activity.formats.contract import ModelFileError
+from activity.formats.graphs import GraphsRecognizer
+from activity.models.recognizer import Recognizer
 from tests.cli.command import activity
 from tests.datasets import TINY, write_colour_folder
+from tests.recognizers import small_encoder, tiny_recognizer
 
 SETTINGS = [
     argument
@@ -17,6 +25,8 @@ SETTINGS = [
     if item.split("=")[0].split(".")[0] in ("encoder", "modalities", "sampling")
     for argument in ("--override", item)
 ]
+
+BARE = {".ts": "torch, bare", ".onnx": ".onnx, bare", ".openvino": ".openvino, bare"}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +165,9 @@ def test_the_other_benchmarks_run_and_print_figures_alone(
     if what == "encoder":
         ratio = value["the default by what is mostly written"]
         assert ratio == pytest.approx(value[".ts, in activity"] / value["as it is mostly written"])
+        best = max((".ts", ".onnx", ".openvino"), key=lambda suffix: value[BARE[suffix]])
+        own = value[f"{best}, in activity"] / value[BARE[best]]
+        assert value[f"the best ({best}), in activity by bare"] == pytest.approx(own)
     elif what == "predict":
         whole, part = value["activity predict model.ts clip.mp4"], value["and loads the weights"]
         assert value["predict by torch, cv2 and the weights"] == pytest.approx(whole / part)
@@ -166,6 +179,39 @@ def test_the_other_benchmarks_run_and_print_figures_alone(
         assert speeds["r3d_18"]["gigamacs_a_second"] == pytest.approx(8.3 * 15 / 16 * 5, rel=0.2)
         assert "<svg" in Path("peers.svg").read_text()
         assert list(speeds)[:3] == ["activity", "activity (openvino)", "activity (openvino, int8)"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_what_cannot_express_the_encoder_is_left_out_and_what_is_slower_than_its_runtime_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, encode_rows, said = bench_encoder.save_model, GraphsRecognizer.encode_rows, list[str]()
+
+    def save_onnx(recognizer: Recognizer, path: Path, examples: list[Tensor]) -> float:
+        if path.suffix != ".onnx":
+            raise ModelFileError(f"{path.suffix} cannot express it")
+        return save(recognizer, path, examples)
+
+    def encode_slowly(self: GraphsRecognizer, *arguments: Any) -> Tensor:
+        time.sleep(0.05)
+        return encode_rows(self, *arguments)
+
+    monkeypatch.setattr(bench_encoder, "save_model", save_onnx)
+    monkeypatch.setattr(GraphsRecognizer, "encode_rows", encode_slowly)
+    recognizer = tiny_recognizer(small_encoder("rgb", "motion", rgb_every=4))
+    found = bench_encoder.bench_encoder(tmp_path, recognizer, quick=True, say=said.append)
+    assert {figure.name: figure.holds for figure in found} == {
+        "as it is mostly written": None,
+        "torch, bare": None,
+        ".onnx, bare": None,
+        ".onnx, in activity": None,
+        "the best (.onnx), in activity by bare": False,
+    }
+    assert [text for text in said if text.startswith("warning")] == [
+        "warning: .ts cannot express it",
+        "warning: .openvino cannot express it",
+    ]
 
 
 def test_what_plays_no_role_in_a_benchmark_is_refused() -> None:
