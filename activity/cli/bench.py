@@ -105,7 +105,8 @@ def _live(folder: Path, options: argparse.Namespace) -> LiveBench:
 
 def _encoder(folder: Path, options: argparse.Namespace) -> Measured:
     recognizer = _untrained(folder, options)
-    return Measured(machine(), bench_encoder(folder, recognizer, quick=options.quick, say=note))
+    figures = bench_encoder(folder, recognizer, quick=options.quick, say=note)
+    return Measured(machine("onnxruntime", "openvino"), figures)
 
 
 def _predict(folder: Path, options: argparse.Namespace) -> Measured:
@@ -138,7 +139,8 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
             break
     if missing := missing_peers():
         note(f"not measured, for they are not installed: {', '.join(missing)} (pip install 'activity[bench]')")
-    return PeersBench(machine(), peer_figures(speeds), seconds, speeds)
+    packages = ("openvino", "nncf", "transformers", "pytorchvideo")
+    return PeersBench(machine(*packages), peer_figures(speeds), seconds, speeds)
 
 
 def _untrained(folder: Path, options: argparse.Namespace) -> Recognizer:

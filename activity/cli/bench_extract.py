@@ -99,7 +99,7 @@ def bench_extract(
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += memory_figures(folder / "memory", overrides, quick=quick, say=say)
-    return ExtractBench(machine(), clips, frames, figures)
+    return ExtractBench(machine("pytorch_lightning"), clips, frames, figures)
 
 
 class FirstEpochClock(Callback):

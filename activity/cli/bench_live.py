@@ -39,6 +39,7 @@ from activity.video.reader import find_videos
 
 _CPU = torch.device("cpu")
 _SIZE = (640, 360)
+_RUNTIMES = {".onnx": ("onnxruntime",), ".openvino": ("openvino",)}  # by the suffix of a model
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def bench_live(
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += _long_videos(folder, model, quick=quick, say=say)
-    return LiveBench(machine(), figures)
+    return LiveBench(machine(*_RUNTIMES.get(model.suffix, ())), figures)
 
 
 def write_long(path: Path, *, seconds: int) -> Path:

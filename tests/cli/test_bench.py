@@ -2,6 +2,7 @@
 
 import json
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from activity.cli import bench_encoder
 from activity.cli.arguments import UsageError
-from activity.cli.bench_figures import Figure
+from activity.cli.bench_figures import Figure, machine
 from activity.cli.bench_memory import peak_gigabytes
 from activity.formats.contract import ModelFileError
 from activity.formats.graphs import GraphsRecognizer
@@ -26,6 +27,7 @@ SETTINGS = [
     for argument in ("--override", item)
 ]
 
+RUNTIMES = {"encoder": ("onnxruntime", "openvino"), "predict": (), "peers": ("openvino", "nncf")}
 BARE = {".ts": "torch, bare", ".onnx": ".onnx, bare", ".openvino": ".openvino, bare"}
 
 
@@ -43,6 +45,16 @@ def test_a_figure_knows_whether_it_keeps_its_bound(value: float, at: str, bound:
     assert Figure("a figure", value, "s", at, bound).holds is holds
 
 
+def versions(*packages: str) -> set[tuple[str, str]]:
+    return {(name, version(name)) for name in ("torch", "torchvision", "timm", "opencv-python", *packages)}
+
+
+def test_a_machine_is_described_with_the_packages_that_are_measured_where_they_are_installed() -> None:
+    found = machine("openvino", "not_installed_anywhere").items()
+    assert versions("openvino") <= found
+    assert {name for name, _ in found} == {"CPU", "cores", "python", *(name for name, _ in versions("openvino"))}
+
+
 @pytest.mark.slow
 def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_standard_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -57,6 +69,7 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     figures = {figure["name"]: figure for figure in found["figures"]}
     value = {name: figure["value"] for name, figure in figures.items()}
     assert (found["clips"], found["machine"]["cores"] >= 1) == (8, True)
+    assert versions("pytorch-lightning") <= found["machine"].items()
     assert found["frames"] == 8 * 5  # 0.45 of 0.96 seconds, sampled at 10 a second
     bound = value["bound: decoding and encoding, by the cores"]
     assert bound == pytest.approx((value["decoding alone"] + value["encoding alone"]) / value["cores"])
@@ -113,7 +126,9 @@ def test_streams_and_long_videos_are_measured(exported: Path, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     outcome = activity("bench", "live", "--quick", "--model", exported, "--format", "json")
     assert outcome.code == 0, outcome.err
-    figures = {figure["name"]: figure for figure in json.loads(outcome.out)["figures"]}
+    found = json.loads(outcome.out)
+    assert versions() <= found["machine"].items()
+    figures = {figure["name"]: figure for figure in found["figures"]}
     value = {name: figure["value"] for name, figure in figures.items()}
     assert value["live: all else by encoding"] == pytest.approx(
         value["live: all else for a sampled frame"] / value["live: encoding a sampled frame"]
@@ -162,6 +177,7 @@ def test_the_other_benchmarks_run_and_print_figures_alone(
     found = json.loads(outcome.out)
     value = {figure["name"]: figure["value"] for figure in found["figures"]}
     assert all(number > 0 for number in value.values())
+    assert versions(*RUNTIMES[what]) <= found["machine"].items()
     if what == "encoder":
         ratio = value["the default by what is mostly written"]
         assert ratio == pytest.approx(value[".ts, in activity"] / value["as it is mostly written"])
