@@ -131,10 +131,10 @@ def _peers(folder: Path, options: argparse.Namespace) -> PeersBench:
             except ModelFileError as error:  # an encoder that this format cannot express
                 note(f"warning: {error}")
                 continue
-            speeds.append(measure_ours(name, load_recognizer(model), recognizer, video))
+            speeds.append(measure_ours(name, load_recognizer(model), recognizer, video, quick=options.quick))
     for name, make in peer_makers().items():
         note(f"{name} ...")
-        speeds.append(measure_peer(make, video))
+        speeds.append(measure_peer(make, video, quick=options.quick))
         if options.quick:
             break
     if missing := missing_peers():
@@ -167,12 +167,12 @@ def _print_table(what: str, found: Bench) -> None:
     if isinstance(found, ExtractBench):
         title = f"extract: {count_text(found.clips, 'clip')}, {count_text(found.frames, 'sampled frame')}"
     table = Table(title=title, title_justify="left")
-    for name in ("figure", "measured", "bound", ""):
+    for name in ("figure", "measured", "runs", "bound", ""):
         table.add_column(name, justify="left" if name in ("figure", "") else "right")
     for figure in found.figures:
         bound = "" if figure.bound is None else f"{figure.at} {figure.bound:g}"
         holds = "" if figure.holds is None else ("holds" if figure.holds else "MISSED")
-        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}".rstrip(), bound, holds)
+        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}".rstrip(), str(figure.runs), bound, holds)
     console.print(table)
 
 

@@ -1,9 +1,8 @@
 """What `activity bench encoder` measures: frames a second of the encoder in each runtime that is installed."""
 
 import copy
-import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from activity.cli.bench_alone import encode_all
 from activity.cli.bench_bare import EncodeAll, Parts, Runner, bare_onnxruntime, bare_openvino, bare_torch
-from activity.cli.bench_figures import Figure
+from activity.cli.bench_figures import Figure, medians
 from activity.features.batches import encoding_threads
 from activity.formats import load_recognizer
 from activity.formats.contract import ModelFileError
@@ -26,8 +25,8 @@ from activity.models.recognizer import LoadedRecognizer, Recognizer
 _SUFFIXES = (".ts", ".onnx", ".openvino")
 _BARE = {".ts": "torch, bare", ".onnx": ".onnx, bare", ".openvino": ".openvino, bare"}
 _NAIVE = "as it is mostly written"
-_ROUNDS = 5  # each measured thing in turn, so that all meet the same noise
-_BATCHES = 12  # a core and round
+_RUNS = 5
+_BATCHES = 12  # a core and run
 _WARMING = 4  # a core: what is made, compiled and allocated once
 _OTHERS = 16  # batches that take turns
 
@@ -41,7 +40,7 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
     Args:
         folder: an empty one, for the files that are made.
         recognizer: in evaluation mode, on the CPU.
-        quick: one round.
+        quick: one run.
         say: is told what comes next.
     """
     encoder = recognizer.encoder
@@ -60,12 +59,9 @@ def bench_encoder(folder: Path, recognizer: Recognizer, *, quick: bool, say: Cal
             runners[_BARE[suffix]] = _bare(file, recognizer, parts)
         runners[_in_activity(suffix)] = partial(_as_here, load_recognizer(file), frames, rows)
     say("encoding ...")
-    found: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(1 if quick else _ROUNDS):
-        for name, runner in runners.items():
-            found[name].append(_rate(runner))
-    rates = {name: statistics.median(values) for name, values in found.items()}
-    return [Figure(name, rate, "frames/s") for name, rate in rates.items()] + _ratios(rates, list(files))
+    found, runs = medians(lambda: [_rate(runner) for runner in runners.values()], quick=quick, runs=_RUNS)
+    rates = dict(zip(runners, found, strict=True))
+    return [Figure(name, rate, "frames/s", runs=runs) for name, rate in rates.items()] + _ratios(rates, files, runs)
 
 
 def _written(folder: Path, recognizer: Recognizer, say: Callable[[str], None]) -> dict[str, Path]:
@@ -125,7 +121,7 @@ def _rate(runner: Runner) -> float:
         return BATCH_FRAMES * len(numbers) / (time.perf_counter() - begun)
 
 
-def _ratios(rates: dict[str, float], suffixes: Sequence[str]) -> list[Figure]:
+def _ratios(rates: dict[str, float], suffixes: Iterable[str], runs: int) -> list[Figure]:
     """The default and OpenVINO by what is mostly written, and the best runtime by itself; of what was measured."""
     figures = []
     for suffix, name, bound in (
@@ -133,9 +129,9 @@ def _ratios(rates: dict[str, float], suffixes: Sequence[str]) -> list[Figure]:
         (".openvino", "OpenVINO by the same", 4.0),
     ):
         if suffix in suffixes:
-            figures.append(Figure(name, rates[_in_activity(suffix)] / rates[_NAIVE], "x", "at least", bound))
+            figures.append(Figure(name, rates[_in_activity(suffix)] / rates[_NAIVE], "x", "at least", bound, runs))
     if suffixes:
         best = max(suffixes, key=lambda suffix: rates[_BARE[suffix]])  # which is what ours has to reach
         ratio = rates[_in_activity(best)] / rates[_BARE[best]]
-        figures.append(Figure(f"the best ({best}), in activity by bare", ratio, "", "at least", 0.95))
+        figures.append(Figure(f"the best ({best}), in activity by bare", ratio, "", "at least", 0.95, runs))
     return figures

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -19,7 +20,7 @@ from pytorch_lightning import seed_everything
 from activity.cli import watch
 from activity.cli.arguments import UsageError
 from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
-from activity.cli.bench_figures import Figure, machine
+from activity.cli.bench_figures import MOST_SECONDS, Figure, machine, medians, timed
 from activity.cli.bench_memory import peak_gigabytes
 from activity.cli.bench_videos import write_mp4
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
@@ -77,9 +78,9 @@ def bench_live(
     say("a stream ...")
     seconds = 4 if quick else 60
     film = write_long(folder / "stream.mp4", seconds=seconds)
-    figures = _stream(model, film)
+    figures = _stream(model, film, quick=quick)
     say("overlapping windows ...")
-    figures += _strides(recognizer, film)
+    figures += _strides(recognizer, film, quick=quick)
     say("many files ...")
     sources = [str(path) for path in given or find_videos(films)]
     figures += _many_files(recognizer, sources[: 12 if quick else None], quick=quick, say=say)
@@ -118,47 +119,40 @@ def untrained_recognizer(folder: Path, films: Path, overrides: Sequence[str] = (
     return made[0]
 
 
-def _stream(model: Path, film: Path) -> list[Figure]:
+def _stream(model: Path, film: Path, *, quick: bool) -> list[Figure]:
     """`activity watch` on a file, as fast as it goes; its summary says what the encoder took."""
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        watch.main([str(model), str(film), "--device", "cpu"])
-    summary = json.loads(printed.getvalue().splitlines()[-1])
-    encoding = summary["encode_ms"]
-    beyond = 1e3 * summary["busy_seconds"] / summary["sampled"] - encoding
+
+    def watched() -> tuple[float, float, float]:
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            watch.main([str(model), str(film), "--device", "cpu"])
+        summary = json.loads(printed.getvalue().splitlines()[-1])
+        encoding, busy = summary["encode_ms"], summary["busy_seconds"]
+        return encoding, 1e3 * busy / summary["sampled"] - encoding, summary["time_seconds"] / busy
+
+    (encoding, beyond, speed), runs = medians(watched, quick=quick)
     return [
-        Figure("live: encoding a sampled frame", encoding, "ms"),
-        Figure("live: all else for a sampled frame", beyond, "ms"),
-        Figure("live: all else by encoding", beyond / encoding, "", "at most", 0.1),
-        Figure("live: video seconds a second", summary["time_seconds"] / summary["busy_seconds"], "x"),
+        Figure("live: encoding a sampled frame", encoding, "ms", runs=runs),
+        Figure("live: all else for a sampled frame", beyond, "ms", runs=runs),
+        Figure("live: all else by encoding", beyond / encoding, "", "at most", 0.1, runs),
+        Figure("live: video seconds a second", speed, "x", runs=runs),
     ]
 
 
-def _strides(recognizer: LoadedRecognizer, film: Path) -> list[Figure]:
+def _strides(recognizer: LoadedRecognizer, film: Path, *, quick: bool) -> list[Figure]:
     """A timeline with the windows as near to each other as can be, and side by side."""
-    fine, coarse = (
-        min(_timeline_seconds(recognizer, film, stride) for _ in range(2)) for stride in (1, recognizer.window_frames)
-    )
+    how: dict[str, Any] = {"batch_frames": BATCH_FRAMES, "decode_threads": DECODE_THREADS, "device": _CPU}
+
+    def seconds(stride: int) -> float:
+        settings = TimelineSettings(stride=stride)
+        return timed(lambda: list(make_timelines(recognizer, [str(film)], settings=settings, **how)))[0]
+
+    (coarse, fine), runs = medians(lambda: [seconds(recognizer.window_frames), seconds(1)], quick=quick)
     return [
-        Figure("timeline, windows side by side", coarse, "s"),
-        Figure("timeline, a window at each sampled frame", fine, "s"),
-        Figure("overlapping by side by side", fine / coarse, "", "at most", 1.15),
+        Figure("timeline, windows side by side", coarse, "s", runs=runs),
+        Figure("timeline, a window at each sampled frame", fine, "s", runs=runs),
+        Figure("overlapping by side by side", fine / coarse, "", "at most", 1.15, runs),
     ]
-
-
-def _timeline_seconds(recognizer: LoadedRecognizer, film: Path, stride: int) -> float:
-    begun = time.perf_counter()
-    settings = TimelineSettings(stride=stride)
-    for _ in make_timelines(
-        recognizer,
-        [str(film)],
-        settings=settings,
-        batch_frames=BATCH_FRAMES,
-        decode_threads=DECODE_THREADS,
-        device=_CPU,
-    ):
-        pass
-    return time.perf_counter() - begun
 
 
 def _many_files(
@@ -166,30 +160,37 @@ def _many_files(
 ) -> list[Figure]:
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
     spans: list[Span] = [(source, None) for source in sources]
-    decoding, frames = decoding_seconds(spans, recognizer.sample_fps)
+    (decoding, frames), decoded = medians(
+        lambda: decoding_seconds(spans, recognizer.sample_fps), quick=quick, most_seconds=MOST_SECONDS
+    )
     batches = batches_of(recognizer.encode_rows, spans, recognizer.sample_fps, BATCH_FRAMES)
     encoding = frames * encoding_seconds(batches, batch_frames=BATCH_FRAMES, quick=quick)
-    cores = usable_cores()
-    begun = time.perf_counter()
-    results = list(
-        predict_videos(recognizer, sources, batch_frames=BATCH_FRAMES, decode_threads=DECODE_THREADS, device=_CPU)
-    )
-    wall, bound = time.perf_counter() - begun, (decoding + encoding) / cores
-    failed = [result for result in results if isinstance(result, Failure)]
-    for failure in failed:
+    failed: dict[str, Failure] = {}  # by source: each run finds the same
+
+    def predict() -> None:
+        how: dict[str, Any] = {"batch_frames": BATCH_FRAMES, "decode_threads": DECODE_THREADS, "device": _CPU}
+        results = predict_videos(recognizer, sources, **how)
+        failed.update({result.source: result for result in results if isinstance(result, Failure)})
+
+    (wall, _), runs = medians(lambda: timed(predict), quick=quick, most_seconds=MOST_SECONDS)
+    for failure in failed.values():
         say(f"warning: {failure.error}")
+    bound = (decoding + encoding) / usable_cores()
     return [
         Figure("predict: files", len(sources) - len(failed)),
-        Figure("predict: decoding alone", decoding, "CPU s"),
+        Figure("predict: decoding alone", decoding, "CPU s", runs=decoded),
         Figure("predict: encoding alone", encoding, "CPU s"),
-        Figure("predict: bound, both by the cores", bound, "s"),
-        Figure("predict", wall, "s"),
-        Figure("predict: bound by time", bound / wall, "", "at least", 0.85),
+        Figure("predict: bound, both by the cores", bound, "s", runs=decoded),
+        Figure("predict", wall, "s", runs=runs),
+        Figure("predict: bound by time", bound / wall, "", "at least", 0.85, runs),
     ]
 
 
 def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    """The peak memory of `activity timeline` on a long video and on a longer one."""
+    """The peak memory of `activity timeline` on a long video and on a longer one.
+
+    One run of each: an hour of video takes minutes, in which chance evens out, and a peak is of what is held.
+    """
     lengths = (10, 20) if quick else (600, 3600)
     peaks, seconds = [], 0.0
     for length in lengths:
@@ -203,5 +204,5 @@ def _long_videos(folder: Path, model: Path, *, quick: bool, say: Callable[[str],
     return [
         *(Figure(f"peak memory of timeline, {name}", peak, "GB") for name, peak in zip(names, peaks, strict=True)),
         Figure("the longer by the shorter", peaks[1] / peaks[0], "", "at most", 1.05),
-        Figure(f"timeline of {names[1]}: video seconds a second", lengths[1] / seconds, "x"),
+        Figure(f"timeline of {names[1]}: video seconds a second, one run", lengths[1] / seconds, "x"),
     ]

@@ -30,6 +30,8 @@ sys.exit(code)
 def memory_figures(folder: Path, overrides: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     """Peak memory of `activity extract` on videos written for it, each in a process of its own.
 
+    One run of each: they take minutes, and a peak is of what is held.
+
     Args:
         folder: a fresh one, for videos and features.
         overrides: settings, as for `activity extract`.

@@ -6,8 +6,6 @@ float32, one clip at a time; `activity` runs as `predict` and `timeline` do.
 
 import importlib
 import importlib.util
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from activity.cli.bench_figures import Figure
+from activity.cli.bench_figures import Figure, medians, timed
 from activity.inference.predictor import predict_videos
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
@@ -45,7 +43,7 @@ _BOUNDS: dict[str, dict[str, tuple[float | None, float | None]]] = {
 }  # times as fast, the clips end to end and dense
 
 _CPU = torch.device("cpu")
-_RUNS, _MOST_SECONDS = 3, 20.0  # runs of which the median is taken, while there is time for another
+_MOST_SECONDS = 20.0  # of runs of one of them
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class PeerSpeed:
         dense_seconds: from the file to scores every half a second.
         gigamacs_a_second: multiply-adds for a second of video, the clips laid end to end, in thousand millions.
         clip: what is looked at.
-        runs: of which the seconds are medians.
+        runs: of which the seconds are medians; fewer than three of what is slow.
     """
 
     name: str
@@ -111,15 +109,15 @@ def missing_peers() -> list[str]:
     return [name for name in ("pytorchvideo", "transformers") if not _is_installed(name)]
 
 
-def measure_peer(make: Callable[[], Peer], video: Path) -> PeerSpeed:
-    """The speed of a peer on a video."""
+def measure_peer(make: Callable[[], Peer], video: Path, *, quick: bool) -> PeerSpeed:
+    """The speed of a peer on a video; with `quick` of one run."""
     peer = make()
     with torch.inference_mode():
         clip = peer.prepare(np.zeros((peer.frames, 360, 640, 3), dtype=np.uint8))
         with FlopCounterMode(display=False) as counter:
             peer.model(clip)
-        covering, covering_runs = _median(lambda: _labelled(peer, video, peer.clip_seconds))
-        dense, dense_runs = _median(lambda: _labelled(peer, video, EVERY_SECONDS))
+        covering, covering_runs = _median(lambda: _labelled(peer, video, peer.clip_seconds), quick=quick)
+        dense, dense_runs = _median(lambda: _labelled(peer, video, EVERY_SECONDS), quick=quick)
     return PeerSpeed(
         name=peer.name,
         covering_seconds=covering,
@@ -130,7 +128,7 @@ def measure_peer(make: Callable[[], Peer], video: Path) -> PeerSpeed:
     )
 
 
-def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, video: Path) -> PeerSpeed:
+def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, video: Path, *, quick: bool) -> PeerSpeed:
     """The speed of a recognizer on a video.
 
     Args:
@@ -138,12 +136,15 @@ def measure_ours(name: str, recognizer: LoadedRecognizer, eager: Recognizer, vid
         recognizer: what is run, on the CPU.
         eager: the same as modules, to count its multiply-adds.
         video: the file.
+        quick: one run.
     """
     how: dict[str, Any] = {"batch_frames": BATCH_FRAMES, "decode_threads": DECODE_THREADS, "device": _CPU}
     stride = round(EVERY_SECONDS * recognizer.sample_fps)
     settings = TimelineSettings(stride=min(max(1, stride), recognizer.window_frames))
-    covering, covering_runs = _median(lambda: list(predict_videos(recognizer, [str(video)], **how)))
-    dense, dense_runs = _median(lambda: list(make_timelines(recognizer, [str(video)], settings=settings, **how)))
+    covering, covering_runs = _median(lambda: list(predict_videos(recognizer, [str(video)], **how)), quick=quick)
+    dense, dense_runs = _median(
+        lambda: list(make_timelines(recognizer, [str(video)], settings=settings, **how)), quick=quick
+    )
     size = eager.encoder.preprocess.crop_size
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         eager.encoder.backbone(torch.zeros(1, 3, size, size))
@@ -173,21 +174,14 @@ def peer_figures(speeds: Sequence[PeerSpeed]) -> list[Figure]:
                 ("dense", peer.dense_seconds / own.dense_seconds, dense),
             ):
                 at = "" if bound is None else "at least"
-                figures.append(Figure(f"{own.name} by {peer.name}, {what}", ratio, "x", at, bound))
+                runs = min(own.runs, peer.runs)
+                figures.append(Figure(f"{own.name} by {peer.name}, {what}", ratio, "x", at, bound, runs))
     return figures
 
 
-def _median(run: Callable[[], object]) -> tuple[float, int]:
-    """The median of some runs, and how many there were; the first counts only where it took long."""
-    begun = time.perf_counter()
-    run()
-    first = time.perf_counter() - begun
-    seconds = [first] if first > _MOST_SECONDS / 2 else []
-    while len(seconds) < _RUNS and (not seconds or time.perf_counter() - begun < _MOST_SECONDS):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds), len(seconds)
+def _median(run: Callable[[], object], *, quick: bool) -> tuple[float, int]:
+    (seconds, _), runs = medians(lambda: timed(run), quick=quick, most_seconds=_MOST_SECONDS)
+    return seconds, runs
 
 
 def _labelled(peer: Peer, video: Path, step_seconds: float) -> list[Tensor]:

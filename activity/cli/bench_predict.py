@@ -1,6 +1,5 @@
 """What `activity bench predict` measures: from the start of the process to the label of one clip."""
 
-import statistics
 import subprocess
 import sys
 import time
@@ -8,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from activity.cli.arguments import UsageError
-from activity.cli.bench_figures import Figure
+from activity.cli.bench_figures import Figure, medians
 
 _MAIN = "import sys; from activity.cli.main import main; sys.exit(main())"
 _IMPORT = "import torch, cv2"
 _LOAD = "import sys, torch, cv2; torch.jit.load(sys.argv[1])"
+_RUNS = 7
 
 
 def bench_predict(model: Path, video: Path, *, quick: bool, say: Callable[[str], None]) -> list[Figure]:
@@ -30,18 +30,14 @@ def bench_predict(model: Path, video: Path, *, quick: bool, say: Callable[[str],
         "activity inspect model.ts": [_MAIN, "inspect", str(model)],
         "activity predict model.ts clip.mp4": [_MAIN, "predict", str(model), str(video), "--device", "cpu"],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
     say("starting processes ...")
-    for run in range(2 if quick else 8):  # in turn, so that all meet the same noise
-        for name, (program, *arguments) in commands.items():
-            taken = _seconds(program, arguments)
-            if run:  # the first reads the disk
-                seconds[name].append(taken)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    _, loaded, _, predicted = medians.values()
+    seconds, runs = medians(
+        lambda: [_seconds(program, arguments) for program, *arguments in commands.values()], quick=quick, runs=_RUNS
+    )
+    _, loaded, _, predicted = seconds
     return [
-        *(Figure(name, value, "s") for name, value in medians.items()),
-        Figure("predict by torch, cv2 and the weights", predicted / loaded, "", "at most", 1.3),
+        *(Figure(name, value, "s", runs=runs) for name, value in zip(commands, seconds, strict=True)),
+        Figure("predict by torch, cv2 and the weights", predicted / loaded, "", "at most", 1.3, runs),
     ]
 
 

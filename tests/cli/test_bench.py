@@ -4,12 +4,13 @@ import json
 import time
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from activity.cli import bench_encoder
+from activity.cli import bench_encoder, bench_figures
 from activity.cli.arguments import UsageError
 from activity.cli.bench_figures import Figure, machine
 from activity.cli.bench_memory import peak_gigabytes
@@ -43,6 +44,28 @@ BARE = {".ts": "torch, bare", ".onnx": ".onnx, bare", ".openvino": ".openvino, b
 )
 def test_a_figure_knows_whether_it_keeps_its_bound(value: float, at: str, bound: float | None, holds: bool) -> None:
     assert Figure("a figure", value, "s", at, bound).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("run_seconds", "median", "runs"),
+    [
+        (1.0, 3.0, 3),  # of 2, 3 and 4, after one that warms up
+        (6.0, 12.0, 3),  # of 6, 12 and 18: there is no time for four
+        (15.0, 22.5, 2),
+        (30.0, 30.0, 1),
+    ],
+)
+def test_what_takes_long_is_measured_in_as_many_runs_as_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch, run_seconds: float, median: float, runs: int
+) -> None:
+    now = [0.0]
+
+    def measure() -> list[float]:
+        now[0] += run_seconds
+        return [now[0]]
+
+    monkeypatch.setattr(bench_figures, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert bench_figures.medians(measure, quick=False, most_seconds=20.0) == ([median], runs)
 
 
 def versions(*packages: str) -> set[tuple[str, str]]:
