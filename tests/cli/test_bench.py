@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from activity.cli import bench_encoder, bench_figures
 from activity.cli.arguments import UsageError
 from activity.cli.bench_figures import Figure, machine
 from activity.cli.bench_memory import peak_gigabytes
+from activity.cli.bench_peers import OURS, PeerSpeed, peer_figures
 from activity.formats.contract import ModelFileError
 from activity.formats.graphs import GraphsRecognizer
 from activity.models.recognizer import Recognizer
@@ -30,6 +32,17 @@ SETTINGS = [
 
 RUNTIMES = {"encoder": ("onnxruntime", "openvino"), "predict": (), "peers": ("openvino", "nncf")}
 BARE = {".ts": "torch, bare", ".onnx": ".onnx, bare", ".openvino": ".openvino, bare"}
+
+PEER_BOUNDS = {
+    "activity by r3d_18, end to end": ("at least", 3.0),
+    "activity by r3d_18, dense": ("at least", 8.0),
+    "activity by videomae_base, end to end": ("at least", 8.0),
+    "activity by x3d_s, dense": ("at least", 2.5),
+    "activity (openvino) by r3d_18, dense": ("at least", 15.0),
+    "activity (openvino) by x3d_s, dense": ("at least", 5.0),
+    "activity (openvino, int8) by r3d_18, dense": ("at least", 15.0),
+    "activity (openvino, int8) by x3d_s, dense": ("at least", 5.0),
+}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +81,10 @@ def test_what_takes_long_is_measured_in_as_many_runs_as_there_is_time_for(
     assert bench_figures.medians(measure, quick=False, most_seconds=20.0) == ([median], runs)
 
 
+def bounds(found: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    return {figure["name"]: (figure["at"], figure["bound"]) for figure in found["figures"] if figure["bound"]}
+
+
 def versions(*packages: str) -> set[tuple[str, str]]:
     return {(name, version(name)) for name in ("torch", "torchvision", "timm", "opencv-python", *packages)}
 
@@ -89,8 +106,7 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     outcome = activity("bench", "extract", root / "clips.csv", "--quick", "--limit", 8, "--format", "json", *SETTINGS)
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
-    figures = {figure["name"]: figure for figure in found["figures"]}
-    value = {name: figure["value"] for name, figure in figures.items()}
+    value = {figure["name"]: figure["value"] for figure in found["figures"]}
     assert (found["clips"], found["machine"]["cores"] >= 1) == (8, True)
     assert versions("pytorch-lightning") <= found["machine"].items()
     assert found["frames"] == 8 * 5  # 0.45 of 0.96 seconds, sampled at 10 a second
@@ -105,7 +121,7 @@ def test_extraction_training_and_memory_are_measured_and_only_the_figures_go_to_
     peaks = [value[name] for name in value if name.startswith("peak memory")]
     assert len(peaks) == 3
     assert all(0.1 < peak < 10 for peak in peaks)
-    assert {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]} == {
+    assert bounds(found) == {
         "efficiency: bound by extraction": ("at least", 0.85),
         "epoch by head alone": ("at most", 1.25),
         "a second train, to its first epoch": ("at most", 5.0),
@@ -151,8 +167,7 @@ def test_streams_and_long_videos_are_measured(exported: Path, tmp_path: Path, mo
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     assert versions() <= found["machine"].items()
-    figures = {figure["name"]: figure for figure in found["figures"]}
-    value = {name: figure["value"] for name, figure in figures.items()}
+    value = {figure["name"]: figure["value"] for figure in found["figures"]}
     assert value["live: all else by encoding"] == pytest.approx(
         value["live: all else for a sampled frame"] / value["live: encoding a sampled frame"]
     )
@@ -161,8 +176,7 @@ def test_streams_and_long_videos_are_measured(exported: Path, tmp_path: Path, mo
     )
     assert value["predict: bound, both by the cores"] > 0
     assert all(0.1 < value[name] < 10 for name in value if name.startswith("peak memory"))
-    bounds = {name: (figure["at"], figure["bound"]) for name, figure in figures.items() if figure["bound"]}
-    assert bounds == {
+    assert bounds(found) == {
         "live: all else by encoding": ("at most", 0.1),
         "overlapping by side by side": ("at most", 1.15),
         "predict: bound by time": ("at least", 0.85),
@@ -207,14 +221,21 @@ def test_the_other_benchmarks_run_and_print_figures_alone(
         best = max((".ts", ".onnx", ".openvino"), key=lambda suffix: value[BARE[suffix]])
         own = value[f"{best}, in activity"] / value[BARE[best]]
         assert value[f"the best ({best}), in activity by bare"] == pytest.approx(own)
+        assert bounds(found) == {
+            "the default by what is mostly written": ("at least", 2.0),
+            "OpenVINO by the same": ("at least", 4.0),
+            f"the best ({best}), in activity by bare": ("at least", 0.95),
+        }
     elif what == "predict":
         whole, part = value["activity predict model.ts clip.mp4"], value["and loads the weights"]
         assert value["predict by torch, cv2 and the weights"] == pytest.approx(whole / part)
+        assert bounds(found) == {"predict by torch, cv2 and the weights": ("at most", 1.3)}
     else:
         speeds = {speed["name"]: speed for speed in found["speeds"]}
         assert {"activity", "r3d_18"} <= set(speeds)
         ratio = speeds["r3d_18"]["dense_seconds"] / speeds["activity"]["dense_seconds"]
         assert value["activity by r3d_18, dense"] == pytest.approx(ratio)
+        assert bounds(found) == {name: bound for name, bound in PEER_BOUNDS.items() if "r3d_18" in name}
         assert speeds["r3d_18"]["gigamacs_a_second"] == pytest.approx(8.3 * 15 / 16 * 5, rel=0.2)
         assert "<svg" in Path("peers.svg").read_text()
         assert list(speeds)[:3] == ["activity", "activity (openvino)", "activity (openvino, int8)"]
@@ -251,6 +272,12 @@ def test_what_cannot_express_the_encoder_is_left_out_and_what_is_slower_than_its
         "warning: .ts cannot express it",
         "warning: .openvino cannot express it",
     ]
+
+
+def test_each_peer_has_its_bounds_also_where_its_package_is_not_installed() -> None:
+    names = [*(name for name, _, _ in OURS), "r3d_18", "s3d", "x3d_s", "videomae_small", "videomae_base"]
+    speeds = [PeerSpeed(name, 1.0, 1.0, 1.0, "", 3) for name in names]
+    assert bounds({"figures": [asdict(figure) for figure in peer_figures(speeds)]}) == PEER_BOUNDS
 
 
 def test_what_plays_no_role_in_a_benchmark_is_refused() -> None:
