@@ -64,3 +64,15 @@ def test_what_is_no_frame_and_no_model_is_said(program: Path, model: Path) -> No
     missing = subprocess.run([program, "none.ts", "64", "48"], input=b"", capture_output=True)
     assert (missing.returncode, missing.stderr.startswith(b"classify: ")) == (1, True)
     assert subprocess.run([program], capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("WIDTH", "wide"), ("HEIGHT", "48abc"), ("WIDTH", "-3"), ("HEIGHT", "0"), ("WIDTH", ""), ("HEIGHT", "9" * 20)],
+)
+def test_what_is_no_size_is_named_and_nothing_is_labelled(program: Path, model: Path, name: str, given: str) -> None:
+    size = {"WIDTH": str(WIDTH), "HEIGHT": str(HEIGHT)} | {name: given}
+    wrong = subprocess.run([program, model, *size.values()], input=bytes(WIDTH * HEIGHT * 3), capture_output=True)
+    (message,) = wrong.stderr.decode().splitlines()
+    assert (wrong.returncode, wrong.stdout) == (1, b"")
+    assert message.startswith(f"classify: {name} is '{given}'; accepted: a whole number from 1 to 32767. Give the size")

@@ -6,18 +6,29 @@
 #include <torch/script.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <iostream>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
+
+int64_t side(const std::string& name, const std::string& given) {
+    int16_t pixels = 0;
+    const auto end = given.data() + given.size();
+    const auto [read_to, error] = std::from_chars(given.data(), end, pixels);
+    if (error == std::errc() && read_to == end && pixels > 0) return pixels;
+    throw std::invalid_argument(name + " is '" + given + "'; accepted: a whole number from 1 to 32767. Give the size in "
+                                "pixels of the frames on standard input, first their width and then their height.");
+}
 
 int main(int count, char** arguments) try {
     if (count != 4) {
         std::cerr << "usage: classify MODEL.ts WIDTH HEIGHT < frames.rgb\n";
         return 2;
     }
-    const int64_t width = std::stoll(arguments[2]), height = std::stoll(arguments[3]);
+    const int64_t width = side("WIDTH", arguments[2]), height = side("HEIGHT", arguments[3]);
     torch::InferenceMode inference;
     auto model = torch::jit::load(arguments[1]);
     model.eval();
