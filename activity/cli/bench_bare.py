@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from activity.cli.bench_alone import encode_all
-from activity.formats.graphs import PARTS
 from activity.formats.libraries import import_silent
 from activity.formats.onnx_graph import INPUTS, OUTPUTS, cut_graph
+from activity.formats.parts import PARTS
 from activity.models.encoder import FrameEncoder
 
 Parts = Sequence[Sequence[Tensor]]
