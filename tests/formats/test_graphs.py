@@ -209,7 +209,7 @@ def saved(recognizer: Recognizer, path: Path) -> Path:
 @pytest.mark.parametrize("suffix", list(EXPORT))
 def test_rgb_alone_and_a_recognizer_in_bfloat16(tmp_path: Path, suffix: str) -> None:
     recognizer, out = recognizer_in("bfloat16", "rgb"), tmp_path / f"model{suffix}"
-    assert EXPORT[suffix](recognizer, out, [pictures(1, WINDOW, 80, 100)]) < 1e-4
+    assert EXPORT[suffix](recognizer, out, [compare.Window("clip", pictures(1, WINDOW, 80, 100))]) < 1e-4
     loaded, frames = load_recognizer(out), pictures(2, WINDOW, 80, 100)
     torch.testing.assert_close(scores(loaded, frames), scores(recognizer, frames), rtol=0, atol=0.02)
     if suffix == ".onnx":
@@ -243,7 +243,7 @@ def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffi
     loaded = load_recognizer(small)
     assert getattr(loaded, "computes_in", None) == "int8"
     assert megabytes(small) < 0.6 * megabytes(exact)
-    # The features of a window are far nearer to its own in float32 than to those of any other one, be it the same in
+    # The features of a window are nearer to its own in float32 than to those of any other one, be it the same in
     # other colours, upside down or mirrored: features of a CNN that saw something else are near to each other too.
     shown = [window.flip(changed) for window in map(ramps, range(3)) for changed in ([], [2], [3], [4])]
     with torch.inference_mode():
@@ -251,9 +251,14 @@ def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffi
     apart = torch.cdist(found.flatten(1), expected.flatten(1))
     own, nearest_other = apart.diagonal(), (apart + torch.diag(torch.full((len(shown),), torch.inf))).amin(dim=1)
     assert (own > 0).all()
-    assert (nearest_other > 2 * own).all(), nearest_other / own
+    assert (nearest_other > 1.25 * own).all(), nearest_other / own
     first, *_, last = where_weights_come_from(small)
     assert (first in UNCHANGED, last in UNCHANGED) == (True, False), (first, last)
+    if suffix == ".onnx":
+        arrays = importlib.import_module("onnx.numpy_helper")
+        graph = importlib.import_module("onnx").load(small).graph
+        weights = [array for array in map(arrays.to_array, graph.initializer) if array.dtype == np.int8 and array.ndim]
+        assert max(int(np.abs(array.astype(int)).max()) for array in weights) <= 64  # what AVX2 can add up without VNNI
 
 
 def test_openvino_has_answered_before_threads_ask_it(
