@@ -274,7 +274,7 @@ class TestVerify:
         # However many clips are verified: not of one alone, and of other groups.
         few = export_clips([str(videos)], checkpoint, recognizer, most=5, folder=tmp_path)
         assert (len(few.verified), len(few.verified_apart), len(few.calibration)) == (5, 3, 3)
-        table = ["path,label,group", *(f"videos/{number}.mp4,red,{number // 2}" for number in range(6))]
+        table = ["path,label,group", *(f"videos/{n}.mp4,{'red' if n % 2 else 'blue'},{n // 2}" for n in range(6))]
         (tmp_path / "clips.csv").write_text("\n".join(table))
         grouped = export_clips([str(tmp_path / "clips.csv")], checkpoint, recognizer, most=100, folder=tmp_path)
         assert {clip.group for clip in grouped.calibration} == {"1"}

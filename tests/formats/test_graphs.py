@@ -519,7 +519,7 @@ class TestRefused:
         assert "names 4 classes, and gives a score to 3" in self.refusal(folder)
         onnx = importlib.import_module("onnx")
         model, whole, broken = onnx.load(file), file.read_bytes(), tmp_path / "broken.onnx"
-        for place in range(len(whole) - 60, len(whole)):  # the digest, too
+        for place in range(len(whole) - 60, len(whole), 7):  # the digest, too
             broken.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
             self.refusal(broken)
         next(item for item in model.metadata_props if item.key == "activity").value = text
