@@ -43,9 +43,14 @@ class Figure:
 
 
 def medians(
-    measure: Callable[[], Sequence[float]], *, quick: bool, runs: int = 3, most_seconds: float = math.inf
+    measure: Callable[[], Sequence[float]],
+    *,
+    quick: bool,
+    runs: int = 3,
+    most_seconds: float = math.inf,
+    warm_up: bool = True,
 ) -> tuple[list[float], int]:
-    """The median of each number of some runs, after one that warms up, and of how many runs.
+    """The median of each number of some runs, and of how many; after one that warms up, unless that was done already.
 
     Args:
         measure: one run. What is compared is measured in the same one, so that all meet the same noise.
@@ -53,6 +58,7 @@ def medians(
         runs: how many.
         most_seconds: no run begins after these. Where they are not enough for all, the first run counts too: what
             takes long takes no notice of what is done but once. So what is very long is a single run.
+        warm_up: whether the first run warms up.
 
     >>> numbers = iter([9.0, 1.0, 3.0, 2.0])
     >>> medians(lambda: [next(numbers)], quick=False)
@@ -62,7 +68,8 @@ def medians(
         return list(measure()), 1
     begun = time.perf_counter()
     first = measure()
-    found = [first] if (runs + 1) * (time.perf_counter() - begun) > most_seconds else []
+    is_long = (runs + 1) * (time.perf_counter() - begun) > most_seconds
+    found = [first] if is_long or not warm_up else []
     while len(found) < runs and (not found or time.perf_counter() - begun < most_seconds):
         found.append(measure())
     return [statistics.median(values) for values in zip(*found, strict=True)], len(found)

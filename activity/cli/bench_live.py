@@ -29,6 +29,7 @@ from activity.cli.main import EXIT_OK
 from activity.data.clips import Manifest
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo
 from activity.formats import load_recognizer
+from activity.formats.table import format_by_suffix
 from activity.formats.torchscript import export_torchscript
 from activity.inference.predictor import Failure, predict_videos
 from activity.inference.segmentation import TimelineSettings
@@ -40,7 +41,6 @@ from activity.video.reader import find_videos
 
 _CPU = torch.device("cpu")
 _SIZE = (640, 360)
-_RUNTIMES = {".onnx": ("onnxruntime",), ".openvino": ("openvino",)}  # by the suffix of a model
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def bench_live(
     for figure in figures:  # what comes takes long: who stops it has these
         say(f"{figure.name}: {figure.value:,.2f} {figure.unit}".rstrip())
     figures += _long_videos(folder, model, quick=quick, say=say)
-    return LiveBench(machine(*_RUNTIMES.get(model.suffix, ())), figures)
+    found = format_by_suffix(model.suffix)
+    return LiveBench(machine(*(() if found is None else found.runs_with)), figures)
 
 
 def write_long(path: Path, *, seconds: int) -> Path:

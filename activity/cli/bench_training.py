@@ -60,7 +60,7 @@ def second_train(overrides: Sequence[str], say: Callable[[str], None], *, quick:
         run_with_configuration("train", [*own, next_folder, clock], train.train)
         return (FirstEpochClock.begun[0] - begun,)
 
-    (seconds,), runs = medians(train_again, quick=quick, most_seconds=MOST_SECONDS)
+    (seconds,), runs = medians(train_again, quick=quick, most_seconds=MOST_SECONDS, warm_up=False)
     return Figure("a second train, to its first epoch", seconds, "s", "at most", 5.0, runs)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from activity.cli.verification import Verification, Verified
 from activity.data.clips import Clip, DataError, count_text
 from activity.features.store import video_digest
 from activity.files import replace_folder
+from activity.formats.compare import Window
 from activity.formats.contract import CONTRACT, ModelFileError, another_way, needs_extra
 from activity.formats.load import load_recognizer
 from activity.formats.save import missing_library, save_model
@@ -78,7 +79,9 @@ def _labelled(options: argparse.Namespace, recognizer: Recognizer, clips: Export
     if options.verify and clips.labelled:
         _say_what_was_seen(Path(options.checkpoint), verified)
     if options.int8:
-        note(f"int8: its ranges are taken from {count_text(len(clips.calibration), 'other clip')}")
+        note(f"int8: its ranges are to be taken from {count_text(len(clips.calibration), 'other clip')}")
+        if {clip.group for clip in clips.calibration} & {clip.group for clip in verified}:
+            note("note: they are of the same group as those that are verified, and may be much like them")
     note(f"labelling {count_text(len(verified), 'clip')} ({clips.source}) with the checkpoint ...")
     verification = Verification(recognizer, verified, labelled=clips.labelled)
     for failed in verification.failed:
@@ -127,7 +130,8 @@ def _exported(
     with TemporaryDirectory(dir=out.parent, prefix=".writing-") as folder:
         path = Path(folder) / out.name
         examples = list(first_windows(verification.clips[:_COMPARED_AT_ONCE], recognizer))
-        calibration = first_windows(clips.calibration, recognizer) if options.int8 else None
+        calibrated: list[str] = []
+        calibration = _noted(first_windows(clips.calibration, recognizer), calibrated) if options.int8 else None
         try:
             save_model(recognizer, path, examples, split=options.split, calibration=calibration)
             loaded = load_recognizer(path)
@@ -146,10 +150,17 @@ def _exported(
         "checkpoint_frames_per_second": verification.of_recognizer.frames_per_second,
         "checkpoint_load_seconds": checkpoint["load_seconds"],
         "verified_on": f"{count_text(len(verification.clips), 'clip')} ({clips.source})",
-        "calibrated_on": count_text(len(clips.calibration), "other clip") if options.int8 else None,
+        "calibrated_on": count_text(len(calibrated), "other clip") if options.int8 else None,
     }
     record(out, known | made_of)
     return row
+
+
+def _noted(windows: Iterable[Window], clips: list[str]) -> Iterator[Window]:
+    """The windows, and a note of the clip of each that is taken."""
+    for window in windows:
+        clips.append(window.clip)
+        yield window
 
 
 def _instead(out: Path, verified: Verified) -> str:

@@ -31,7 +31,8 @@ class ExportClips:
     Attributes:
         verified: clips that the file is to label as the checkpoint does.
         calibration: clips that int8 takes its ranges from.
-        verified_apart: clips that are verified where int8 is: of other groups than those of `calibration`.
+        verified_apart: clips that are verified where int8 is: of other groups than those of `calibration`, where there
+            are several.
         labelled: whether accuracy can be told.
         source: what they are, for people.
     """

@@ -68,10 +68,10 @@ class Verification:
         if not self.clips:
             reason = self.failed[0].error if self.failed else "there are none"
             raise DataError(f"There is no clip to verify the export on ({reason}). Give videos that can be read.")
-        self._scores = {recognizer.encoder.precision: scores}
+        self._scores = {recognizer.precision: scores}
         self.of_recognizer = Verified(
-            computes_in=recognizer.encoder.precision,
-            compared_in=recognizer.encoder.precision,
+            computes_in=recognizer.precision,
+            compared_in=recognizer.precision,
             score_difference=0.0,
             clip=self.clips[0].name,
             equal_labels=1.0,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from activity.formats.contract import ModelFileError, another_way, reason_of
+from activity.formats.contract import CannotBeRunError, ModelFileError, another_way, reason_of
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
 LARGEST_DIFFERENCE = 1e-4
@@ -42,8 +42,9 @@ def check_same_scores(
         except (MemoryError, AssertionError):
             raise
         except Exception as error:  # each runtime has its own kinds
+            reason = error.reason if isinstance(error, CannotBeRunError) else reason_of(error)
             raise ModelFileError(
-                f"{path} was not written: it cannot be run on {clip} ({reason_of(error)}). {another_way(path)}"
+                f"{path} was not written: it cannot be run on {clip} ({reason}). {another_way(path)}"
             ) from error
         if not difference <= LARGEST_DIFFERENCE:
             raise ModelFileError(

@@ -26,6 +26,21 @@ class ModelFileError(ValueError):
     """A file that is no model of ours, not a whole one, or one that cannot be made."""
 
 
+class CannotBeRunError(ModelFileError):
+    """A runtime refuses graphs that are as they were written.
+
+    Attributes:
+        reason: the runtime, and what it says.
+    """
+
+    def __init__(self, path: Path, library: str, version: str, error: Exception) -> None:
+        self.reason = f"{library} {version}: {reason_of(error)}"
+        super().__init__(
+            f"{path} cannot be run by {library} {version} ({reason_of(error)}). Update it, or export the model again "
+            "here, or to .ts."
+        )
+
+
 @dataclass(frozen=True)
 class Contract:
     """What a file says of itself, for formats that hold text beside their graphs.
@@ -177,14 +192,6 @@ def cannot_express(path: Path, what: str, encoder: str, error: Exception) -> Mod
     """What to say where a format, or int8, has no word for an operation of the encoder."""
     advice = "Leave --int8 out." if what == "int8" else another_way(path)
     return ModelFileError(f"{what} cannot express the encoder {encoder}: {reason_of(error)}. {advice}")
-
-
-def cannot_be_run(path: Path, library: str, version: str, error: Exception) -> ModelFileError:
-    """What to say where a runtime refuses graphs that are as they were written."""
-    return ModelFileError(
-        f"{path} cannot be run by {library} {version} ({reason_of(error)}). Update it, or export the model again here, "
-        "or to .ts."
-    )
 
 
 def another_way(path: Path) -> str:

@@ -14,7 +14,7 @@ from activity.formats.contract import Contract
 from activity.models.encoder import PICTURES_AT_ONCE
 from activity.models.looks import joined, part_size, seen, whole_looks
 from activity.models.preprocess import Preprocess
-from activity.models.recognizer import check_features, check_frames, check_held, check_rows
+from activity.models.recognizer import check_features, check_frames, check_held, check_lengths, check_rows
 
 ResizeGraph = Callable[[Tensor], Tensor]
 """Frames `uint8 (M, 3, H, W)` to pictures `uint8 (M, 3, S, S)`."""
@@ -171,13 +171,14 @@ class GraphsRecognizer:
 
     def classify(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `float32 (B, C)` of windows `float32 (B, T, D)`, T to `window_frames`; see `Recognizer.classify`."""
+        check_features(features, self.feature_size, torch.float32)
         if lengths is None:
             lengths = torch.full(features.shape[:1], features.shape[1], dtype=torch.int64)
-        check_features(features, lengths, self.feature_size)
+        check_lengths(lengths, features)
         missing = self.window_frames - features.shape[1]
         if missing < 0:
             raise ValueError(f"features are {list(features.shape)}; accepted: T up to {self.window_frames}.")
-        return self.graphs.classify(nn.functional.pad(features.float(), (0, 0, 0, missing)), lengths)
+        return self.graphs.classify(nn.functional.pad(features, (0, 0, 0, missing)), lengths)
 
 
 def _prepared(

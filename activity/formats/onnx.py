@@ -16,9 +16,9 @@ from activity.files import write_atomically
 from activity.formats.compare import Window, check_same_scores
 from activity.formats.contract import (
     MAKE_ONE,
+    CannotBeRunError,
     Contract,
     ModelFileError,
-    cannot_be_run,
     cannot_express,
     check_classes,
     contract_of,
@@ -219,7 +219,7 @@ def _maker(runtime: Any, path: Path, model: bytes) -> Any:
         try:
             return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of many kinds, private ones too
-            raise cannot_be_run(path, "ONNX Runtime", runtime.__version__, error) from error
+            raise CannotBeRunError(path, "ONNX Runtime", runtime.__version__, error) from error
 
     return make
 

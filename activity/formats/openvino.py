@@ -17,15 +17,16 @@ from activity.formats.compare import Window, check_same_scores
 from activity.formats.contract import (
     CONTRACT,
     MAKE_ONE,
+    CannotBeRunError,
     Contract,
     ModelFileError,
-    cannot_be_run,
     cannot_express,
     check_classes,
     contract_of,
     damaged,
     needs_extra,
     read_contract,
+    reason_of,
 )
 from activity.formats.exported_program import exported_programs
 from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer
@@ -66,7 +67,7 @@ def export_openvino(
             library.save_model(model, folder / f"{part}.xml", compress_to_fp16=False)
         contract = contract_of(recognizer, computes_in=recognizer.encoder.precision)
         _describe(folder, contract)
-        loaded = load_openvino(folder, exact=True)
+        loaded = load_openvino(folder, exact=True, called=path)
         difference = check_same_scores(path, same_in(recognizer, "float32"), (loaded, loaded.as_elsewhere()), examples)
         if calibration is not None:
             encoder = _quantised(models[PARTS.index("encoder")], recognizer, path, calibration)
@@ -88,13 +89,14 @@ def check_is_ours(path: Path) -> None:
         raise ModelFileError(f"{path} is a folder that holds other things ({others[0]}); give another name.")
 
 
-def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
+def load_openvino(path: Path, *, exact: bool = False, called: Path | None = None) -> GraphsRecognizer:
     """The recognizer of a folder, on the CPU.
 
     Args:
         path: the folder.
         exact: compute in float32 even where training did not; else of a model that was trained in bfloat16 what is not
             int8 runs in what OpenVINO finds fastest here, bfloat16 where the processor has it.
+        called: the folder in messages, where it is not yet in its place.
 
     Raises:
         ModelFileError: the extra is not installed; or the folder is not whole, of another program, or of
@@ -110,11 +112,18 @@ def load_openvino(path: Path, *, exact: bool = False) -> GraphsRecognizer:
     # Each is read and compiled where it is first used: for how many threads is not known before, and most are for other
     # programs.
     sessions = [
-        ByThreads(_maker(library, core, path, part, precision if part == "encoder" else "f32")) for part in PARTS
+        ByThreads(_maker(library, core, path, called or path, part, precision if part == "encoder" else "f32"))
+        for part in PARTS
     ]
-    with _first_use:
-        features = torch.zeros(1, contract.window_frames, contract.feature_size)
-        logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
+    features = torch.zeros(1, contract.window_frames, contract.feature_size)
+    try:
+        with _first_use:
+            logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{path} is damaged: its head takes no windows of {contract.window_frames} features of "
+            f"{contract.feature_size} numbers ({reason_of(error)}). Copy it or export it again."
+        ) from error
     check_classes(path, contract, logits.shape[1])
 
     def run(part: int) -> Callable[..., Tensor]:
@@ -201,7 +210,9 @@ class _Session:
         return output
 
 
-def _maker(library: Any, core: Any, path: Path, part: str, precision: str | None) -> Callable[[int], _Session]:
+def _maker(
+    library: Any, core: Any, path: Path, called: Path, part: str, precision: str | None
+) -> Callable[[int], _Session]:
     # Read at once: a folder may be gone when a part is first asked for.
     model, weights = ((path / f"{part}.{suffix}").read_bytes() for suffix in ("xml", "bin"))
     cores = torch.get_num_threads()  # of the thread that loads; those that encode a batch each have their share
@@ -215,7 +226,7 @@ def _maker(library: Any, core: Any, path: Path, part: str, precision: str | None
         try:
             return _Session(core.compile_model(core.read_model(model, weights), "CPU", settings))
         except RuntimeError as error:
-            raise cannot_be_run(path, "OpenVINO", library.__version__, error) from error
+            raise CannotBeRunError(called, "OpenVINO", library.__version__, error) from error
 
     return make
 

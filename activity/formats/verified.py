@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import math
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def fastest_model(path: Path, *, on_gpu: bool = False, say: Callable[[str], None
         if seen["checkpoint"] != checkpoint:
             continue
         if digest == checkpoint:
-            speeds[path], loads[path] = 1.0, float(seen.get("checkpoint_load_seconds", "inf"))
+            known = float(seen.get("checkpoint_load_seconds", "inf"))
+            speeds[path], loads[path] = 1.0, min(known, loads.get(path, math.inf))
         if not file.exists():
             continue
         if model_digest(file) != seen["digest"]:

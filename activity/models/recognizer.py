@@ -138,11 +138,12 @@ class Recognizer(nn.Module):
             lengths: `int64 (B,)`, 1 to T: how many features of each window count; the rest is padding. None: all.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: for another dtype, shape or length.
         """
+        check_features(features, self.head.feature_size, self.temperature.dtype)
         if lengths is None:
             lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
-        check_features(features, lengths, self.head.feature_size)
+        check_lengths(lengths, features)
         logits: Tensor = self.head(features, lengths)
         return logits / self.temperature
 
@@ -200,18 +201,18 @@ def check_held(held: Tensor, frames: Tensor, feature_size: int, rgb_every: int) 
         )
 
 
-def check_features(features: Tensor, lengths: Tensor, feature_size: int) -> None:
-    """Refuse what `classify` cannot take, as it says."""
-    if not features.is_floating_point() or features.dim() != 3 or features.shape[2] != feature_size:
+def check_features(features: Tensor, feature_size: int, dtype: torch.dtype) -> None:
+    """Refuse features that `classify` cannot take, as it says; `dtype` is that of the head."""
+    if features.dtype != dtype or features.dim() != 3 or features.shape[2] != feature_size:
         raise ValueError(f"features are {_in_words(features)}; accepted: float32 (B, T, {feature_size}).")
+
+
+def check_lengths(lengths: Tensor, features: Tensor) -> None:
+    """Refuse lengths that `classify` cannot take, as it says."""
     batch, time = features.shape[0], features.shape[1]
-    if (
-        lengths.dtype != torch.int64
-        or lengths.shape != features.shape[:1]
-        or bool((lengths < 1).any())
-        or bool((lengths > time).any())
-    ):
-        raise ValueError(f"lengths are {lengths}; accepted: int64 ({batch},), 1 to {time}.")
+    shaped = lengths.dtype == torch.int64 and lengths.shape == features.shape[:1]
+    if not shaped or bool((lengths < 1).any()) or bool((lengths > time).any()):
+        raise ValueError(f"lengths are {_in_words(lengths)} {lengths}; accepted: int64 ({batch},), 1 to {time}.")
 
 
 def check_rows(frames: list[Tensor], rows: Tensor, previous_rows: Tensor | None, modalities: list[str]) -> None:

@@ -156,6 +156,8 @@ class TestSources:
         (["--top-k", "0"], "'0'"),
         (["--format", "xml"], "xml"),
         (["--device", "abacus"], "--device is 'abacus', which is no device. Accepted: auto, cpu, cuda."),
+        (["--device", "cpu:1"], "--device is 'cpu:1', which is no device."),
+        (["--device", "meta"], "--device is 'meta', which is no device."),
         (["--batch-frames", "-1"], "-1"),
     ],
 )

@@ -254,11 +254,15 @@ def test_a_cnn_in_int8_is_smaller_and_gives_about_the_same(tmp_path: Path, suffi
     assert (nearest_other > 1.25 * own).all(), nearest_other / own
     first, *_, last = where_weights_come_from(small)
     assert (first in UNCHANGED, last in UNCHANGED) == (True, False), (first, last)
-    if suffix == ".onnx":
-        arrays = importlib.import_module("onnx.numpy_helper")
-        graph = importlib.import_module("onnx").load(small).graph
-        weights = [array for array in map(arrays.to_array, graph.initializer) if array.dtype == np.int8 and array.ndim]
-        assert max(int(np.abs(array.astype(int)).max()) for array in weights) <= 64  # what AVX2 can add up without VNNI
+    assert 32 < largest_weight_of_int8(small) <= 64  # what AVX2 can add up without VNNI
+
+
+def write_sealed(folder: Path, name: str, text: str) -> None:
+    """Write a file of a folder of ours, and its digest."""
+    (folder / name).write_text(text)
+    digests = json.loads((folder / "digests.json").read_text())
+    digests[name] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    (folder / "digests.json").write_text(json.dumps(digests))
 
 
 def test_openvino_has_answered_before_threads_ask_it(
@@ -275,6 +279,17 @@ def test_openvino_has_answered_before_threads_ask_it(
     monkeypatch.setattr(openvino._Session, "__call__", seen)
     load_recognizer(tmp_path / "a.openvino")  # two threads that were the first would wait for each other for ever
     assert [tuple(logits.shape) for logits in answered] == [(1, len(CLASS_NAMES))]
+
+
+def largest_weight_of_int8(path: Path) -> int:
+    if path.suffix == ".onnx":
+        graph = importlib.import_module("onnx").load(path).graph
+        arrays = [importlib.import_module("onnx.numpy_helper").to_array(item) for item in graph.initializer]
+    else:
+        operations = importlib.import_module("openvino").Core().read_model(path / "encoder.xml").get_ordered_ops()
+        arrays = [item.get_data() for item in operations if item.get_type_name() == "Constant"]
+    weights = [array.astype(int) for array in arrays if array.dtype == np.int8 and array.ndim == 4]
+    return max(int(np.abs(array).max()) for array in weights)
 
 
 UNCHANGED = ("", "Constant")  # weights that stand in the file as they are
@@ -494,6 +509,10 @@ class TestRefused:
             ({"window_frames": None}, "is damaged: what it says of itself"),
             ({"sample_fps": 0}, "is damaged: what it says of itself"),
             ({"preprocess": {}}, "is damaged: what it says of itself"),
+            ({"modalities": ["rgb", "sound"]}, "is damaged: what it says of itself"),
+            ({"precision": "float16"}, "is damaged: what it says of itself"),
+            ({"computes_in": "int4"}, "is damaged: what it says of itself"),
+            ({"temperature": 0.0}, "is damaged: what it says of itself"),
             ({"more": 1}, "another version"),
         ],
     )
@@ -513,10 +532,18 @@ class TestRefused:
         text = json.dumps(said | {"class_names": [*CLASS_NAMES, "one more"]})
         (folder / "activity.json").write_text(text)
         assert "activity.json is not as it was written" in self.refusal(folder)
-        digests = json.loads((folder / "digests.json").read_text())
-        digests["activity.json"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        (folder / "digests.json").write_text(json.dumps(digests))
+        write_sealed(folder, "activity.json", text)
         assert "names 4 classes, and gives a score to 3" in self.refusal(folder)
+        write_sealed(folder, "activity.json", json.dumps(said | {"feature_size": 7}))
+        assert "its head takes no windows of 6 features of 7 numbers" in self.refusal(folder)
+        write_sealed(folder, "activity.json", json.dumps(said))
+        encoder = (folder / "encoder.xml").read_text()
+        write_sealed(folder, "encoder.xml", encoder.replace('type="Convolution"', 'type="Turn"'))
+        with pytest.raises(
+            ModelFileError, match=r"model\.openvino cannot be run by OpenVINO .*\. Update it, or export"
+        ):
+            load_recognizer(folder).encode(pictures(1, 1, 40, 60))
+        write_sealed(folder, "encoder.xml", encoder)
         onnx = importlib.import_module("onnx")
         model, whole, broken = onnx.load(file), file.read_bytes(), tmp_path / "broken.onnx"
         for place in range(len(whole) - 60, len(whole), 7):  # the digest, too

@@ -261,6 +261,19 @@ def test_torchscript_of_another_program_is_refused(tmp_path: Path) -> None:
     assert "Give a checkpoint of `activity train`" in message
 
 
+def test_a_file_that_lacks_what_this_version_writes_is_to_be_exported_again(tmp_path: Path) -> None:
+    recognizer = tiny_recognizer()
+    del recognizer.encoder_name
+    message = refusal(save_script(recognizer, tmp_path / "older.ts"))
+    assert "older.ts was written by another version of activity; export it again from its checkpoint" in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_that_is_what_is_said(exported: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot be loaded on cuda \(.*\)\. Ask for cpu"):
+        load_recognizer(exported, "cuda")
+
+
 def test_another_version_is_refused(tmp_path: Path) -> None:
     recognizer = tiny_recognizer()
     recognizer.format_version = FORMAT_VERSION + 1

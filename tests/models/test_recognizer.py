@@ -59,8 +59,8 @@ def test_frames_of_another_kind_are_refused(frames: torch.Tensor) -> None:
 
 
 def test_features_of_another_size_are_refused() -> None:
-    for features in (torch.zeros(2, 4, 5), torch.zeros(4, 32)):
-        with pytest.raises(ValueError, match=r"features are .*accepted: float32 \(B, T, 32\)"):
+    for features in (torch.zeros(2, 4, 5), torch.zeros(4, 32), torch.zeros(32), torch.zeros(2, 4, 32).double()):
+        with pytest.raises(ValueError, match=r"features are float.*accepted: float32 \(B, T, 32\)"):
             tiny_recognizer().classify(features)
 
 
@@ -111,5 +111,7 @@ def test_a_previous_frame_of_another_kind_is_refused() -> None:
 def test_lengths_that_no_window_has_are_refused(lengths: list[int]) -> None:
     recognizer = tiny_recognizer()
     features = recognizer.encode(random_frames(2, 4))
-    with pytest.raises(ValueError, match="lengths are"):
+    with pytest.raises(ValueError, match="lengths are int64"):
         recognizer.classify(features, torch.tensor(lengths))
+    with pytest.raises(ValueError, match=r"lengths are float32 \[2\] .*; accepted: int64 \(2,\), 1 to 4"):
+        recognizer.classify(features, torch.tensor([4.0, 4.0]))
