@@ -26,7 +26,6 @@ from activity.formats.contract import (
     damaged,
     needs_extra,
     read_contract,
-    reason_of,
 )
 from activity.formats.exported_program import exported_programs
 from activity.formats.graphs import ByThreads, Graphs, GraphsRecognizer
@@ -120,10 +119,7 @@ def load_openvino(path: Path, *, exact: bool = False, called: Path | None = None
         with _first_use:
             logits = sessions[-1].get()(features, torch.tensor([contract.window_frames]))
     except RuntimeError as error:
-        raise ModelFileError(
-            f"{path} is damaged: its head takes no windows of {contract.window_frames} features of "
-            f"{contract.feature_size} numbers ({reason_of(error)}). Copy it or export it again."
-        ) from error
+        raise CannotBeRunError(called or path, "OpenVINO", library.__version__, error) from error
     check_classes(path, contract, logits.shape[1])
 
     def run(part: int) -> Callable[..., Tensor]:
