@@ -18,9 +18,8 @@ from activity.formats.load import only_on_the_cpu
 from activity.formats.table import format_by_suffix
 
 FILE_NAME = "export.json"
-_AS_FAST = (
-    0.95  # of the fastest: speeds of a few clips are not known better, and of those the one that loads fastest is
-)
+# Of the fastest: from a few clips speeds are not known better, and of such files the one that loads fastest is taken.
+_AS_FAST = 0.95
 
 
 @dataclass(frozen=True)
