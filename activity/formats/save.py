@@ -39,7 +39,7 @@ def save_model(
     if found is None:
         accepted = ", ".join(suffix for row in FORMATS for suffix in row.suffixes)
         raise ValueError(f"{path} is of no format; accepted: {accepted}.")
-    return found.save(recognizer, path, examples, split=split, calibration=calibration)
+    return found.save(recognizer, path, examples, split, calibration)
 
 
 def missing_library(suffix: str, *, quantised: bool) -> tuple[str, str] | None:

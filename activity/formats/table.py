@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -11,20 +10,9 @@ from activity.formats.compare import Window
 from activity.formats.contract import CONTRACT, TORCHSCRIPT_SUFFIXES
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
-
-class Save(Protocol):
-    """Writes a file; see `activity.formats.save.save_model`."""
-
-    def __call__(
-        self,
-        recognizer: Recognizer,
-        path: Path,
-        examples: Sequence[Window],
-        *,
-        split: bool,
-        calibration: Iterable[Window] | None,
-    ) -> float:
-        """The largest difference of scores seen."""
+_Calibration = Iterable[Window] | None
+Save = Callable[[Recognizer, Path, Sequence[Window], bool, _Calibration], float]
+"""Writes a file; arguments and result as of `activity.formats.save.save_model`, all by place."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +53,7 @@ class Format:
         return [path, *(path.with_suffix(f".{half}{path.suffix}") for half in halves)]
 
 
-def _save_torchscript(recognizer: Recognizer, path: Path, examples: Sequence[Window], **_: object) -> float:
+def _save_torchscript(recognizer: Recognizer, path: Path, examples: Sequence[Window], *_: object) -> float:
     from activity.formats.torchscript import export_torchscript
 
     return export_torchscript(recognizer, path, examples)
@@ -77,7 +65,7 @@ def _load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
     return load_torchscript(path, device)
 
 
-def _save_program(recognizer: Recognizer, path: Path, examples: Sequence[Window], **_: object) -> float:
+def _save_program(recognizer: Recognizer, path: Path, examples: Sequence[Window], *_: object) -> float:
     from activity.formats.exported_program import export_program
 
     return export_program(recognizer, path, examples)
@@ -90,12 +78,7 @@ def _load_program(path: Path, _: torch.device) -> LoadedRecognizer:
 
 
 def _save_onnx(
-    recognizer: Recognizer,
-    path: Path,
-    examples: Sequence[Window],
-    *,
-    split: bool,
-    calibration: Iterable[Window] | None,
+    recognizer: Recognizer, path: Path, examples: Sequence[Window], split: bool, calibration: _Calibration
 ) -> float:
     from activity.formats.onnx import export_onnx
 
@@ -109,12 +92,7 @@ def _load_onnx(path: Path, _: torch.device) -> LoadedRecognizer:
 
 
 def _save_openvino(
-    recognizer: Recognizer,
-    path: Path,
-    examples: Sequence[Window],
-    *,
-    split: bool,
-    calibration: Iterable[Window] | None,
+    recognizer: Recognizer, path: Path, examples: Sequence[Window], _: bool, calibration: _Calibration
 ) -> float:
     from activity.formats.openvino import export_openvino
 

@@ -161,19 +161,9 @@ class Recognizer(nn.Module):
 
 def _in_words(tensor: Tensor) -> str:
     """Dtype and shape, for messages: TorchScript prints a dtype as a number that only torch knows."""
-    kind = "of another dtype"
-    if tensor.dtype == torch.uint8:
-        kind = "uint8"
-    elif tensor.dtype == torch.int64:
-        kind = "int64"
-    elif tensor.dtype == torch.float32:
-        kind = "float32"
-    elif tensor.dtype == torch.float64:
-        kind = "float64"
-    elif tensor.dtype == torch.float16:
-        kind = "float16"
-    elif tensor.dtype == torch.bfloat16:
-        kind = "bfloat16"
+    kinds = [torch.uint8, torch.int64, torch.float32, torch.float64, torch.float16, torch.bfloat16]
+    names = ["uint8", "int64", "float32", "float64", "float16", "bfloat16"]
+    kind = names[kinds.index(tensor.dtype)] if tensor.dtype in kinds else "of another dtype"
     return f"{kind} {list(tensor.shape)}"
 
 
