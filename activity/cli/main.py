@@ -1,5 +1,6 @@
 """`activity VERB ...`: finds the verb, and turns a user's mistake into one message."""
 
+import gc
 import importlib
 import os
 import signal
@@ -57,24 +58,45 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str], debug: bool) -> int:
-    from activity.allocator import keep_freed_memory
-    from activity.cli.errors import message_of, show_warnings_on_stderr
-
-    show_warnings_on_stderr()
-    keep_freed_memory()
     try:
         with _ended_as_by_ctrl_c():
-            return int(importlib.import_module(f"activity.cli.{verb}").main(arguments))
+            with _nothing_collected():
+                from activity.allocator import keep_freed_memory
+                from activity.cli.errors import show_warnings_on_stderr
+
+                show_warnings_on_stderr()
+                keep_freed_memory()
+                module = importlib.import_module(f"activity.cli.{verb}")
+            return int(module.main(arguments))
     except KeyboardInterrupt:
         print(f"activity {verb}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         raise
     except Exception as error:
+        from activity.cli.errors import message_of
+
         message = message_of(error)
         if debug or message is None:
             raise
         return _say(verb, message)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """While modules are imported, none of which is garbage; nor is what they hold looked through ever after.
+
+    The collector takes a tenth of a second each time it looks through all that torch holds.
+    """
+    if not gc.isenabled() or gc.get_freeze_count():  # of whoever calls from Python, or not the first call: as it was
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

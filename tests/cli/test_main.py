@@ -43,6 +43,18 @@ def test_predict_from_an_exported_file_imports_no_training_libraries(exported: P
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_collector_leaves_what_was_imported_alone_and_does_its_work_afterwards() -> None:
+    script = (
+        "import gc, sys; from activity.cli.main import main; main(['inspect', 'nothing.ts'])\n"
+        "assert gc.isenabled()\n"
+        "assert gc.get_freeze_count() > 100_000, gc.get_freeze_count()\n"
+        "frozen = gc.get_freeze_count(); main(['inspect', 'nothing.ts'])\n"
+        "assert gc.get_freeze_count() <= frozen, 'what a caller of main() leaves must be found'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_a_verb_help_and_wrong_use() -> None:
     outcome = activity()
     assert outcome.code == 2
