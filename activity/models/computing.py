@@ -61,6 +61,13 @@ def computing_copy(backbone: nn.Module, pairs: Pairs, precision: str) -> nn.Modu
     return computing.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+@torch.no_grad()
+def copy_numbers(source: nn.Module, target: nn.Module) -> None:
+    """Have one computing copy compute with the numbers of another of the same CNN, each in its own precision."""
+    for own, others in zip(target.buffers(), source.buffers(), strict=True):
+        own.copy_(others)
+
+
 def _followed(module: nn.Module, pixels: Tensor) -> tuple[Pairs, Tensor]:
     """The convolutions, each with the batch norm that took its output; and the features."""
     given: dict[int, tuple[str, Tensor]] = {}  # by identity; the tensors are kept, so that none has that of another
