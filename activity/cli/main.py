@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 # A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
 VERBS = {
@@ -31,7 +31,8 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 all well, 1 some inputs failed, 2 wrong use, 130 interrupted."""
     try:
-        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        own_process = arguments is None  # else one of whoever calls from Python
+        code = _main(sys.argv[1:] if arguments is None else list(arguments), own_process=own_process)
         sys.stdout.flush()  # here, where a broken pipe is caught, and not at exit
     except BrokenPipeError:
         # Whoever read our output has enough; what is still buffered must not raise once more at exit.
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], *, own_process: bool) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -54,13 +55,13 @@ def _main(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         return _say(None, _unknown(verb))
-    return _run(verb, rest, debug)
+    return _run(verb, rest, debug=debug, own_process=own_process)
 
 
-def _run(verb: str, arguments: list[str], debug: bool) -> int:
+def _run(verb: str, arguments: list[str], *, debug: bool, own_process: bool) -> int:
     try:
         with _ended_as_by_ctrl_c():
-            with _nothing_collected():
+            with _nothing_collected() if own_process else nullcontext():
                 from activity.allocator import keep_freed_memory
                 from activity.cli.errors import show_warnings_on_stderr
 
@@ -84,13 +85,10 @@ def _run(verb: str, arguments: list[str], debug: bool) -> int:
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """While modules are imported, none of which is garbage; nor is what they hold looked through ever after.
+    """While a verb's modules are imported, little of which is garbage; and what there is then is not looked through.
 
     The collector takes a tenth of a second each time it looks through all that torch holds.
     """
-    if not gc.isenabled() or gc.get_freeze_count():  # of whoever calls from Python, or not the first call: as it was
-        yield
-        return
     gc.disable()
     try:
         yield

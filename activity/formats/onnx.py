@@ -84,7 +84,7 @@ def export_onnx(
         calibration: as of `save_model`.
 
     Returns:
-        The largest difference of scores seen, from the recognizer in float32.
+        The largest difference of scores seen, from the recognizer in float32 (`same_in`).
 
     Raises:
         ModelFileError: the extra is not installed, ONNX cannot express the encoder, or scores differ by more than 1e-4;

@@ -63,9 +63,11 @@ def computing_copy(backbone: nn.Module, pairs: Pairs, precision: str) -> nn.Modu
 
 @torch.no_grad()
 def copy_numbers(source: nn.Module, target: nn.Module) -> None:
-    """Have one computing copy compute with the numbers of another of the same CNN, each in its own precision."""
-    for own, others in zip(target.buffers(), source.buffers(), strict=True):
-        own.copy_(others)
+    """Have one computing copy of a CNN compute with the numbers of another, each in its own precision."""
+    numbers = dict(source.named_buffers())
+    for name, own in target.named_buffers():
+        assert own.shape == numbers[name].shape, name
+        own.copy_(numbers[name])
 
 
 def _followed(module: nn.Module, pixels: Tensor) -> tuple[Pairs, Tensor]:

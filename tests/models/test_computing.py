@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from activity.models.computing import computing_copy, foldable_pairs
+from activity.models.computing import computing_copy, copy_numbers, foldable_pairs
 from activity.models.pretrained import create_backbone
 
 SIZE = 32
@@ -99,3 +99,9 @@ def test_known_encoders_compute_the_same_features(name: str, pairs: int) -> None
     rounded = computing_copy(backbone, found, "bfloat16")(pixels(preprocess.crop_size).bfloat16())
     assert rounded.dtype == torch.bfloat16
     assert (rounded.float() - exact).norm() < 0.1 * exact.norm()
+    source, copied = computing_copy(backbone, found, "bfloat16"), computing_copy(backbone, found, "float32")
+    copy_numbers(source, copied)
+    numbers = dict(source.named_buffers())
+    assert all(torch.equal(own, numbers[name].to(own.dtype)) for name, own in copied.named_buffers())
+    # What is left of the difference is the rounding between layers.
+    assert (rounded.float() - copied(pixels(preprocess.crop_size))).norm() < (rounded.float() - exact).norm()
