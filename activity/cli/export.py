@@ -15,7 +15,7 @@ from rich.table import Table
 
 from activity.cli.arguments import ArgumentParser, UsageError, megabytes, note, positive_number
 from activity.cli.components import quiet_libraries
-from activity.cli.export_clips import ExportClips, export_clips, first_windows
+from activity.cli.export_clips import MOST_CALIBRATED, ExportClips, export_clips, first_windows
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.new_folders import kept_unless_empty
 from activity.cli.output import check_new_output
@@ -300,7 +300,8 @@ def _parser() -> ArgumentParser:
         type=positive_number,
         default=_MOST_CLIPS,
         metavar="N",
-        help=f"how many of them at most (default: {_MOST_CLIPS})",
+        help=f"verify on so many of them at most (default: {_MOST_CLIPS}); int8 is calibrated on up to "
+        f"{MOST_CALIBRATED} others",
     )
     parser.add_argument(
         "--int8",

@@ -20,7 +20,7 @@ from activity.formats.compare import Window
 from activity.models.recognizer import Recognizer
 from activity.video.reader import VideoError, VideoReader, find_videos
 
-_MOST_CALIBRATED = 64
+MOST_CALIBRATED = 64
 _NO_LABEL = "unknown"
 
 
@@ -158,7 +158,7 @@ def _spread(clips: Sequence[Clip], others: Sequence[Clip], most: int, *, labelle
         rest = [clip for clip in ordered if clip.key not in taken]
     return ExportClips(
         verified=_evenly(ordered, most),
-        calibration=_evenly(sorted(others, key=_by_label), _MOST_CALIBRATED),
+        calibration=_evenly(sorted(others, key=_by_label), MOST_CALIBRATED),
         verified_apart=_evenly(rest, most),
         labelled=labelled,
         source=source,

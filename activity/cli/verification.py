@@ -66,7 +66,7 @@ class Verification:
         _score(recognizer, clips[:1])  # what is done but once, such as loading, is nobody's time
         self.clips, scores, speed, self.failed = _score(recognizer, clips)
         if not self.clips:
-            reason = self.failed[0].error if self.failed else "there are none"
+            reason = str(self.failed[0].error).rstrip(".") if self.failed else "there are none"
             raise DataError(f"There is no clip to verify the export on ({reason}). Give videos that can be read.")
         self._scores = {recognizer.precision: scores}
         self.of_recognizer = Verified(

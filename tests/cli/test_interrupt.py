@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,26 @@ def interrupt_when(
         finally:
             process.kill()
     return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_libraries_are_imported_none_of_them_can_take_it_for_its_own(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    # A library that catches whatever its own imports raise, as torch does.
+    (tmp_path / "torch.py").write_text(
+        "import time\nprint(end='importing', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept BaseException:\n    print('lost')\nraise SystemExit(3)\n"
+    )
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from activity.cli.main import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "inspect", "model.ts"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(len("importing")) == "importing"
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out, errors) == (130, "", "activity inspect: interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
