@@ -201,7 +201,8 @@ def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
     )
     for name in ("file", "CNN in", "differs", "equal", "accuracy", "MB", "frames/s", "loads"):
         text = name in ("file", "CNN in")
-        table.add_column(name, justify="left" if text else "right", no_wrap=text)
+        # Where there is little room a name goes on in the next line, and no figure is cut.
+        table.add_column(name, justify="left" if text else "right", no_wrap=name != "file", overflow="fold")
     for row in rows:
         table.add_row(
             Path(row["file"]).name,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from activity.cli.arguments import device_of
+from activity.cli.export import _print
 from activity.cli.export_clips import export_clips
 from activity.cli.verification import Verification, Verified
 from activity.formats import load_recognizer
@@ -338,3 +339,22 @@ class TestVerify:
         assert "another machine" not in outcome.err
         monkeypatch.setattr("activity.formats.verified.this_machine", lambda: {"CPU": "another", "cores": 64})
         assert "measured on another machine" in activity("predict", model, video, "--runtime", "auto").err
+
+
+def test_a_long_name_leaves_the_figures_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {
+        "file": f"{'long' * 12}.openvino",
+        "computes_in": "bfloat16",
+        "score_difference": 1.2e-7,
+        "equal_labels": 1.0,
+        "accuracy": 0.987,
+        "megabytes": 115.6,
+        "frames_per_second": 146.2,
+        "load_seconds": 12.34,
+    }
+    _print([row], "1 clip")
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("long"))
+    assert line.split()[1:] == ["bfloat16", "1e-07", "100.0%", "98.7%", "115.6", "146", "12.3", "s"]
