@@ -356,5 +356,5 @@ def test_a_long_name_leaves_the_figures_whole(
         "load_seconds": 12.34,
     }
     _print([row], "1 clip")
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("long"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "bfloat16" in line)
     assert line.split()[1:] == ["bfloat16", "1e-07", "100.0%", "98.7%", "115.6", "146", "12.3", "s"]
