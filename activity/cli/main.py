@@ -31,7 +31,8 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 all well, 1 some inputs failed, 2 wrong use, 130 interrupted."""
     try:
-        own_process = arguments is None  # else one of whoever calls from Python
+        # Else it is one of whoever calls from Python, whose signals and objects are not ours.
+        own_process = arguments is None and threading.current_thread() is threading.main_thread()
         code = _main(sys.argv[1:] if arguments is None else list(arguments), own_process=own_process)
         sys.stdout.flush()  # here, where a broken pipe is caught, and not at exit
     except BrokenPipeError:

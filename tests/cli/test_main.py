@@ -64,6 +64,17 @@ def test_what_a_caller_from_python_leaves_is_collected() -> None:
     assert (gc.get_freeze_count(), gc.isenabled()) == (frozen, enabled)
 
 
+def test_in_a_thread_signals_stay_those_of_the_caller() -> None:
+    script = (
+        "import sys, threading; from activity.cli.main import main; sys.argv = ['activity', 'inspect', 'nothing.ts']\n"
+        "codes = []; thread = threading.Thread(target=lambda: codes.append(main())); thread.start(); thread.join()\n"
+        "assert codes == [2], codes"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nothing.ts" in done.stderr
+
+
 def test_without_a_verb_help_and_wrong_use() -> None:
     outcome = activity()
     assert outcome.code == 2

@@ -217,7 +217,7 @@ def test_rgb_alone_and_a_recognizer_in_bfloat16(tmp_path: Path, suffix: str) -> 
         torch.testing.assert_close(scores(loaded, frames), scores(exact, frames), rtol=0, atol=1e-4)
 
 
-def test_float32_of_a_recognizer_in_bfloat16_computes_with_the_weights_that_its_head_has_learned_with() -> None:
+def test_float32_of_a_recognizer_in_bfloat16_computes_with_the_weights_that_it_has_rounded() -> None:
     recognizer, unrounded, frames = recognizer_in("bfloat16", "rgb"), recognizer_in("float32", "rgb"), ramps(0)
     with torch.inference_mode():
         expected, found, other = (
