@@ -4,11 +4,13 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
@@ -19,6 +21,7 @@ from activity.video.picture import Converter, Pixels, deinterlaced, orientation
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
 _SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_LENGTH_FROM_ZERO = ("matroska,webm", "flv")  # and not from where the first stream begins
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
 _FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
 _MOST_FAILURES = 50  # reads that fail one after the other
@@ -77,9 +80,10 @@ class Decoding:
         self._in_parts = container.format.name in _STREAM_FORMATS
         self._clock = Clock(most_gap_seconds=MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS)
         self._tick = float(stream.time_base or 1)
+        self._has_clock = cast(int | None, container.start_time) is not None  # a raw stream has none
         self._origin = self._start_seconds()
         self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
-        self._packets: Iterator[av.Packet] | None = None
+        self._packets: Iterator["Packet[Any]"] | None = None
         self._entry_seconds: float | None = None  # of the key frame at which reading begins
         self._sought_seconds = 0.0
         self._last_interval = self._last_duration = 0.0
@@ -169,13 +173,19 @@ class Decoding:
 
     @property
     def declared_seconds(self) -> float:
-        """How long the container says it is; 0 where it does not say."""
-        return max(0.0, (self._container.duration or 0) / av.time_base)
+        """When the container says that it ends, on the player's clock; 0 where it does not say."""
+        hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
+        return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, as the container or the codec says."""
+        return self.stream.average_rate or self.stream.guessed_rate or Fraction(_DEFAULT_FPS)
 
     def notes(self) -> list[str]:
         """Say what was assumed of a good video."""
         notes = []
-        if self._container.start_time is None and not self.stream.codec_context.framerate:
+        if not self._has_clock and not self.stream.codec_context.framerate:
             notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
         if jumps := self._clock.jumps:
             times = "once" if len(jumps) == 1 else f"{len(jumps)} times"
@@ -189,7 +199,7 @@ class Decoding:
 
     def damage(self) -> Damage | None:
         """At the end: what is missing, on evidence only; None for a good video."""
-        said, ends = self.declared_seconds, self._ends_seconds()
+        said, ends = self.declared_seconds, self._ends_seconds() - self._origin
         short = self._tells_its_length() and said - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
         cut = _missing_bytes(Path(self._container.name)) if self._container.format.name == "avi" else None
         if short or cut:
@@ -239,13 +249,14 @@ class Decoding:
             if time.monotonic() - frame_at > self._hang_seconds:
                 raise hanging(self.source, self._hang_seconds)
 
-    def _read(self) -> Iterator[av.Packet | None]:
+    def _read(self) -> Iterator["Packet[Any] | None"]:
         """The packets of the video, then None; reading goes on behind damage.
 
         A packet that is cut off is left out where it is the last: PyAV gives none of the frames that the decoder still
         holds where one of them fails.
         """
-        failures, cut = 0, None
+        failures = 0
+        cut: "Packet[Any] | None" = None
         while failures < _MOST_FAILURES:
             packets, self._packets = self._packets or self._container.demux(), None
             try:
@@ -274,7 +285,7 @@ class Decoding:
     def _start_seconds(self) -> float:
         """The container's time that a player shows as 0: where its first stream begins, sound or picture."""
         own = (self.stream.start_time or 0) * self._tick
-        if self._container.start_time is None:
+        if not self._has_clock:
             return own
         start = self._container.start_time / av.time_base
         return own if abs(start - own) < 2 / av.time_base else start  # it is rounded to microseconds
@@ -294,7 +305,7 @@ class Decoding:
         return not self._in_parts and self._container.format.name != "avi" and self.declared_seconds > 0
 
     def _ends_seconds(self) -> float:
-        """Where the last packet of all streams ends, as the container counts."""
+        """Where the last packet of all streams ends, on the container's clock."""
         ticks = {stream.index: float(stream.time_base or 1) for stream in self._container.streams}
         return max((end * ticks[index] for index, end in self._read_to.items()), default=0.0)
 

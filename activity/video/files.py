@@ -23,8 +23,8 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(_ONLY_VIDEO | _PERHAPS_VIDEO)
 def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the videos in a folder and the folders in it, sorted; names that start with a dot are left out.
 
-    A file is taken by its suffix, in any case (`VIDEO_SUFFIXES`), and by its content where that has two meanings; linked
-    folders are followed, each once, but not to what the folder itself lies in.
+    A file is taken by its suffix, in any case (`VIDEO_SUFFIXES`), and by its content where that has two meanings.
+    Linked folders are followed, each once, but not to what the folder itself lies in.
     """
     return scan_folder(folder)[0]
 

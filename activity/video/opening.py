@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -111,9 +112,10 @@ def open_file(source: str, *, hang_seconds: float = HANGS_AFTER_SECONDS) -> tupl
         reason = f"it is {kind}: it holds no video but names other files or addresses, which are not opened for it"
         raise VideoError(source, reason, "give the video itself")
     forced = _FORMAT_OF_SUFFIX.get(path.suffix.lower()) if _first_bytes(path).startswith(_JPEG) else None
-    limits = {"open_seconds": hang_seconds, "read_seconds": hang_seconds}
     try:
-        container = open_container(str(path), protocols=("file",), format=forced, **limits)
+        container = open_container(
+            str(path), protocols=("file",), format=forced, open_seconds=hang_seconds, read_seconds=hang_seconds
+        )
     except av.error.ExitError:
         raise hanging(source, hang_seconds) from None
     except av.error.FFmpegError:
@@ -134,7 +136,7 @@ def shown_stream(source: str, container: InputContainer) -> VideoStream:
     best = container.streams.best("video")
     stream = next((stream for stream in streams if best is not None and stream.index == best.index), None)
     stream = stream or next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
-    if stream.codec_context is None:
+    if cast(object, stream.codec_context) is None:
         reason = f"there is no decoder here for its codec, {_codec_without_decoder(container, stream.index)}"
         raise VideoError(source, reason, CONVERT)
     return stream
@@ -194,7 +196,7 @@ def _codec_without_decoder(container: InputContainer, index: int) -> str:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
         try:
-            description = container.dumps_format()
+            description = container.dumps_format()  # type: ignore[attr-defined]
         finally:
             av.logging.set_level(level)
     found = re.search(rf"Stream #0:{index}\b.*?Video: (\w+)", description)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import av
 import cv2
@@ -56,7 +57,7 @@ class Converter:
             dst_colorspace=colours,
             threads=1,  # several videos are decoded at a time
         )
-        pixels: Pixels = converted.to_ndarray()
+        pixels = cast(Pixels, converted.to_ndarray())
         if converted is frame:  # it is RGB already, and the decoder may need it as it is
             pixels = pixels.copy()
         if frame.color_trc in (_PQ, _HLG):
@@ -74,7 +75,7 @@ def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[a
 
 def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """How a frame is to be turned: exchange x and y, then mirror left and right, then top and bottom."""
-    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
     if side_data is None:
         return False, False, False
     # The picture's x goes to (a, b) on the screen, its y to (c, d); an angle between is taken for the nearest.

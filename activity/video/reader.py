@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import cv2
 
 from activity.video.decoding import Decoding, Picture, SeekError
 from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning, unreadable
@@ -27,6 +26,7 @@ __all__ = [
     "VideoNote",
     "VideoReader",
     "VideoWarning",
+    "declared_seconds",
     "find_videos",
     "unreadable",
 ]
@@ -66,7 +66,7 @@ class VideoReader:
     it cannot be decoded. Warns, after the last frame, with VideoWarning where the file is damaged or ends early, and
     with VideoNote where something had to be assumed of it.
 
-    >>> import tempfile, numpy as np
+    >>> import cv2, tempfile, numpy as np
     >>> path = Path(tempfile.mkdtemp(), "holiday.avi")
     >>> writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     >>> for brightness in (0, 50, 100, 150):
@@ -130,6 +130,11 @@ class VideoReader:
         """When the video's last frame begins, once it was read to its end; None before."""
         return self._latest.time_seconds if self._latest is not None and self._latest.is_at_end else None
 
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, as the container or the codec says; 0 before a frame was read."""
+        return Fraction(0) if self._latest is None else self._latest.rate
+
     def close(self) -> None:
         """Close the file: an iteration under way cannot go on, a new one starts from the beginning."""
         for decoding in tuple(self._open):
@@ -178,6 +183,21 @@ class VideoReader:
         finally:
             decoding.close()
             self._open.discard(decoding)
+
+
+def declared_seconds(path: Path) -> float | None:
+    """The duration that a video's container declares; None where it declares none, or the video cannot be read.
+
+    No frame is decoded. Containers round, count the sound's length, or were never told that the file was cut off: it is
+    a hint, and only reading to the end says how long a video is.
+    """
+    try:
+        decoding = Decoding.of_file(str(path))
+    except (VideoError, OSError):
+        return None
+    seconds = decoding.declared_seconds
+    decoding.close()
+    return seconds or None
 
 
 def _shown(decoding: Decoding, picture: Picture, indices: range, wanted: range) -> Iterator[SampledFrame]:
