@@ -213,11 +213,11 @@ class Decoding:
         if bad := max(self._bad_packets, len(self._flagged)):
             packets = "1 damaged packet" if bad == 1 else f"{bad} damaged packets"
             return Damage(f"{packets} in it could not be decoded and {'was' if bad == 1 else 'were'} left out", False)
-        if self._bad_pictures:
-            pictures = (
-                "1 of its pictures is" if self._bad_pictures == 1 else f"{self._bad_pictures} of its pictures are"
-            )
-            return Damage(f"{pictures} damaged in part", False)
+        if bad := self._bad_pictures:
+            pictures = "1 of its pictures is" if bad == 1 else f"{bad} of its pictures are"
+            return Damage(f"{pictures} damaged in part", ends_early=False)
+        if self._last_is_bad:
+            return Damage("it is cut off: its last picture is damaged", ends_early=True)
         return None
 
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
