@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import UsageError
 from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
@@ -35,6 +34,7 @@ from activity.features.outcome import FailedClip, StoredClip
 from activity.features.store import FeatureStore
 from activity.features.wanted import fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
+from activity.training.lightning import seed_everything
 from activity.training.processes import usable_cores
 
 

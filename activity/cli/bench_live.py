@@ -15,7 +15,6 @@ import cv2
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli import watch
 from activity.cli.arguments import UsageError
@@ -36,6 +35,7 @@ from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
+from activity.training.lightning import seed_everything
 from activity.training.processes import usable_cores
 from activity.video.reader import find_videos
 

@@ -12,7 +12,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
@@ -28,7 +27,7 @@ from activity.models.precision import choose_precision
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEST, LAST
-from activity.training.lightning import quiet_lightning
+from activity.training.lightning import Trainer, quiet_lightning
 from activity.training.module import OptimizerFactory, TrainingSettings
 from activity.video.reader import VideoError
 

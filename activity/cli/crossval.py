@@ -13,7 +13,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import seed_everything
 from torch import Tensor
 
 from activity.cli.arguments import UsageError, note
@@ -65,6 +64,7 @@ from activity.training.crossval import (
     held_out_temperatures,
 )
 from activity.training.kept_folds import KeptFolds
+from activity.training.lightning import seed_everything
 from activity.training.processes import available_memory_mb, usable_cores
 
 RESULT, PREDICTIONS, FOLDS = "crossval.json", "predictions.csv", "folds"

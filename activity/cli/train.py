@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import note
 from activity.cli.components import (
@@ -75,6 +74,7 @@ from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint, read_checkpoint, read_description
 from activity.models.encoder import FrameEncoder
 from activity.training.fit import LAST, FittedHead, fit_head
+from activity.training.lightning import seed_everything
 from activity.training.log import read_learning_curves
 from activity.training.modalities import choose_head_settings
 from activity.training.projection import prepare_head
