@@ -165,6 +165,11 @@ def megabytes(path: Path) -> float:
     return sum(item.stat().st_size for item in files) / 1e6
 
 
+def quoted(text: str) -> str:
+    """A value as Hydra's grammar takes it, whatever is in it."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
 def note(message: str) -> None:
     """Tell the user something that is not a result."""
     print(message, file=sys.stderr, flush=True)

@@ -17,13 +17,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from activity.cli import watch
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, quoted
 from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
 from activity.cli.bench_figures import MOST_SECONDS, Figure, machine, medians, timed
 from activity.cli.bench_memory import peak_gigabytes
 from activity.cli.bench_videos import write_mp4
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
-from activity.cli.configuration import quoted, run_with_configuration
+from activity.cli.configuration import run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.data.clips import Manifest
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo

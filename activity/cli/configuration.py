@@ -16,9 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, quoted
 from activity.cli.errors import message_of
-from activity.cli.new_folders import empty_new_folders_removed
+from activity.cli.new_folders import empty_new_folders_removed, used_by_no_other_run
 
 CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"  # what a run's folder says of how it was started
 _PACKAGE = Path(__file__).parents[1]
@@ -49,7 +49,8 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
     def guarded(config: DictConfig) -> None:
         # Hydra prints a message of its own for what a task raises; ours is raised after it, and only once.
         try:
-            outcomes.append(task(config))
+            with used_by_no_other_run(run_folder()):
+                outcomes.append(task(config))
         except Exception as error:  # noqa: BLE001 - raised below
             outcomes.append(error)
 
@@ -239,8 +240,3 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     paths = {"resume": folder, "hydra.run.dir": folder, "data.splits": folder / "splits.csv"}
     own = [f"{key}={quoted(str(value))}" for key, value in paths.items()]
     return [*kept, *own, *others]  # all overrides in a row: Hydra takes none behind a flag
-
-
-def quoted(text: str) -> str:
-    """A value as Hydra's grammar takes it, whatever is in it."""
-    return '"' + text.replace('"', '\\"') + '"'

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, quoted
 from activity.cli.components import (
     balance_of,
     check_classes_are_left,
@@ -31,7 +31,7 @@ from activity.cli.components import (
     training_settings,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import check_holds_no_run, quoted, run_folder, run_with_configuration, save_run
+from activity.cli.configuration import check_holds_no_run, run_folder, run_with_configuration, save_run
 from activity.cli.dataset import read_manifest
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
