@@ -59,25 +59,33 @@ class NamesOnDisk:
     """Finds files and folders whose names on disk are spelled otherwise; lists each folder once."""
 
     def __init__(self) -> None:
-        self._listings: dict[Path, dict[str, list[str]]] = {}
+        self._alike: dict[Path, list[Path]] = {}
+        self._listings: dict[Path, dict[str, set[str]]] = {}
 
     def find(self, path: Path) -> Path | None:
         """The path as it is on disk: as given where it exists so; None where none or several are alike."""
-        # Unlike Path.exists, this one takes a name too long for the file system for a missing file.
-        if os.path.exists(path):  # noqa: PTH110
+        if _exists(path):
             return path
-        parent = self.find(path.parent) if path != path.parent else None
-        alike = self._listing(parent).get(comparable(path.name), []) if parent else []
-        return parent / alike[0] if parent and len(alike) == 1 else None
+        alike = self._spelled_alike(path)
+        return alike[0] if len(alike) == 1 else None
 
-    def _listing(self, folder: Path) -> dict[str, list[str]]:
+    def _spelled_alike(self, path: Path) -> list[Path]:
+        if path == path.parent:
+            return [path]
+        if path not in self._alike:
+            folders = self._spelled_alike(path.parent)
+            self._alike[path] = [folder / name for folder in folders for name in self._names(folder, path.name)]
+        return self._alike[path]
+
+    def _names(self, folder: Path, name: str) -> set[str]:
         if folder not in self._listings:
-            names: dict[str, list[str]] = defaultdict(list)
-            with suppress(OSError):  # what is wrong with it, whoever opens the path says
+            names: dict[str, set[str]] = defaultdict(set)
+            with suppress(OSError):  # what may be entered need not be open to be listed
                 for entry in folder.iterdir():
-                    names[comparable(entry.name)].append(entry.name)
+                    names[comparable(entry.name)].add(entry.name)
             self._listings[folder] = names
-        return self._listings[folder]
+        alike = self._listings[folder].get(comparable(name), set())
+        return alike | {name} if _exists(folder / name) else alike
 
 
 def given_path(given: str | Path) -> Path:
@@ -91,3 +99,8 @@ def given_source(given: str) -> str:
     path = Path(given)
     found = NamesOnDisk().find(path)
     return given if found in (None, path) else str(found)
+
+
+def _exists(path: Path) -> bool:
+    # Unlike Path.exists, this one takes a name too long for the file system for a missing file.
+    return os.path.exists(path)  # noqa: PTH110
