@@ -767,6 +767,15 @@ class TestFoldersThatCannotBeWritten:
         )
         assert_refused(outcome, "taken")
 
+    def test_a_resumed_run_whose_classes_have_changed(self, train: Callable[..., Outcome]) -> None:
+        write_colour_folder(Path("videos"), actors=3)
+        rows = [f"videos/{label}/actor{n}.mp4,{label},{n}" for label in ("blue", "red") for n in range(3)]
+        table = csv_file("path,label,group", *rows)
+        assert train("data=csv", "data.csv=clips.csv").code == 0
+        table.write_text(table.read_text().replace(",blue,", ",violet,"))
+        outcome = activity("train", "resume=run", "trainer.max_epochs=2")
+        assert_refused(outcome, "learns the classes 'blue', 'red'", "now has 'red', 'violet'")
+
     def test_a_resumed_run_whose_checkpoint_is_damaged(self, trained_run: Path) -> None:
         run = Path("run").absolute()
         shutil.copytree(trained_run, run)
