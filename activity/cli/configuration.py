@@ -54,7 +54,7 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
         except Exception as error:  # noqa: BLE001 - raised below
             outcomes.append(error)
 
-    _call_hydra(config_name, list(arguments), guarded)
+    _call_hydra(config_name, list(map(_letters_quoted, arguments)), guarded)
     errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     for error in errors[1:]:  # of several runs (--multirun) more than one may fail
         note(f"activity {config_name}: {message_of(error) or repr(error)}")
@@ -86,6 +86,17 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
         raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
         sys.argv = before
+
+
+def _letters_quoted(argument: str) -> str:
+    """An override whose value Hydra's grammar takes: unquoted, that knows the letters of English alone.
+
+    >>> _letters_quoted("data.root=vidéos"), _letters_quoted("data.csv=['vidéos.csv']")
+    ('data.root="vidéos"', "data.csv=['vidéos.csv']")
+    """
+    key, _, value = argument.partition("=")
+    plain = value.isascii() or argument.startswith("-") or re.search(r"""["'\[\]{},$\\]""", value)
+    return argument if plain else f"{key}={quoted(value)}"
 
 
 def _check_flags(verb: str, arguments: Sequence[str]) -> None:
