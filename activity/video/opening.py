@@ -237,4 +237,4 @@ def _codec_without_decoder(container: InputContainer, index: int) -> str:
         finally:
             av.logging.set_level(level)
     found = re.search(rf"Stream #0:{index}\b.*?Video: (\w+)", description)
-    return found[1] if found else "which FFmpeg does not know"
+    return found[1] if found and found[1] != "none" else "which FFmpeg does not know"
