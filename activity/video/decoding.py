@@ -57,6 +57,7 @@ class Decoding:
         stream: of the container.
         on_frame: called after each frame that was decoded; what it raises ends the reading.
         hang_seconds: without a frame, after which reading is given up.
+        is_live: frames come as they arrive, at times of `time.monotonic`. Neither a clock nor threads hold any back.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Decoding:
         *,
         on_frame: Callable[[], None] = lambda: None,
         hang_seconds: float = HANGS_AFTER_SECONDS,
+        is_live: bool = False,
     ) -> None:
         self.source = source
         self.stream = stream
         self.frames = 0  # given so far
         self.time_seconds = 0.0  # of the last one
         self.is_at_end = False
+        self.is_live = is_live
         self._container = container
         self._on_frame = on_frame
         self._hang_seconds = hang_seconds
@@ -91,9 +94,11 @@ class Decoding:
         self._read_to: dict[int, int] = {}  # by stream, the end of its packets
         self._bad_packets = self._bad_pictures = 0
         self._encrypted = self._closed = False
-        self._final_seconds = 0.0
+        self._final_seconds = self._frame_at = 0.0
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
+        if is_live:
+            stream.codec_context.thread_count = 1
 
     @classmethod
     def of_file(
@@ -106,7 +111,8 @@ class Decoding:
     def __iter__(self) -> Iterator[Picture]:
         """Give the frames; VideoError where there is none, or decoding hangs."""
         aspect = float(self.stream.sample_aspect_ratio or 1)
-        for frame, seconds in self._clock.times(deinterlaced(self._stamped())):
+        times = self._arrived() if self.is_live else self._clock.times(deinterlaced(self._stamped()))
+        for frame, seconds in times:
             self._last_interval = seconds - self.time_seconds if self.frames else 0.0
             self.frames, self.time_seconds = self.frames + 1, seconds
             turned = aspect != 1.0 and orientation(frame)[0]
@@ -216,6 +222,11 @@ class Decoding:
             return Damage(f"{pictures} damaged in part", False)
         return None
 
+    def _arrived(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """The frames with the times of their arrival: only interlaced ones wait for the next."""
+        for frame in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
+            yield frame.item, frame.seconds or 0.0
+
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
         for frame in self._decoded():
             pts = frame.dts if frame.pts is None else frame.pts
@@ -230,7 +241,7 @@ class Decoding:
             yield Stamped(frame, seconds, self._last_duration)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        frame_at, begun = time.monotonic(), False
+        self._frame_at, begun = time.monotonic(), False
         for packet in self._read():
             bad = packet is not None and packet.is_corrupt
             try:
@@ -244,10 +255,8 @@ class Decoding:
                 self._bad_pictures += begun and frame.is_corrupt
                 self._on_frame()
                 yield frame
-                frame_at = time.monotonic()
+                self._frame_at = time.monotonic()
             self._check_open()
-            if time.monotonic() - frame_at > self._hang_seconds:
-                raise hanging(self.source, self._hang_seconds)
 
     def _read(self) -> Iterator["Packet[Any] | None"]:
         """The packets of the video, then None; reading goes on behind damage.
@@ -262,6 +271,8 @@ class Decoding:
             try:
                 for packet in packets:
                     failures = 0
+                    if time.monotonic() - self._frame_at > self._hang_seconds:  # also where its sound goes on
+                        raise hanging(self.source, self._hang_seconds)
                     if packet.pts is not None:
                         end = packet.pts + (packet.duration or 0)
                         self._read_to[packet.stream_index] = max(end, self._read_to.get(packet.stream_index, end))
@@ -328,6 +339,8 @@ class SeekError(Exception):
 
 def _missing_bytes(path: Path) -> str | None:
     """Where an AVI has fewer bytes than its outermost chunks declare, say so: those above 1 GB have several."""
+    if not path.is_file():  # it is read from a server
+        return None
     size = path.stat().st_size
     declared = 0
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A network camera on loopback, for tests: JPEG pictures one after the other in an HTTP answer that does not end."""
+"""Servers on loopback, for tests: a camera that sends JPEG pictures in an HTTP answer without end, and playlists."""
 
 import http.server
 import threading
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import cv2
 
 from tests.videos import index_frame
+
+HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"
 
 Send = Callable[[int], None]
 _BOUNDARY = "picture"

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from activity.video import live, playing
+from activity.video import live
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
 from activity.video.reader import VideoError, VideoReader, VideoWarning
 from activity.video.sampling import first_index_at_or_after
-from tests.video.cameras import Camera, Send
-from tests.video.test_hostile import HLS
+from tests.video.cameras import HLS, Camera, Send
 from tests.video.test_sources import answering
 from tests.videos import cut_off, frame_index, index_frames, noise_frames, write_timed_video, write_video
 
@@ -55,7 +54,7 @@ def _no_thread_stays() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playing, "_FIRST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(live, "_FIRST_WAIT_SECONDS", 0.1)
 
 
 class TestFiles:
@@ -135,8 +134,8 @@ class TestFiles:
         monkeypatch.setattr(live, "HANGS_AFTER_SECONDS", 0.1)
         monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
         source = source_of(path, stall_seconds=0.1)
-        real = VideoReader._capture
-        monkeypatch.setattr(VideoReader, "_capture", lambda reader: (go_on.wait(), real(reader))[1])
+        real = VideoReader.sampled_frames
+        monkeypatch.setattr(VideoReader, "sampled_frames", lambda *given: (go_on.wait(), real(*given))[1])
         with pytest.raises(VideoError, match="decoding hangs"):
             list(source)
         go_on.set()
@@ -300,7 +299,7 @@ class TestStreams:
         camera = Camera(lambda _, send: camera.send_at(send, 20, 3))
         with camera.running() as url, source_of(url) as source:
             items = iter(source)
-            playing._FIRST_WAIT_SECONDS = 20.0  # put back by the fixture
+            live._FIRST_WAIT_SECONDS = 20.0  # put back by the fixture
             assert next(item for item in items if isinstance(item, SourceLost)).retry_seconds == 20.0
             threading.Timer(0.2, source.close).start()
             start = time.monotonic()

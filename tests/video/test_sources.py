@@ -8,14 +8,17 @@ import pytest
 
 from activity.video.addresses import without_credentials
 from activity.video.reader import VideoError
-from activity.video.sources import kind_of_source, open_stream
-from tests.video.test_hostile import HLS
+from activity.video.sources import camera_arrivals, kind_of_source, open_url
+from tests.video.cameras import HLS
 from tests.videos import index_frames, write_video
 
 
 def error_of(source: str, seconds: float = 2.0) -> VideoError:
     with pytest.raises(VideoError) as caught:
-        open_stream(source, open_seconds=seconds, read_seconds=seconds)
+        if kind_of_source(source) == "camera":
+            next(camera_arrivals(source, on_frame=lambda: None, stall_seconds=seconds))
+        else:
+            open_url(source, stall_seconds=seconds)
     return caught.value
 
 
@@ -130,7 +133,7 @@ class TestOpening:
             port = free.getsockname()[1]
         for scheme in ("http", "rtsp", "rtmp"):
             error = error_of(f"{scheme}://127.0.0.1:{port}/x")
-            assert f"the connection was refused (port {port})" in error.reason
+            assert "the connection was refused" in error.reason
 
     def test_a_host_that_does_not_exist(self) -> None:
         assert "no host of this name" in error_of("http://camera.invalid/x").reason
@@ -139,7 +142,7 @@ class TestOpening:
     def test_a_host_that_accepts_and_says_nothing(self, scheme: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             error = error_of(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x", 0.5)
-        assert "no video that can be read came from it" in error.reason
+        assert "no video came from it within 0.5 s" in error.reason
 
     def test_nothing_on_udp(self) -> None:
         assert "no video came from it within 0.5 s" in error_of("udp://127.0.0.1:45671", 0.5).reason
