@@ -5,11 +5,12 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -40,6 +41,26 @@ def until(source: LiveSource, last: type) -> list[Any]:
         if isinstance(item, last):
             break
     return items
+
+
+def flv_parts(count: int) -> list[bytes]:
+    """What a camera sends for each frame."""
+    parts: list[bytes] = []
+
+    class Sink:
+        def write(self, data: bytes) -> int:
+            parts[-1] += data
+            return len(data)
+
+    with av.open(Sink(), "w", format="flv", options={"flush_packets": "1"}) as container:
+        stream = container.add_stream("libx264", rate=20, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index, pixels in enumerate(index_frames(count)):
+            parts.append(b"")
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+    return parts
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +180,38 @@ class TestStreams:
         shown = [frame_index(frame.pixels) for frame in frames]
         assert shown == sorted(shown)
         assert source.frames == 30
+
+    @pytest.mark.parametrize("codec", ["jpeg", pytest.param("h264", marks=pytest.mark.slow)])
+    def test_a_frame_is_given_as_soon_as_the_next_one_comes(self, codec: str) -> None:
+        """Not a frame later for a clock that compares with the next, nor for each thread that decodes."""
+        sent: list[int] = []
+        parts = flv_parts(140) if codec == "h264" else range(20)
+        camera = Camera(
+            lambda _, send: camera.send_at(lambda number: (sent.append(number), send(parts[number])), 20, len(parts)),
+            mime="video/x-flv" if codec == "h264" else None,
+        )
+        behind = []
+        with camera.running() as url, source_of(url, stall_seconds=8.0) as source:  # a FLV is analysed for 5 s
+            for item in source:
+                if isinstance(item, SourceLost):
+                    break
+                behind.append(sent[-1] - frame_index(item.pixels))
+        assert np.median(behind[-6:]) == 1
+
+    def test_one_whose_sound_goes_on_without_a_picture_is_lost(self, tmp_path: Path) -> None:
+        data = write_video(tmp_path / "video.ts", index_frames(20), sound_seconds=20).read_bytes()
+
+        def script(_: int, write: Callable[[bytes], object]) -> None:
+            write(data[: len(data) // 2])
+            for start in range(len(data) // 2, len(data), len(data) // 100):
+                camera.wait(0.1)
+                write(data[start : start + len(data) // 100])
+
+        camera = Camera(script, mime="video/mp2t")
+        with camera.running() as url, source_of(url, stall_seconds=1.0) as source:
+            items = until(source, SourceLost)
+        assert frames_of(items)
+        assert items[-1].reason == "there was no frame for 1 s"
 
     def test_a_slow_source_shows_a_frame_several_times(self) -> None:
         camera = Camera(lambda _, send: camera.send_at(send, 4, 10))
