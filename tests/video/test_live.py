@@ -2,6 +2,8 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -347,6 +349,18 @@ class TestStreams:
                 assert 0.9 < time.monotonic() - start < 4
                 signal.signal(signal.SIGALRM, before)
                 timer.cancel()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_program_that_ends_while_a_source_is_read_ends_well(self, closed: bool) -> None:
+        camera = Camera(lambda _, send: (camera.send_at(send, 20, 30), camera.wait(30)))
+        program = "import sys; from activity.video.live import LiveSource\n"
+        program += "source = LiveSource(sys.argv[1], sample_fps=10, realtime=False, stall_seconds=20)\n"
+        program += "items = iter(source); print(next(items).index)\n" + "source.close(); list(items)" * closed
+        with camera.running() as url:
+            command = [sys.executable, "-X", "dev", "-c", program, url]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
 
     def test_close_ends_a_wait_between_tries(self) -> None:
         camera = Camera(lambda _, send: camera.send_at(send, 20, 3))
