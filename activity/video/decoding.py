@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -21,7 +22,7 @@ from activity.video.picture import Converter, Pixels, deinterlaced
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
 _SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-_LENGTH_FROM_ZERO = ("matroska,webm", "flv")  # and not from where the first stream begins
+_LENGTH_FROM_ZERO = ("matroska,webm", "flv", "nut")  # and not from where the first stream begins
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
 _FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
 _SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
@@ -58,6 +59,7 @@ class Decoding:
         stream: of the container.
         on_frame: called after each frame that was decoded; what it raises ends the reading.
         hang_seconds: without a frame, after which reading is given up.
+        is_live: frames come as they arrive, at times of `time.monotonic`. Neither a clock nor threads hold any back.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Decoding:
         *,
         on_frame: Callable[[], None] = lambda: None,
         hang_seconds: float = HANGS_AFTER_SECONDS,
+        is_live: bool = False,
     ) -> None:
         self.source = source
         self.stream = stream
         self.frames = 0  # given so far
         self.time_seconds = 0.0  # of the last one
         self.is_at_end = False
+        self.is_live = is_live
         self._container = container
         self._on_frame = on_frame
         self._hang_seconds = hang_seconds
@@ -81,7 +85,8 @@ class Decoding:
         self._in_parts = container.format.name in _STREAM_FORMATS
         self._clock = Clock(most_gap_seconds=MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS)
         self._tick = float(stream.time_base or 1)
-        self._has_clock = cast(int | None, container.start_time) is not None  # a raw stream has none
+        self._has_clock = cast(int | None, container.start_time) is not None
+        self._is_raw = bool(container.format.flags & cast(int, Flags.no_timestamps.value))  # its times are only made up
         self._origin = self._start_seconds()
         self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
         self._packets: Iterator[Packet[Any]] | None = None
@@ -94,9 +99,11 @@ class Decoding:
         self._last_is_bad = False
         self._flagged: list[int] = []  # packets that the container marks as damaged
         self._encrypted = self._closed = False
-        self._final_seconds = 0.0
+        self._final_seconds = self._frame_at = 0.0
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
+        if is_live:
+            stream.codec_context.thread_count = 1
 
     @classmethod
     def of_file(
@@ -109,7 +116,8 @@ class Decoding:
     def __iter__(self) -> Iterator[Picture]:
         """Give the frames; VideoError where there is none, or decoding hangs."""
         aspect = float(self.stream.sample_aspect_ratio or 1)
-        for frame, seconds in self._clock.times(deinterlaced(self._stamped())):
+        times = self._arrived() if self.is_live else self._clock.times(deinterlaced(self._stamped()))
+        for frame, seconds in times:
             self._first_seconds = self._first_seconds if self.frames else seconds
             self.frames, self.time_seconds = self.frames + 1, seconds
             is_turned = aspect != 1.0 and self.orientation(frame)[0]
@@ -194,7 +202,7 @@ class Decoding:
     def notes(self) -> list[str]:
         """Say what was assumed of a good video."""
         notes = []
-        if not self._has_clock and not self.stream.codec_context.framerate:
+        if self._is_raw and not self.stream.codec_context.framerate:
             notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
         if jumps := self._clock.jumps:
             times = "once" if len(jumps) == 1 else f"{len(jumps)} times"
@@ -224,9 +232,14 @@ class Decoding:
             return Damage("it is cut off: its last picture is damaged", ends_early=True)
         return None
 
+    def _arrived(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """The frames with the times of their arrival: only interlaced ones wait for the next."""
+        for frame in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
+            yield frame.item, frame.seconds or 0.0
+
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
         for frame in self._decoded():
-            pts = frame.dts if frame.pts is None else frame.pts
+            pts = None if self._is_raw else frame.dts if frame.pts is None else frame.pts
             if not (self._begun or self._has_clock):  # of a video so short that FFmpeg cannot say where it begins
                 self._origin = (pts or 0) * self._tick
             seconds = None if pts is None else pts * self._tick - self._origin
@@ -239,7 +252,7 @@ class Decoding:
             yield Stamped(frame, seconds, frame.duration * self._tick)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        frame_at, begun = time.monotonic(), False
+        self._frame_at, begun = time.monotonic(), False
         for packet in self._read():
             try:
                 frames = self.stream.codec_context.decode(packet)
@@ -254,10 +267,8 @@ class Decoding:
                 self._bad_pictures += begun and frame.is_corrupt and not self._in_parts
                 self._on_frame()
                 yield frame
-                frame_at = time.monotonic()
+                self._frame_at = time.monotonic()
             self._check_open()
-            if time.monotonic() - frame_at > self._hang_seconds:
-                raise hanging(self.source, self._hang_seconds)
 
     def _read(self) -> Iterator["Packet[Any] | None"]:
         """The packets of the video, then None; reading goes on behind damage.
@@ -272,6 +283,8 @@ class Decoding:
             try:
                 for packet in packets:
                     failures = 0
+                    if time.monotonic() - self._frame_at > self._hang_seconds:  # also where its sound goes on
+                        raise hanging(self.source, self._hang_seconds)
                     if packet.pts is not None:
                         end = packet.pts + (packet.duration or 0)
                         self._read_to[packet.stream_index] = max(end, self._read_to.get(packet.stream_index, end))
@@ -346,6 +359,8 @@ class SeekError(Exception):
 
 def _missing_bytes(path: Path) -> str | None:
     """Where an AVI has fewer bytes than its outermost chunks declare, say so: those above 1 GB have several."""
+    if not path.is_file():  # it is read from a server
+        return None
     size = path.stat().st_size
     declared = 0
     with path.open("rb") as file:

@@ -9,9 +9,10 @@ HANGS_AFTER_SECONDS = 60.0
 
 # What to do with a file that FFmpeg cannot decode.
 CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
-# Two reasons of VideoError that callers tell from the others.
+# Reasons of VideoError that callers tell from the others.
 NO_SUCH_FILE = "there is no such file"
 NO_FRAMES = "it opens as a video but no frame of it can be decoded"
+HANGS = "decoding hangs"
 
 
 class VideoError(ValueError):
@@ -42,7 +43,7 @@ def unreadable(path: Path, error: OSError) -> VideoError:
 
 def hanging(source: str, seconds: float) -> VideoError:
     """What to say of a video that was given up because it gives no frame and does not end."""
-    return VideoError(source, f"decoding hangs: there was no frame for {seconds:g} s, and it was given up", CONVERT)
+    return VideoError(source, f"{HANGS}: there was no frame for {seconds:g} s, and it was given up", CONVERT)
 
 
 def too_large(source: str, width: int, height: int) -> VideoError:

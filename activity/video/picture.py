@@ -22,9 +22,8 @@ Pixels = npt.NDArray[np.uint8]
 # As ffmpeg does it: one frame a picture, fields found by their flags, pictures without the flag left as they are.
 _DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
 
-# ITU-T H.273 matrix to swscale's number of the coefficients. What it has none for it takes for BT.601; 0 (GBR) in a
-# format that is not RGB is a wrong tag, for which FFmpeg's table holds BT.709's.
-_COEFFICIENTS = {0: 1, 1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+# ITU-T H.273 matrix to swscale's number of the coefficients. What it has none for FFmpeg shows as BT.601.
+_COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT601 = 5
 _PQ, _HLG = 16, 18  # ITU-T H.273 transfer characteristics
 _BT2020 = 9  # colour primaries

@@ -149,29 +149,13 @@ class VideoReader:
         self.close()
 
     def _sampled(self, decoding: Decoding, sample_fps: float, wanted: range) -> Iterator[SampledFrame]:
-        sampler = GridSampler(sample_fps=sample_fps)
-        latest: Picture | None = None  # how long it is shown is known when the next one comes
-        for picture in decoding:
-            indices = sampler.push(picture.time_seconds)
-            if latest is not None:
-                yield from _shown(decoding, latest, indices, wanted)
-            if indices.stop >= wanted.stop:
-                return
-            latest = picture
-        assert latest is not None  # a decoding without any frame raises
-        yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), wanted)
+        yield from sampled(decoding, sample_fps, wanted)
         self._say(decoding)
 
     def _say(self, decoding: Decoding) -> None:
-        """At the end: what is wrong with the video, and what was assumed of it."""
-        if not decoding.is_whole:
-            return
-        if damage := decoding.damage():
-            self.damage = f"{damage.problem}; the {decoding.frames} good frames are used"
-        for note in decoding.notes():
-            warnings.warn(f"{self.source}: {note}.", VideoNote, stacklevel=3)
-        if self.damage:
-            warnings.warn(f"{self.source}: {self.damage}.", VideoWarning, stacklevel=3)
+        if decoding.is_whole:
+            self.damage = problem_of(decoding)
+            warn_at_end(decoding, self.damage)
 
     @contextmanager
     def _decoding(self) -> Iterator[Decoding]:
@@ -183,6 +167,35 @@ class VideoReader:
         finally:
             decoding.close()
             self._open.discard(decoding)
+
+
+def sampled(decoding: Decoding, sample_fps: float, wanted: range) -> Iterator[SampledFrame]:
+    """Yield the frames of a decoding on the time grid, as `VideoReader.sampled_frames` does."""
+    sampler = GridSampler(sample_fps=sample_fps)
+    latest: Picture | None = None  # how long it is shown is known when the next one comes
+    for picture in decoding:
+        indices = sampler.push(picture.time_seconds)
+        if latest is not None:
+            yield from _shown(decoding, latest, indices, wanted)
+        if indices.stop >= wanted.stop:
+            return
+        latest = picture
+    assert latest is not None  # a decoding without any frame raises
+    yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), wanted)
+
+
+def problem_of(decoding: Decoding) -> str | None:
+    """Say what is missing of a video that was read to its end; None for a good one."""
+    damage = decoding.damage()
+    return f"{damage.problem}; the {decoding.frames} good frames are used" if damage else None
+
+
+def warn_at_end(decoding: Decoding, problem: str | None) -> None:
+    """Warn of what had to be assumed of a video that was read to its end, and of its problem."""
+    for note in decoding.notes():
+        warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=4)
+    if problem:
+        warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=4)
 
 
 def declared_seconds(path: Path) -> float | None:

@@ -1,24 +1,32 @@
-"""Where live frames come from: cameras, devices and URLs; by which protocols each is read, and names safe to print."""
+"""Where live frames come from: cameras by OpenCV, URLs by FFmpeg, and why one cannot be opened."""
 
+import os
 import socket
-import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import av
 import cv2
 
 from activity.video.addresses import without_credentials
-from activity.video.capture import check_file
-from activity.video.decoder import VIDEO_FORMATS, open_decoder, silence_decoder_logs
-from activity.video.errors import VideoError
+from activity.video.decoding import Decoding
+from activity.video.errors import VideoError, hanging
+from activity.video.opening import VIDEO_FORMATS, check_file, open_container, shown_stream
+from activity.video.picture import Pixels
 
 Kind = Literal["camera", "url", "file"]
+Arrival = tuple[float, Callable[[], Pixels]]
+"""When a frame arrived, by `time.monotonic`, and what converts it to RGB."""
 
 _RTP = ("rtp", "rtcp", "srtp", "udp", "tcp")
 _HTTP = ("httpproxy", "tls", "tcp", "crypto", "data")
 # By scheme, the protocols by which FFmpeg may read: the stream itself, and what it refers to. Files are never among
-# them, so that no server is shown one.
+# them: a server's playlist would name one, and its picture would be shown.
 _PROTOCOLS: dict[str, tuple[str, ...]] = {
     "rtsp": ("rtsp", *_RTP),
     "rtsps": ("rtsps", "tls", *_RTP),
@@ -33,14 +41,12 @@ _PROTOCOLS: dict[str, tuple[str, ...]] = {
 }
 # An HLS or DASH stream is a list of addresses; its sound and titles are parts of their own.
 _STREAM_FORMATS = (*VIDEO_FORMATS, "rtsp", "rtp", "hls", "dash", "aac", "mp3", "ac3", "eac3", "webvtt")
-_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
-_DIAGNOSIS_SECONDS = 3.0
+_RETRY_SECONDS = 0.01
+_OPENING_CAMERA = threading.Lock()  # OpenCV has one log level for all
 
 
 def kind_of_source(source: str) -> Kind:
-    """Whether a source is a camera (an index or a device), a URL or a file.
-
-    Raises VideoError for a URL by which nothing can be read, and for a file as `check_file` does.
+    """Whether a source is a camera (an index or a device), a URL or a file; VideoError where it is none of them.
 
     >>> kind_of_source("0"), kind_of_source("rtsp://camera/stream")
     ('camera', 'url')
@@ -57,42 +63,65 @@ def kind_of_source(source: str) -> Kind:
     return "file"
 
 
-def open_stream(source: str, *, open_seconds: float, read_seconds: float) -> cv2.VideoCapture:
-    """Open a camera or URL; VideoError where that cannot be done within `open_seconds`, without credentials in it.
+def open_url(url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float) -> Decoding:
+    """Open a stream, which is live unless it says how long it is; VideoError, without credentials, where it fails.
 
-    A grab that waits for longer than `read_seconds` for data from a URL fails.
+    Opening may wait for data for `stall_seconds`, and so may each frame.
     """
-    if kind_of_source(source) == "camera":
-        return _open_camera(source)
-    scheme = source.split("://")[0].lower()
-    name = without_credentials(source)
+    name, (scheme, rest), begun = without_credentials(url), url.split("://", 1), time.monotonic()
     try:
-        capture = open_decoder(
-            scheme + source[len(scheme) :],
-            protocols=_PROTOCOLS[scheme],
+        container = open_container(
+            f"{scheme.lower()}://{rest}",
+            protocols=_PROTOCOLS[scheme.lower()],
             formats=_STREAM_FORMATS,
-            options=("rtsp_flags;prefer_tcp",),  # what OpenCV says where it is not told anything
-            open_seconds=open_seconds,
-            read_seconds=read_seconds,
-            threads=1,  # each further one holds back a frame
+            options={"rtsp_flags": "prefer_tcp"},  # UDP where a camera has nothing else: it loses packets
+            open_seconds=stall_seconds,
+            read_seconds=stall_seconds,
         )
-    except TimeoutError:
-        raise VideoError(name, "another source does not come to an end of being opened", "try again") from None
-    if not capture.isOpened():
-        raise VideoError(name, _why_not_reached(source, open_seconds), "check the address, and that it sends video")
-    return capture
+    except av.error.FFmpegError as error:  # which has the URL in it
+        reason = f"no video came from it within {stall_seconds:g} s"
+        if time.monotonic() - begun < stall_seconds:
+            reason = _why_not_opened(error, name)
+        raise VideoError(name, reason, "check the address, and that it sends video") from None
+    try:
+        stream = shown_stream(name, container)
+    except VideoError:
+        container.close()
+        raise
+    is_live = not container.duration
+    return Decoding(name, container, stream, on_frame=on_frame, hang_seconds=stall_seconds, is_live=is_live)
+
+
+def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds: float) -> Iterator[Arrival]:
+    """Give the frames of a camera by its index or device; VideoError where it cannot be opened, or gives none."""
+    capture, frame_at = _open_camera(source), time.monotonic()
+    try:
+        while time.monotonic() - frame_at < stall_seconds:
+            is_read, bgr = capture.read()
+            if not is_read:  # one picture may be damaged
+                time.sleep(_RETRY_SECONDS)
+                continue
+            on_frame()
+            frame_at = time.monotonic()
+            yield frame_at, partial(cv2.cvtColor, bgr, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
+    finally:
+        capture.release()
+    raise hanging(source, stall_seconds)
 
 
 def _is_device(source: str) -> bool:
-    try:
-        return stat.S_ISCHR(Path(source).stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return os.path.exists(source) and Path(source).is_char_device()  # noqa: PTH110 - a name may be too long for pathlib
 
 
 def _open_camera(source: str) -> cv2.VideoCapture:
-    silence_decoder_logs()
-    capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source, cv2.CAP_V4L2)
+    with _OPENING_CAMERA:
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source, cv2.CAP_V4L2)
+        except (cv2.error, ValueError):  # an index of very many digits
+            capture = cv2.VideoCapture()
+        finally:
+            cv2.utils.logging.setLogLevel(level)
     if capture.isOpened():
         return capture
     devices = sorted(str(path) for path in Path("/dev").glob("video*")) if Path("/dev").is_dir() else []
@@ -101,23 +130,16 @@ def _open_camera(source: str) -> cv2.VideoCapture:
     raise VideoError(source, reason, f"{here}: give the index or device of a camera, a URL, or a file")
 
 
-def _why_not_reached(url: str, open_seconds: float) -> str:
-    """What a connection to the URL's host says; FFmpeg keeps to itself why it failed."""
+def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
+    """What FFmpeg's error says of a URL, whose name has no credentials."""
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused: nothing serves at its port"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return f"the FFmpeg in PyAV was built without {name.split(':')[0]}"
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return "its address is not valid"
-    if host is None or port is None or parts.scheme in ("udp", "rtp", "srt"):
-        return f"no video came from it within {open_seconds:g} s"
-    try:
-        socket.create_connection((host, port), timeout=min(_DIAGNOSIS_SECONDS, open_seconds)).close()
-    except ConnectionRefusedError:
-        return f"the connection was refused (port {port})"
-    except (socket.gaierror, UnicodeError):
+        socket.getaddrinfo(urlsplit(name).hostname or "localhost", None)
+    except socket.gaierror:
         return "there is no host of this name, or the network is down"
-    except TimeoutError:
-        return f"its host did not answer within {min(_DIAGNOSIS_SECONDS, open_seconds):g} s (port {port})"
-    except OSError as error:
-        return f"its host cannot be reached ({error.strerror or 'no route'})"
-    return "its host answers, but no video that can be read came from it: the path, user or password may be wrong"
+    except (UnicodeError, ValueError):
+        return "its address is not valid"
+    return f"no video that can be read came from it ({error.strerror}): its path, user or password may be wrong"

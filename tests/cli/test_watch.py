@@ -1,14 +1,18 @@
+import http.server
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import CHECKOUT, activity, start
 from tests.cli.test_timeline import long_video, spans
+from tests.video.cameras import Camera
 
 __all__ = ["long_video"]
 
@@ -134,3 +138,35 @@ def test_an_address_is_no_file_and_its_password_is_not_printed(exported: Path, v
     swapped = activity("watch", "rtsp://user:secret@127.0.0.1:9/stream", exported)
     assert swapped.code == 2
     assert "secret" not in swapped.err
+
+
+def test_a_file_on_a_server_gives_the_events_of_the_file(exported: Path, long_video: Path) -> None:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(long_video.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://me:secret@127.0.0.1:{server.server_address[1]}/{long_video.name}"
+        outcomes = [activity("watch", exported, source) for source in (url, long_video)]
+        server.shutdown()
+        thread.join()
+    changing = {"wall_time", "latency_ms", "busy_seconds", "encode_ms", "source"}
+    served, local = (
+        [{key: event[key] for key in event.keys() - changing} for event in events(outcome.out)] for outcome in outcomes
+    )
+    assert served == local
+    assert outcomes[0].code == 0
+    assert "secret" not in outcomes[0].out + outcomes[0].err
+
+
+def test_a_camera_that_is_gone_is_told_and_given_up(exported: Path) -> None:
+    camera = Camera(lambda number, send: camera.send_at(send, 20, 0 if number else 30))
+    with camera.running() as url:
+        url = url.replace("//", "//me:secret@")
+        outcome = activity("watch", exported, url, "--stall-seconds", "1", "--give-up-seconds", "1.2")
+    found = events(outcome.out)
+    assert outcome.code == 1
+    assert "and is given up" in outcome.err
+    kinds = [event["event"] for event in found if event["event"] in ("lost", "back", "summary")]
+    assert (kinds[0], kinds[-1], "back" in kinds) == ("lost", "summary", False)
+    assert found[-1]["frames"] == 30
+    assert "secret" not in outcome.out + outcome.err

@@ -14,7 +14,7 @@ from torch import Tensor
 from activity.features import extract
 from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.features.views import PLAIN, View
-from activity.video.capture import Capture
+from activity.video.decoding import Decoding, Picture
 from activity.video.reader import SampledFrame, VideoError, VideoReader
 from tests.recognizers import tiny_encoder
 from tests.videos import index_frames, noise_frames, write_video
@@ -256,14 +256,15 @@ def test_a_video_that_fails_says_so_and_the_others_are_done(
 def test_a_video_in_which_decoding_hangs_is_given_up_and_the_others_are_done(
     videos: list[Path], monkeypatch: pytest.MonkeyPatch, decode_threads: int
 ) -> None:
-    let_go, real = threading.Event(), Capture.grab
+    let_go, real = threading.Event(), Decoding.__iter__
 
-    def grab(capture: Capture) -> bool:
-        if capture._source == str(videos[1]) and capture.frames == 3:
-            let_go.wait()
-        return real(capture)
+    def pictures(decoding: Decoding) -> Iterator[Picture]:
+        for picture in real(decoding):
+            if decoding.source == str(videos[1]) and decoding.frames == 3:
+                let_go.wait()
+            yield picture
 
-    monkeypatch.setattr(Capture, "grab", grab)
+    monkeypatch.setattr(Decoding, "__iter__", pictures)
     encoder = tiny_encoder("rgb", "motion")
     requests = [request(path, WHOLE) for path in videos]
     start = time.monotonic()
@@ -283,14 +284,15 @@ def test_a_video_in_which_decoding_hangs_is_given_up_and_the_others_are_done(
 
 
 def test_a_span_far_into_a_video_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Capture.grab
+    real = Decoding.__iter__
 
-    def grab(capture: Capture) -> bool:
-        time.sleep(0.02)
-        return real(capture)
+    def pictures(decoding: Decoding) -> Iterator[Picture]:
+        for picture in real(decoding):
+            time.sleep(0.02)
+            yield picture
 
-    path = write_video(tmp_path / "long.mp4", index_frames(60))
-    monkeypatch.setattr(Capture, "grab", grab)
+    path = write_video(tmp_path / "long.ts", index_frames(60))  # no index: all before the span is decoded
+    monkeypatch.setattr(Decoding, "__iter__", pictures)
     indices, _, end = by_video(run(tiny_encoder("rgb"), [request(path, (range(11, 12),))], hang_seconds=0.5))[0]
     assert (indices, end.error) == ([11], None)
 

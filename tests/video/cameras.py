@@ -1,27 +1,37 @@
-"""A network camera on loopback, for tests: JPEG pictures one after the other in an HTTP answer that does not end."""
+"""Servers on loopback, for tests: a camera that sends JPEG pictures in an HTTP answer without end, and playlists."""
 
 import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 
 from tests.videos import index_frame
 
-Send = Callable[[int], None]
+HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"
+
+DASH = """<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" type="static"
+mediaPresentationDuration="PT2S"><Period>
+<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000" width="64" height="48" codecs="avc1.64000a">
+<BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>"""
+
+Send = Callable[[Any], object]
 _BOUNDARY = "picture"
 
 
 class Camera:
     """What a connection gives is said by a script, which is called with its number and a function that sends a frame.
 
-    A frame's colour says its index (`tests.videos.frame_index`). The connection ends with the script.
+    A frame's colour says its index (`tests.videos.frame_index`). The connection ends with the script. With a media
+    type of its own the function sends bytes.
     """
 
-    def __init__(self, script: Callable[[int, Send], None]) -> None:
-        self.script = script
+    def __init__(self, script: Callable[[int, Send], object], *, mime: str | None = None) -> None:
+        self.script, self.mime = script, mime
         self.connections = 0
         self.over = threading.Event()  # the test's end: scripts that wait go on
         self.port = 0
@@ -57,9 +67,10 @@ class Camera:
                 number, camera.connections = camera.connections, camera.connections + 1
                 try:
                     self.send_response(200)
-                    self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+                    pictures = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+                    self.send_header("Content-Type", camera.mime or pictures)
                     self.end_headers()
-                    camera.script(number, self._send)
+                    camera.script(number, self.wfile.write if camera.mime else self._send)
                 except OSError:  # the client is gone
                     pass
 

@@ -2,23 +2,25 @@ import gc
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
-from activity.video import live, playing
+from activity.video import live
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
 from activity.video.reader import VideoError, VideoReader, VideoWarning
 from activity.video.sampling import first_index_at_or_after
-from tests.video.cameras import Camera, Send
-from tests.video.test_hostile import HLS
+from tests.video.cameras import HLS, Camera, Send
 from tests.video.test_sources import answering
 from tests.videos import cut_off, frame_index, index_frames, noise_frames, write_timed_video, write_video
 
@@ -43,6 +45,26 @@ def until(source: LiveSource, last: type) -> list[Any]:
     return items
 
 
+def flv_parts(count: int) -> list[bytes]:
+    """What a camera sends for each frame."""
+    parts: list[bytes] = []
+
+    class Sink:
+        def write(self, data: bytes) -> int:
+            parts[-1] += data
+            return len(data)
+
+    with av.open(Sink(), "w", format="flv", options={"flush_packets": "1"}) as container:
+        stream = container.add_stream("libx264", rate=20, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index, pixels in enumerate(index_frames(count)):
+            parts.append(b"")
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+    return parts
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> Iterator[None]:
     before = set(threading.enumerate())
@@ -55,7 +77,7 @@ def _no_thread_stays() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playing, "_FIRST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(live, "_FIRST_WAIT_SECONDS", 0.1)
 
 
 class TestFiles:
@@ -135,8 +157,8 @@ class TestFiles:
         monkeypatch.setattr(live, "HANGS_AFTER_SECONDS", 0.1)
         monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
         source = source_of(path, stall_seconds=0.1)
-        real = VideoReader._capture
-        monkeypatch.setattr(VideoReader, "_capture", lambda reader: (go_on.wait(), real(reader))[1])
+        real = VideoReader.sampled_frames
+        monkeypatch.setattr(VideoReader, "sampled_frames", lambda *given: (go_on.wait(), real(*given))[1])
         with pytest.raises(VideoError, match="decoding hangs"):
             list(source)
         go_on.set()
@@ -160,6 +182,38 @@ class TestStreams:
         shown = [frame_index(frame.pixels) for frame in frames]
         assert shown == sorted(shown)
         assert source.frames == 30
+
+    @pytest.mark.parametrize("codec", ["jpeg", pytest.param("h264", marks=pytest.mark.slow)])
+    def test_a_frame_is_given_as_soon_as_the_next_one_comes(self, codec: str) -> None:
+        """Not a frame later for a clock that compares with the next, nor for each thread that decodes."""
+        sent: list[int] = []
+        parts = flv_parts(140) if codec == "h264" else range(20)
+        camera = Camera(
+            lambda _, send: camera.send_at(lambda number: (sent.append(number), send(parts[number])), 20, len(parts)),
+            mime="video/x-flv" if codec == "h264" else None,
+        )
+        behind = []
+        with camera.running() as url, source_of(url, stall_seconds=8.0) as source:  # a FLV is analysed for 5 s
+            for item in source:
+                if isinstance(item, SourceLost):
+                    break
+                behind.append(sent[-1] - frame_index(item.pixels))
+        assert np.median(behind[-6:]) == 1
+
+    def test_one_whose_sound_goes_on_without_a_picture_is_lost(self, tmp_path: Path) -> None:
+        data = write_video(tmp_path / "video.ts", index_frames(20), sound_seconds=20).read_bytes()
+
+        def script(_: int, write: Callable[[bytes], object]) -> None:
+            write(data[: len(data) // 2])
+            for start in range(len(data) // 2, len(data), len(data) // 100):
+                camera.wait(0.1)
+                write(data[start : start + len(data) // 100])
+
+        camera = Camera(script, mime="video/mp2t")
+        with camera.running() as url, source_of(url, stall_seconds=1.0) as source:
+            items = until(source, SourceLost)
+        assert frames_of(items)
+        assert items[-1].reason == "there was no frame for 1 s"
 
     def test_a_slow_source_shows_a_frame_several_times(self) -> None:
         camera = Camera(lambda _, send: camera.send_at(send, 4, 10))
@@ -296,11 +350,23 @@ class TestStreams:
                 signal.signal(signal.SIGALRM, before)
                 timer.cancel()
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_program_that_ends_while_a_source_is_read_ends_well(self, closed: bool) -> None:
+        camera = Camera(lambda _, send: (camera.send_at(send, 20, 30), camera.wait(30)))
+        program = "import sys; from activity.video.live import LiveSource\n"
+        program += "source = LiveSource(sys.argv[1], sample_fps=10, realtime=False, stall_seconds=20)\n"
+        program += "items = iter(source); print(next(items).index)\n" + "source.close(); list(items)" * closed
+        with camera.running() as url:
+            command = [sys.executable, "-X", "dev", "-c", program, url]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
+
     def test_close_ends_a_wait_between_tries(self) -> None:
         camera = Camera(lambda _, send: camera.send_at(send, 20, 3))
         with camera.running() as url, source_of(url) as source:
             items = iter(source)
-            playing._FIRST_WAIT_SECONDS = 20.0  # put back by the fixture
+            live._FIRST_WAIT_SECONDS = 20.0  # put back by the fixture
             assert next(item for item in items if isinstance(item, SourceLost)).retry_seconds == 20.0
             threading.Timer(0.2, source.close).start()
             start = time.monotonic()
