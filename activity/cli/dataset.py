@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from activity.data.background import background_spans, unlabelled_spans, with_background
 from activity.data.clips import DataError, Manifest
 from activity.data.layouts import read_clips
-from activity.video.declared import declared_seconds
+from activity.video.reader import declared_seconds
 
 
 def read_manifest(config: DictConfig) -> Manifest:

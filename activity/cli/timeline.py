@@ -30,9 +30,8 @@ from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
 from activity.inference.timeline import Timeline, make_timelines
 from activity.inference.videos import Failure
-from activity.video.declared import declared_seconds
 from activity.video.overlay import check_overlay, write_overlay
-from activity.video.reader import VideoError
+from activity.video.reader import VideoError, declared_seconds
 
 _THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from activity.features.remembered import FileMemory, file_state
 from activity.features.store import video_digest
-from activity.video.capture import check_file
+from activity.video.opening import check_file
 from activity.video.reader import VideoError, unreadable
 
 FILE_NAME = "digests.json"

@@ -20,8 +20,7 @@ from activity.features.batches import (
     size_of,
 )
 from activity.features.views import PLAIN, View
-from activity.video.capture import HANGS_AFTER_SECONDS
-from activity.video.errors import hanging
+from activity.video.errors import HANGS_AFTER_SECONDS, hanging
 from activity.video.reader import SampledFrame, VideoError, VideoReader, unreadable
 from activity.video.sampling import first_index_at_or_after
 

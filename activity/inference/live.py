@@ -14,7 +14,7 @@ from activity.inference.frame_features import FrameError, FrameFeatures, Pixels,
 from activity.inference.frame_scores import Scores
 from activity.inference.segmentation import TimelineSettings
 from activity.models.recognizer import LoadedRecognizer
-from activity.video.capture import MOST_GAP_SECONDS
+from activity.video.clock import MOST_GAP_SECONDS
 from activity.video.sampling import GridSampler
 
 

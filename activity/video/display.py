@@ -5,9 +5,9 @@ import sys
 
 import cv2
 
-from activity.video.capture import Pixels
 from activity.video.errors import VideoError
 from activity.video.overlay import CaptionedSpan, draw_caption
+from activity.video.picture import Pixels
 
 _KEYS_TO_END = (27, ord("q"))  # Esc
 _WITHOUT = "go on without a display, or log in to a screen"

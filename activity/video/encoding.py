@@ -1,4 +1,4 @@
-"""Frames to a video file, each at its own time (the one home of PyAV).
+"""Frames to a video file, each at its own time.
 
 Not by `cv2.VideoWriter`: it knows one rate and no times, cuts an odd side by a pixel, writes no H.264, and cannot set
 VP9's speed, which makes it twenty times as slow.
@@ -16,8 +16,8 @@ import cv2
 from av.container import OutputContainer
 from av.video import VideoStream
 
-from activity.video.capture import Pixels
 from activity.video.errors import VideoError
+from activity.video.picture import Pixels
 
 _BT601 = 5  # how colours are converted; players are told, or they guess by the size
 _KEY_FRAME_INTERVAL = 120  # frames; a player can jump to these
@@ -59,14 +59,16 @@ class VideoWriter:
         suffix: `.webm` or `.mp4`, whatever the name of `path`.
         name: what errors call the file.
         rate: frames a second that the file says it has; what counts are the frames' times.
+        pixel_aspect: the width of a pixel by its height.
 
     Raises:
         VideoError: the encoder refuses the frames.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, suffix: str, name: str, rate: Fraction) -> None:
+    def __init__(self, path: Path, *, suffix: str, name: str, rate: Fraction, pixel_aspect: float = 1.0) -> None:
         self._path, self._name, self._rate = path, name, rate
+        self._pixel_aspect = Fraction(pixel_aspect).limit_denominator(1000)
         self._format = _FORMATS[suffix.lower()]
         self._tick = Fraction(1, self._format.clock)
         self._container: OutputContainer | None = None
@@ -110,6 +112,7 @@ class VideoWriter:
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
+        context.sample_aspect_ratio = self._pixel_aspect
         context.time_base, context.gop_size = self._tick, _KEY_FRAME_INTERVAL
         context.colorspace, context.color_range = _BT601, 1
         context.thread_count = 0  # all cores

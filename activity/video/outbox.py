@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from activity.video.capture import Pixels
+from activity.video.picture import Pixels
 
 _MOST_EVENTS = 8  # held for a reader that does not come; then the thread waits
 

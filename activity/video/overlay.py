@@ -1,17 +1,17 @@
 """Labels drawn on frames, and the video written that shows them."""
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
 
 from activity.files import renamed_when_whole
-from activity.video.capture import Capture, Pixels
 from activity.video.errors import VideoError
+from activity.video.picture import Pixels
 from activity.video.reader import VideoReader
 from activity.video.sampling import TIME_TOLERANCE_SECONDS
 
@@ -24,9 +24,6 @@ _SMALLEST_TEXT, _SMALLEST_LEGIBLE_TEXT = 11, 6  # pixels: where there is room, a
 _WEIGHT = 600  # semibold: strokes of more than a pixel survive compression
 
 SUFFIXES = (".webm", ".mp4")
-_RATE_FRAMES = 250
-_DEFAULT_FPS = Fraction(25)  # of a video of one frame
-_RATE_ERROR = 3e-4  # of a rate known from so many times in whole milliseconds; 30 and 29.97 differ by a thousandth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +77,15 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
     from activity.video.encoding import VideoWriter  # here: brings a second FFmpeg, which drawing does not need
 
     with VideoReader(source) as video:
-        captions = _Captions(spans)
+        captions, frames = _Captions(spans), iter(video)
+        first = next(frames)
         with (
             renamed_when_whole(out) as temporary,
-            VideoWriter(temporary, suffix=out.suffix, name=str(out), rate=_frame_rate(source)) as writer,
+            VideoWriter(
+                temporary, suffix=out.suffix, name=str(out), rate=video.rate, pixel_aspect=first.pixel_aspect
+            ) as writer,
         ):
-            for frame in video:
+            for frame in itertools.chain([first], frames):
                 draw_caption(frame.pixels, time_seconds=frame.time_seconds, span=captions.at(frame.time_seconds))
                 writer.write(frame.pixels, frame.time_seconds)
 
@@ -170,25 +170,6 @@ class _Captions:
         while self._following and self._following[-1].start_seconds <= time_seconds:
             self._latest = self._following.pop()
         return self._latest if self._latest is not None and time_seconds < self._latest.end_seconds else None
-
-
-def _frame_rate(source: str) -> Fraction:
-    """Frames a second over the first ones, for the header; a usual rate where it is one."""
-    capture = Capture(source)
-    try:
-        while capture.frames < _RATE_FRAMES and capture.grab():
-            pass
-        frames, seconds = capture.frames, capture.duration_seconds
-    finally:
-        capture.release()
-    if frames < 2:
-        return _DEFAULT_FPS
-    rate = frames / seconds
-    usual = Fraction(max(1, round(rate)))
-    for candidate in (usual, usual * 1000 / 1001):
-        if abs(rate / candidate - 1) < _RATE_ERROR:
-            return candidate
-    return Fraction(rate).limit_denominator(1001)
 
 
 def _text_size(width: int, height: int) -> int:

@@ -1,6 +1,7 @@
 """What a video file is like, from one reading of it, and how its pictures go, in a form that finds copies."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.codec import Codec
 
-from activity.video.capture import Capture, Pixels, check_file
+from activity.video.decoding import Decoding
+from activity.video.picture import Pixels, orientation
 
 THUMBNAIL_SIDE = 16
 MAX_THUMBNAILS = 64
@@ -22,36 +25,11 @@ _RATE_TOLERANCE = 0.1  # of the median interval
 _RATE_SHARE = 0.05  # of the intervals: fewer are a hiccup of a constant rate
 _TICK_SECONDS = 0.000_1  # intervals are counted in these, so that memory does not grow with the length
 _BLACK_LEVEL = 24  # of 255; black is 16 in most video, and its noise lies a little above
+# Of the display matrices that turn without mirroring: (exchange x and y, mirror, flip) to degrees clockwise.
+_ROTATIONS = {(True, True, False): 90, (False, True, True): 180, (True, False, True): 270}
 _FROZEN_LEVELS = 1  # a thumbnail's cell is the mean of many pixels: noise and coding move it by less
 
-# What FFmpeg calls a codec in FOURCC differs from container to container.
-_CODEC_NAMES = {
-    name: codec
-    for codec, names in {
-        "H.264": "avc1 avc3 h264 x264 davc vssh",
-        "H.265": "hevc hev1 hvc1 h265 x265",
-        "MPEG-4": "fmp4 mp4v xvid divx dx50 3iv2 m4s2",
-        "MPEG-1": "mpg1 mp1v pim1",
-        "MPEG-2": "mpg2 mp2v pim2 mpeg",
-        "Motion JPEG": "mjpg mjpa jpeg ljpg",
-        "VP8": "vp80",
-        "VP9": "vp90 vp09",
-        "AV1": "av01",
-        "H.263": "h263 s263 u263",
-        "Sorenson H.263": "flv1",
-        "Windows Media 7": "wmv1",
-        "Windows Media 8": "wmv2",
-        "Windows Media 9": "wmv3 wvc1",
-        "MS MPEG-4": "mp42 mp43 div3 mpg4",
-        "Theora": "theo",
-        "FFV1": "ffv1",
-        "HuffYUV": "hfyu ffvh",
-        "ProRes": "apch apcn apcs apco ap4h",
-        "DV": "dvsd dvc dvcp dv25 dv50",
-        "GIF": "gif",
-    }.items()
-    for name in names.split()
-}
+_CODEC_NAMES = {"hevc": "H.265", "mjpeg": "Motion JPEG", "mpeg4": "MPEG-4", "av1": "AV1", "vp8": "VP8", "vp9": "VP9"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +66,12 @@ class VideoFacts:
         longest_gap_seconds: the longest interval between two frames; 0 for one frame.
         width: of the first frame as shown, after rotation.
         height: likewise.
-        sizes: all sizes (width, height) among the frames looked at, the first one's first.
-        codec: the common name, or the file's own four letters where they are none of the common ones.
-        rotation: degrees clockwise that the file asks for; frames are given with it applied.
+        sizes: all sizes (width, height) of its frames, the first one's first.
+        codec: its usual name.
+        rotation: degrees clockwise that the file asks for; frames are given with it applied. 0 where it asks to mirror.
         ends_early: it is shorter than it says, being cut off or damaged.
         damage: what is damaged, in words, or None.
+        notes: what had to be assumed of it, in words.
         black: no frame looked at shows anything.
         frozen: the frames looked at are all the same (and more than one).
         thumbnails: small pictures, to find copies.
@@ -110,6 +89,7 @@ class VideoFacts:
     rotation: int
     ends_early: bool
     damage: str | None
+    notes: tuple[str, ...]
     black: bool
     frozen: bool
     thumbnails: Thumbnails
@@ -137,12 +117,11 @@ def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> V
     >>> facts.frames, round(facts.duration_seconds, 3), facts.width, facts.height, facts.codec
     (4, 0.4, 64, 48, 'Motion JPEG')
     """
-    check_file(str(path))
-    capture = Capture(str(path))
+    decoding = Decoding.of_file(str(path), on_frame=on_frame)
     try:
-        return _read(capture, on_frame)
+        return _read(decoding)
     finally:
-        capture.release()
+        decoding.close()
 
 
 def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
@@ -161,36 +140,40 @@ def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _read(capture: Capture, on_frame: Callable[[], None]) -> VideoFacts:
+def _read(decoding: Decoding) -> VideoFacts:
     intervals: Counter[int] = Counter()
     sampler = _Sampler()
     sizes: dict[tuple[int, int], None] = {}
+    first: float | None = None
     before = 0.0
-    while capture.grab():
-        if capture.frames > 1:
-            intervals[round((capture.time_seconds - before) / _TICK_SECONDS)] += 1
-        before = capture.time_seconds
-        if sampler.wants(capture.time_seconds):
-            frame = capture.retrieve()
-            sizes[frame.shape[1], frame.shape[0]] = None
-            sampler.add(frame, capture.time_seconds)
-        on_frame()
-    damage = capture.damage()
+    turn = (False, False, False)
+    for picture in decoding:
+        frame, seconds = picture.frame, picture.time_seconds
+        if first is None:
+            first, turn = seconds, orientation(frame)
+        else:
+            intervals[round((seconds - before) / _TICK_SECONDS)] += 1
+        before = seconds
+        sizes[(frame.height, frame.width) if turn[0] else (frame.width, frame.height)] = None
+        if sampler.wants(seconds):
+            sampler.add(decoding.rgb(picture), seconds)
+    damage = decoding.damage()
     pictures = np.stack(sampler.pictures)
-    frames, (width, height) = capture.frames, next(iter(sizes))
+    frames, (width, height) = decoding.frames, next(iter(sizes))
     return VideoFacts(
         frames=frames,
-        duration_seconds=capture.duration_seconds,
-        fps=frames / capture.duration_seconds if frames > 1 else None,
+        duration_seconds=decoding.duration_seconds,
+        fps=frames / (decoding.duration_seconds - (first or 0.0)) if frames > 1 else None,
         variable_rate=_is_variable(intervals),
         longest_gap_seconds=max(intervals, default=0) * _TICK_SECONDS,
         width=width,
         height=height,
         sizes=tuple(sizes),
-        codec=_codec_name(capture.fourcc),
-        rotation=capture.rotation,
+        codec=_codec_name(decoding.stream.codec_context.codec),
+        rotation=_ROTATIONS.get(turn, 0),
         ends_early=damage is not None and damage.ends_early,
         damage=None if damage is None else damage.problem,
+        notes=tuple(decoding.notes()),
         black=int(pictures.max()) <= _BLACK_LEVEL,
         frozen=frames > 1 and int(np.ptp(pictures, axis=0).max()) <= _FROZEN_LEVELS,
         thumbnails=_thumbnails(pictures, sampler.interval_seconds),
@@ -224,7 +207,7 @@ class _Sampler:
 def _thumbnail(frame: Pixels) -> npt.NDArray[np.uint8]:
     # Colour after shrinking: a few hundred pixels instead of a million.
     small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _thumbnails(pictures: npt.NDArray[np.uint8], interval_seconds: float) -> Thumbnails:
@@ -258,10 +241,6 @@ def _median(counted: Counter[int]) -> int:
     raise AssertionError("nothing was counted")
 
 
-def _codec_name(fourcc: int) -> str:
-    """The name of a codec from its four letters, which the number holds, first letter lowest."""
-    letters = fourcc.to_bytes(4, "little", signed=fourcc < 0).rstrip(b"\0 ")
-    text = letters.decode("ascii", "replace")
-    if not text or not text.isprintable() or not text.isascii():
-        return "unknown"
-    return _CODEC_NAMES.get(text.lower(), text)
+def _codec_name(codec: Codec) -> str:
+    """The usual name: FFmpeg's long one up to its first further spelling, where it begins with one."""
+    return _CODEC_NAMES.get(codec.canonical_name, re.split(r" [/(]", codec.long_name)[0])

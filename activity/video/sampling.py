@@ -1,7 +1,7 @@
 """The time grid on which videos are sampled, and the windows that the LSTM reads: pure functions.
 
-The grid is absolute: point k stands at ``k / sample_fps`` seconds, and time 0 is the video's first frame.
-A frame is shown from its own time until the next frame's. At 25 frames/s and ``sample_fps=10``::
+The grid is absolute: point k stands at ``k / sample_fps`` seconds, and time 0 is the start of the container. A frame is
+shown from its own time until the next frame's, the first one from 0. At 25 frames/s and ``sample_fps=10``::
 
     frame     0    1    2    3    4    5    6      at 0.00, 0.04, 0.08, ... seconds
     grid      0            1         2             at 0.00, 0.10, 0.20 seconds
@@ -76,10 +76,11 @@ class GridSampler:
 
     def push(self, time_seconds: float) -> range:
         """Take the time of the next frame; the indices at which the frame before it was shown."""
-        first = max(self._next, first_index_at_or_after(time_seconds, self._sample_fps))
-        shown = range(self._next, first) if self._begun else range(first, first)
-        self._begun, self._next = True, first
-        return shown
+        if not self._begun:
+            self._begun = True
+            return range(0)
+        first, self._next = self._next, max(self._next, first_index_at_or_after(time_seconds, self._sample_fps))
+        return range(first, self._next)
 
     def finish(self, end_seconds: float) -> range:
         """The indices at which the last frame was shown, which lasts until `end_seconds`: 0 at least is given."""

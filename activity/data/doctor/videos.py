@@ -7,7 +7,7 @@ from pathlib import Path
 from activity.data.clips import Clip, count_text
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
-from activity.video.capture import NO_FRAMES, NO_SUCH_FILE
+from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
 from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from activity.video.capture import Pixels
+from activity.video.picture import Pixels
 from activity.video.reader import VideoReader
 
 Thumbnail = tuple[float, Pixels]

@@ -1,0 +1,102 @@
+"""The times at which frames are shown, from what a container says of them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+MOST_GAP_SECONDS = 600.0
+"""From one frame to the next. After a longer gap the clock goes on at once: repeats would fill it for ever."""
+MOST_GAP_IN_STREAM_SECONDS = 10.0
+"""The same in transport and program streams, whose clock may start again anywhere (FFmpeg's dts_delta_threshold)."""
+
+_DEFAULT_INTERVAL_SECONDS = 1 / 25
+# Frames that step back by no more than this are shown late by an encoder; a clock that starts again goes back further.
+_MOST_INTERVALS_BACK = 2.5
+_LATE_INTERVALS = 1.5  # a frame that comes later than this may have a wrong time
+_LEAST_STEP = 0.25  # of an interval: times rise strictly
+_ROUNDING_SECONDS = 0.0015  # a container's milliseconds
+
+
+@dataclass(frozen=True)
+class Stamped(Generic[Item]):
+    """A frame and what its container says: when it is shown (None: it does not say) and how long (0: unknown)."""
+
+    item: Item
+    seconds: float | None
+    duration_seconds: float
+
+
+class Clock:
+    """Makes the times of one video's frames rise, and keeps to the container's wherever they do.
+
+    One frame whose time is wrong (repeated, early, late) is put between its neighbours. A clock that starts again, or
+    jumps ahead by more than ``most_gap_seconds``, is shifted once, so that the next frame follows at once::
+
+        container   0.00  0.04  0.08  0.08  0.16  |  5.00  5.04  (most_gap_seconds=2)
+        shown       0.00  0.04  0.08  0.12  0.16  |  0.20  0.24
+    """
+
+    def __init__(self, *, most_gap_seconds: float = MOST_GAP_SECONDS) -> None:
+        self.jumps: list[float] = []
+        """When the clock was shifted, in seconds of the times given."""
+        self._most_gap = most_gap_seconds
+        self._shift = 0.0
+        self._before = 0.0  # the container's time of the frame before, or what it should have been
+        self._shown = 0.0  # the time given to it
+        self._interval = _DEFAULT_INTERVAL_SECONDS
+        self._begun = False
+
+    def times(self, frames: Iterable[Stamped[Item]]) -> Iterator[tuple[Item, float]]:
+        """Give each frame its time. A frame waits for the next one, whose time shows which of them is wrong.
+
+        >>> frames = [Stamped(name, seconds, 0.04) for name, seconds in zip("abcd", (0.0, 0.04, 0.04, 0.12))]
+        >>> list(Clock().times(frames))
+        [('a', 0.0), ('b', 0.04), ('c', 0.08), ('d', 0.12)]
+        """
+        waiting: Stamped[Item] | None = None
+        for frame in frames:
+            if waiting is not None:
+                yield waiting.item, self._place(waiting, frame.seconds)
+            waiting = frame
+        if waiting is not None:
+            yield waiting.item, self._place(waiting, None)
+
+    def _place(self, frame: Stamped[Item], following: float | None) -> float:
+        if 0 < frame.duration_seconds <= self._most_gap:
+            self._interval = frame.duration_seconds
+        if not self._begun:
+            return self._begin(frame.seconds or 0.0, following)
+        seconds = self._before + self._interval if frame.seconds is None else frame.seconds
+        step = seconds - self._before
+        next_step = None if following is None else following - self._before
+        if next_step is not None and self._is_wrong_alone(step, next_step):
+            seconds = self._before + min(self._interval, next_step / 2)
+        elif step <= 0 and -step <= _MOST_INTERVALS_BACK * self._interval:
+            return self._show(self._shown + self._interval)  # `_before` stays: its times are taken up where they rise
+        elif not 0 < step <= self._most_gap:
+            self._shift = self._shown + self._interval - seconds
+            self.jumps.append(self._shown + self._interval)
+        elif frame.duration_seconds <= 0:
+            self._interval = step
+        self._before = seconds
+        return self._show(max(seconds + self._shift, self._shown + _LEAST_STEP * self._interval))
+
+    def _begin(self, seconds: float, following: float | None) -> float:
+        if following is not None and following <= seconds - self._interval:
+            seconds = following - self._interval  # the first frame alone is late
+        self._begun, self._before = True, seconds
+        return self._show(seconds)
+
+    def _is_wrong_alone(self, step: float, next_step: float) -> bool:
+        """Whether the next frame goes on from the frame before, so that this one's time is wrong."""
+        if not 0 < next_step <= self._most_gap:
+            return False
+        if 0 < step <= self._most_gap:
+            return next_step < step - _ROUNDING_SECONDS and step > _LATE_INTERVALS * self._interval
+        return True
+
+    def _show(self, seconds: float) -> float:
+        self._shown = seconds
+        return seconds

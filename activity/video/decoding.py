@@ -1,0 +1,342 @@
+"""One pass of FFmpeg's decoder over a video: its frames in the order and at the times at which a player shows them."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Self, cast
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
+from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
+from activity.video.opening import open_file, other_videos
+from activity.video.picture import Converter, Pixels, deinterlaced, orientation
+
+_STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
+# Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
+_SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_LENGTH_FROM_ZERO = ("matroska,webm", "flv")  # and not from where the first stream begins
+_SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
+_FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
+_MOST_FAILURES = 50  # reads that fail one after the other
+_LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
+_DEFAULT_FPS = 25
+_PADDING_BYTES = 16  # writers round sizes up, or count a header into them
+_UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is missing of a video whose good frames were delivered: in words, and whether its end is."""
+
+    problem: str
+    ends_early: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded frame, its time on the player's clock and the width of its pixels by their height, upright."""
+
+    frame: av.VideoFrame
+    time_seconds: float
+    pixel_aspect: float
+
+
+class Decoding:
+    """One pass over a video that was opened; reads from its start unless `seek` was called before.
+
+    Args:
+        source: what errors call it.
+        container: closed by `close`.
+        stream: of the container.
+        on_frame: called after each frame that was decoded; what it raises ends the reading.
+        hang_seconds: without a frame, after which reading is given up.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        on_frame: Callable[[], None] = lambda: None,
+        hang_seconds: float = HANGS_AFTER_SECONDS,
+    ) -> None:
+        self.source = source
+        self.stream = stream
+        self.frames = 0  # given so far
+        self.time_seconds = 0.0  # of the last one
+        self.is_at_end = False
+        self._container = container
+        self._on_frame = on_frame
+        self._hang_seconds = hang_seconds
+        self._converter = Converter()
+        self._in_parts = container.format.name in _STREAM_FORMATS
+        self._clock = Clock(most_gap_seconds=MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS)
+        self._tick = float(stream.time_base or 1)
+        self._has_clock = cast(int | None, container.start_time) is not None  # a raw stream has none
+        self._origin = self._start_seconds()
+        self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
+        self._packets: Iterator["Packet[Any]"] | None = None
+        self._entry_seconds: float | None = None  # of the key frame at which reading begins
+        self._sought_seconds = 0.0
+        self._last_interval = self._last_duration = 0.0
+        self._first: av.VideoFrame | None = None
+        self._read_to: dict[int, int] = {}  # by stream, the end of its packets
+        self._bad_packets = self._bad_pictures = 0
+        self._encrypted = self._closed = False
+        self._final_seconds = 0.0
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        stream.thread_type = "AUTO"
+
+    @classmethod
+    def of_file(
+        cls, source: str, *, on_frame: Callable[[], None] = lambda: None, hang_seconds: float = HANGS_AFTER_SECONDS
+    ) -> Self:
+        """Open a file; VideoError where it is no video."""
+        container, stream = open_file(source, hang_seconds=hang_seconds)
+        return cls(source, container, stream, on_frame=on_frame, hang_seconds=hang_seconds)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Give the frames; VideoError where there is none, or decoding hangs."""
+        aspect = float(self.stream.sample_aspect_ratio or 1)
+        for frame, seconds in self._clock.times(deinterlaced(self._stamped())):
+            self._last_interval = seconds - self.time_seconds if self.frames else 0.0
+            self.frames, self.time_seconds = self.frames + 1, seconds
+            turned = aspect != 1.0 and orientation(frame)[0]
+            yield Picture(frame, seconds, 1 / aspect if turned else aspect)
+            self._check_open()
+        if not self.frames:
+            raise self._no_frames() if self._entry_seconds is None else SeekError
+        self.is_at_end = True
+
+    def rgb(self, picture: Picture) -> Pixels:
+        """Return a frame as RGB ``uint8 (H, W, 3)``, upright."""
+        try:
+            return self._converter.rgb(picture.frame)
+        except av.error.FFmpegError as error:
+            reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
+            raise VideoError(self.source, reason, CONVERT) from None
+
+    def seek(self, seconds: float) -> bool:
+        """Begin at the key frame before a time, so that what is shown then is decoded as from the start.
+
+        False where the container has no index that can be trusted for it; then nothing more can be read here.
+        """
+        if not self._may_seek():
+            return False
+        for back in _SEEK_BACK_SECONDS:
+            latest = seconds - _FRAMES_BEFORE / self._fps
+            try:
+                self._container.seek(int((latest - back + self._origin) / self._tick), stream=self.stream)
+                packets = self._container.demux(self.stream)
+                first = next(packets)
+            except (av.error.FFmpegError, StopIteration):
+                return False
+            if first.pts is not None and first.is_keyframe and first.pts * self._tick - self._origin <= latest:
+                self._entry_seconds = first.pts * self._tick - self._origin
+                self._sought_seconds = seconds
+                self._packets = itertools.chain([first], packets)
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the file; what was read of it can be asked on."""
+        if not self._closed:
+            self._closed, self._final_seconds = True, self.duration_seconds
+            self._container.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was read from its start to its end."""
+        return self.is_at_end and self._entry_seconds is None
+
+    @property
+    def duration_seconds(self) -> float:
+        """When the last frame given ends; 0 for fewer than two."""
+        if self._closed:
+            return self._final_seconds
+        if self.frames < 2:
+            return 0.0
+        end = self.time_seconds + (self._last_duration or self._last_interval)
+        if not (self.is_at_end and self._container.format.name == "avi") or _missing_bytes(Path(self._container.name)):
+            return end
+        # An AVI lists frames that only repeat the one before; no packet says so at its end.
+        declared = ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick - self._origin
+        return declared if 0 < declared - end <= MOST_GAP_SECONDS else end
+
+    @property
+    def declared_seconds(self) -> float:
+        """When the container says that it ends, on the player's clock; 0 where it does not say."""
+        hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
+        return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, as the container or the codec says."""
+        return self.stream.average_rate or self.stream.guessed_rate or Fraction(_DEFAULT_FPS)
+
+    def notes(self) -> list[str]:
+        """Say what was assumed of a good video."""
+        notes = []
+        if not self._has_clock and not self.stream.codec_context.framerate:
+            notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
+        if jumps := self._clock.jumps:
+            times = "once" if len(jumps) == 1 else f"{len(jumps)} times"
+            notes.append(f"its clock jumps {times}, first at {jumps[0]:.1f} s: what follows is taken to go on at once")
+        others = [str(stream.index) for stream in other_videos(self._container, self.stream)]
+        if others:
+            notes.append(
+                f"it holds further videos (streams {', '.join(others)}): only stream {self.stream.index} is read"
+            )
+        return notes
+
+    def damage(self) -> Damage | None:
+        """At the end: what is missing, on evidence only; None for a good video."""
+        said, ends = self.declared_seconds, self._ends_seconds() - self._origin
+        short = self._tells_its_length() and said - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
+        cut = _missing_bytes(Path(self._container.name)) if self._container.format.name == "avi" else None
+        if short or cut:
+            length = f"its frames end at {self.time_seconds + self._last_duration:.1f} s"
+            length += f", but it says it is {said:.1f} s long" if short else ""
+            return Damage(f"{cut or 'it is cut off or damaged'}; {length}", ends_early=True)
+        if self._bad_packets:
+            one = self._bad_packets == 1
+            packets = "1 damaged packet" if one else f"{self._bad_packets} damaged packets"
+            return Damage(f"{packets} in it could not be decoded and {'was' if one else 'were'} left out", False)
+        if self._bad_pictures:
+            one = self._bad_pictures == 1
+            pictures = "1 of its pictures is" if one else f"{self._bad_pictures} of its pictures are"
+            return Damage(f"{pictures} damaged in part", False)
+        return None
+
+    def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
+        for frame in self._decoded():
+            pts = frame.dts if frame.pts is None else frame.pts
+            seconds = None if pts is None else pts * self._tick - self._origin
+            self._last_duration = frame.duration * self._tick
+            if self._entry_seconds is not None:
+                if seconds is None or seconds < self._entry_seconds:
+                    continue  # it refers to pictures before the key frame
+                if self._first is None and seconds > self._sought_seconds:
+                    raise SeekError
+            self._first = frame if self._first is None else self._first
+            yield Stamped(frame, seconds, self._last_duration)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        frame_at, begun = time.monotonic(), False
+        for packet in self._read():
+            bad = packet is not None and packet.is_corrupt
+            try:
+                frames = self.stream.codec_context.decode(packet)
+            except av.error.FFmpegError:
+                bad, frames = packet is not None, []
+                self._encrypted |= packet is not None and packet.has_sidedata("encryption_info")
+            self._bad_packets += bad
+            for frame in frames:
+                begun = begun or frame.key_frame
+                self._bad_pictures += begun and frame.is_corrupt
+                self._on_frame()
+                yield frame
+                frame_at = time.monotonic()
+            self._check_open()
+            if time.monotonic() - frame_at > self._hang_seconds:
+                raise hanging(self.source, self._hang_seconds)
+
+    def _read(self) -> Iterator["Packet[Any] | None"]:
+        """The packets of the video, then None; reading goes on behind damage.
+
+        A packet that is cut off is left out where it is the last: PyAV gives none of the frames that the decoder still
+        holds where one of them fails.
+        """
+        failures = 0
+        cut: "Packet[Any] | None" = None
+        while failures < _MOST_FAILURES:
+            packets, self._packets = self._packets or self._container.demux(), None
+            try:
+                for packet in packets:
+                    failures = 0
+                    if packet.pts is not None:
+                        end = packet.pts + (packet.duration or 0)
+                        self._read_to[packet.stream_index] = max(end, self._read_to.get(packet.stream_index, end))
+                    if packet.stream_index != self.stream.index or not packet.size:
+                        continue
+                    if cut is not None:
+                        yield cut
+                    cut = packet if packet.is_corrupt else None
+                    if cut is None:
+                        yield packet
+                    self._check_open()
+                break
+            except av.error.ExitError:
+                raise hanging(self.source, self._hang_seconds) from None
+            except av.error.FFmpegError:
+                failures += 1
+                self._bad_packets += failures == 1
+        self._bad_packets += cut is not None
+        yield None
+
+    def _start_seconds(self) -> float:
+        """The container's time that a player shows as 0: where its first stream begins, sound or picture."""
+        own = (self.stream.start_time or 0) * self._tick
+        if not self._has_clock:
+            return own
+        start = self._container.start_time / av.time_base
+        return own if abs(start - own) < 2 / av.time_base else start  # it is rounded to microseconds
+
+    def _may_seek(self) -> bool:
+        name = self._container.format.name
+        if name not in _SEEKABLE_FORMATS and not (name == "avi" and not self.stream.codec_context.has_b_frames):
+            return False
+        if self.declared_seconds <= MOST_GAP_SECONDS:
+            return True
+        # Where the clock jumps, a time is not what the index says.
+        entries = [entry.timestamp * self._tick for entry in self.stream.index_entries]
+        return all(later - earlier <= MOST_GAP_SECONDS for earlier, later in itertools.pairwise(entries))
+
+    def _tells_its_length(self) -> bool:
+        """Whether the container has a length in its header, and is not one that counts frames without packets."""
+        return not self._in_parts and self._container.format.name != "avi" and self.declared_seconds > 0
+
+    def _ends_seconds(self) -> float:
+        """Where the last packet of all streams ends, on the container's clock."""
+        ticks = {stream.index: float(stream.time_base or 1) for stream in self._container.streams}
+        return max((end * ticks[index] for index, end in self._read_to.items()), default=0.0)
+
+    def _no_frames(self) -> VideoError:
+        if self._encrypted:
+            return VideoError(self.source, "it is encrypted", "give a copy without copy protection")
+        context = self.stream.codec_context
+        if context.width * context.height > MOST_PIXELS:
+            return too_large(self.source, context.width, context.height)
+        return VideoError(self.source, NO_FRAMES, CONVERT)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
+
+
+class SeekError(Exception):
+    """The frames behind a key frame do not begin where they should; the video is to be read from its start."""
+
+
+def _missing_bytes(path: Path) -> str | None:
+    """Where an AVI has fewer bytes than its outermost chunks declare, say so: those above 1 GB have several."""
+    size = path.stat().st_size
+    declared = 0
+    with path.open("rb") as file:
+        while (header := file.read(8))[:4] == b"RIFF" and len(header) == 8:
+            length = int.from_bytes(header[4:], "little")
+            if length in _UNKNOWN_SIZES:
+                return None
+            declared = file.seek(length + length % 2, 1)
+    if declared - size <= _PADDING_BYTES:
+        return None
+    share = max(0.1, 100 * (declared - size) / declared)
+    return f"it is cut off: {declared - size:,} of the {declared:,} bytes that it declares are missing ({share:.1f} %)"

@@ -1,0 +1,190 @@
+"""Decoded pictures as RGB: deinterlaced, in the colours and the orientation that a player shows."""
+
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.filter import Graph
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
+
+from activity.video.clock import Stamped
+
+Pixels = npt.NDArray[np.uint8]
+
+# As ffmpeg does it: one frame a picture, fields found by their flags, pictures without the flag left as they are.
+_DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
+
+# ITU-T H.273 matrix to swscale's number of the coefficients. What it has none for it takes for BT.601; 0 (GBR) in a
+# format that is not RGB is a wrong tag, for which FFmpeg's table holds BT.709's.
+_COEFFICIENTS = {0: 1, 1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT601 = 5
+_PQ, _HLG = 16, 18  # ITU-T H.273 transfer characteristics
+_BT2020 = 9  # colour primaries
+_DIFFUSE_WHITE_NITS = 203.0  # ITU-R BT.2408
+_KNEE = 0.7  # of diffuse white: above it highlights are compressed
+_DISPLAY_GAMMA = 2.4  # ITU-R BT.1886
+# Linear BT.2020 to BT.709, ITU-R BT.2087.
+_TO_BT709 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float64
+)
+
+
+class Converter:
+    """Decoded frames of one video to RGB ``uint8 (H, W, 3)``, upright.
+
+    Matrix and range are the frame's own; what FFmpeg does not know it takes for BT.601. HDR (PQ, HLG) becomes SDR:
+    diffuse white of 203 nits is 243 of 255 (`hdr_tables`). The display matrix is applied as ffmpeg's autorotate does.
+    """
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: av.VideoFrame) -> Pixels:
+        """Convert a frame; raises av.error.FFmpegError where FFmpeg cannot."""
+        colours = None if frame.format.is_rgb else _COEFFICIENTS.get(int(frame.colorspace), _BT601)
+        converted = self._reformatter.reformat(
+            frame,
+            format="rgb24",
+            src_colorspace=colours,
+            dst_colorspace=colours,
+            threads=1,  # several videos are decoded at a time
+        )
+        pixels = cast(Pixels, converted.to_ndarray())
+        if converted is frame:  # it is RGB already, and the decoder may need it as it is
+            pixels = pixels.copy()
+        if frame.color_trc in (_PQ, _HLG):
+            pixels = _hdr_to_sdr(pixels, int(frame.color_trc), wide=frame.color_primaries == _BT2020)
+        return _upright(pixels, orientation(frame))
+
+
+def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
+    """Give each frame, deinterlaced where it is flagged; from the first such frame on, each comes one frame later."""
+    filter_ = _Deinterlacer()
+    for frame in frames:
+        yield from filter_.push(frame)
+    yield from filter_.rest()
+
+
+def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """How a frame is to be turned: exchange x and y, then mirror left and right, then top and bottom."""
+    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
+    if side_data is None:
+        return False, False, False
+    # The picture's x goes to (a, b) on the screen, its y to (c, d); an angle between is taken for the nearest.
+    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), np.int32).tolist()
+    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
+
+
+@functools.cache
+def hdr_tables(transfer: int, *, wide: bool) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64], Pixels]:
+    """Return what turns HDR code values into SDR ones: a table, a matrix, a table.
+
+    The first makes of a channel's code (ITU-R BT.2100 PQ; HLG on a display of 1,000 nits) linear light in 1 / 65535 of
+    what SDR shows: diffuse white, 203 nits (ITU-R BT.2408), is 0.89 of it, highlights above are compressed
+    exponentially. The matrix goes from BT.2020's primaries, where they are ``wide``, to BT.709's; the last table to the
+    code of a display with a gamma of 2.4 (ITU-R BT.1886).
+
+    Args:
+        transfer: 16 (PQ) or 18 (HLG), as ITU-T H.273 numbers them.
+        wide: whether the primaries are BT.2020's.
+    """
+    code = np.arange(256) / 255
+    light = (_pq_nits(code) if transfer == _PQ else _hlg_nits(code)) / _DIFFUSE_WHITE_NITS
+    compressed = _KNEE + (1 - _KNEE) * (1 - np.exp(-np.maximum(light - _KNEE, 0) / (1 - _KNEE)))
+    shown = np.where(light <= _KNEE, light, compressed)
+    to_code = 255 * (np.arange(65536) / 65535) ** (1 / _DISPLAY_GAMMA)
+    return (
+        np.rint(65535 * shown).astype(np.uint16),
+        _TO_BT709 if wide else np.eye(3),
+        np.rint(to_code).astype(np.uint8),
+    )
+
+
+class _Deinterlacer:
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._layout: tuple[int, int, str] | None = None
+        self._before: av.VideoFrame | None = None
+        self._inside: deque[Stamped[av.VideoFrame]] = deque()
+
+    def push(self, frame: Stamped[av.VideoFrame]) -> Iterator[Stamped[av.VideoFrame]]:
+        picture = frame.item
+        layout = (picture.width, picture.height, picture.format.name)
+        if layout != self._layout:
+            yield from self.rest()
+            self._layout = layout
+        if self._graph is None and not picture.interlaced_frame:
+            self._before = picture
+            yield frame
+            return
+        if self._graph is None:
+            self._graph = _deinterlacing_graph(picture)
+            if self._before is not None:  # it was given already; the filter compares with it
+                self._graph.push(self._before)
+                self._graph.push(picture)
+                self._graph.vpull()
+                self._inside.append(frame)
+                return
+        self._inside.append(frame)
+        self._graph.push(picture)
+        yield from self._pulled()
+
+    def rest(self) -> Iterator[Stamped[av.VideoFrame]]:
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pulled()
+        self._graph, self._before = None, None
+        self._inside.clear()
+
+    def _pulled(self) -> Iterator[Stamped[av.VideoFrame]]:
+        assert self._graph is not None
+        while self._inside:
+            try:
+                picture = self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            yield replace(self._inside.popleft(), item=picture)
+
+
+def _deinterlacing_graph(frame: av.VideoFrame) -> Graph:
+    graph = Graph()
+    graph.threads = 1  # several videos are decoded at a time
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    graph.link_nodes(source, graph.add("bwdif", _DEINTERLACE), graph.add("buffersink")).configure()
+    return graph
+
+
+def _upright(pixels: Pixels, turn: tuple[bool, bool, bool]) -> Pixels:
+    transpose, mirror, flip = turn
+    if transpose:
+        pixels = cv2.transpose(pixels)  # type: ignore[assignment]
+    if mirror or flip:
+        pixels = cv2.flip(pixels, -1 if mirror and flip else int(mirror))  # type: ignore[assignment]
+    return pixels
+
+
+def _hdr_to_sdr(pixels: Pixels, transfer: int, *, wide: bool) -> Pixels:
+    to_light, to_bt709, to_code = hdr_tables(transfer, wide=wide)
+    light = cv2.transform(cv2.LUT(pixels, to_light), to_bt709)
+    return cv2.LUT(light, to_code)  # type: ignore[return-value]
+
+
+def _pq_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    power = code ** (32 / 2523)
+    return 10_000 * (np.maximum(power - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610)
+
+
+def _hlg_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
+    return 1_000 * scene**1.2
