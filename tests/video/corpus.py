@@ -3,7 +3,6 @@
 Debian's ffmpeg (5.1) makes them; `write_case` makes one. `tests.video.crosscheck` reads them.
 """
 
-import os
 import shlex
 import struct
 import subprocess
@@ -85,6 +84,10 @@ MPEG4 = "mpeg4 -g 12 -b:v 1M"
 PRORES = "prores_ks -profile:v 2"
 DV = "dvvideo -pix_fmt yuv420p -s 720x576"
 COPY = "-i {0} -map 0 -c copy"
+# Above 8 bits and for 4:1:1, FFmpeg 8.1 interpolates chroma from where the file says that it stands between pixels. 5.1
+# ignores the place, but for its filter on zimg. Colours are soft in such files: scalers interpolate in their own ways.
+SOFT = "format=yuv444p,gblur=6:steps=6:planes=6,hue=s=0.3"
+ZIMG = "-vf bwdif=mode=send_frame:deint=interlaced,zscale=matrixin=170m:matrix=gbr,format=gbrp"
 
 
 # Containers and codecs
@@ -166,14 +169,13 @@ def _containers() -> list[Case]:
         Case("wmv1.asf", "wmv1 -g 12 -b:v 1M"),
         Case("mpeg2.mxf", MPEG2, "pcm_s16le -ar 48000"),
         Case("dnxhd.mxf", "dnxhd -profile:v dnxhr_sq -pix_fmt yuv422p", size="256x120"),
-        Case("h264.mxf", X264),
+        Case("h264.mxf", X264_PLAIN),
         Case("theora.ogv", "libtheora -g 12 -q:v 7", "libvorbis"),
         Case("ffv1.nut", "ffv1 -g 12 -pix_fmt yuv420p"),
         Case("h264.nut", X264, "aac"),
         Case("mpeg2.wtv", MPEG2, "mp2"),
         Case("rv20.rm", "rv20 -g 12 -b:v 1M"),
         Case("picture.gif", "gif", rate="10"),
-        Case("picture.apng", "apng -pix_fmt rgb24", rate="10", options="-f apng"),
         Case("raw.y4m", "wrapped_avframe -pix_fmt yuv420p"),
         Case("vp8.ivf", VP8),
         Case("vp9.ivf", VP9),
@@ -190,17 +192,27 @@ def _containers() -> list[Case]:
 
 
 def _formats() -> list[Case]:
-    x264_formats = ["yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "gray", "yuvj420p"]
-    x265_formats = ["yuv420p10le", "yuv422p10le", "yuv420p12le", "yuv444p"]
-    vp9_formats = ["yuv444p", "yuv420p10le", "gbrp"]
-    ffv1_formats = ["bgr0", "yuv444p16le", "gray", "gray16le", "yuv410p", "yuva420p"]
+    x264_formats = ["yuv422p", "yuv444p", "yuv444p10le", "gray", "yuvj420p"]
+    ffv1_formats = ["bgr0", "yuv444p16le", "gray", "gray16le", "yuva420p"]
+    sited = [
+        ("h264-420-10-bit.mp4", f"{X264} -pix_fmt yuv420p10le"),
+        ("h264-422-10-bit.mp4", f"{X264} -pix_fmt yuv422p10le"),
+        ("hevc-420-10-bit.mp4", f"{X265} -pix_fmt yuv420p10le"),
+        ("hevc-420-12-bit.mkv", f"{X265} -pix_fmt yuv420p12le"),
+    ]
+    unsited = [
+        ("vp9-420-10-bit.webm", f"{VP9} -pix_fmt yuv420p10le"),
+        ("av1-420-10-bit.mkv", f"{AV1} -pix_fmt yuv420p10le"),
+        ("ffv1-410.mkv", "ffv1 -g 12 -pix_fmt yuv410p"),
+    ]
     return [
         *(Case(f"h264-{name}.mp4", f"libx264 -g 12 -pix_fmt {name}") for name in x264_formats),
-        *(Case(f"hevc-{name}.mp4", f"{X265} -pix_fmt {name}") for name in x265_formats),
-        *(Case(f"vp9-{name}.webm", f"{VP9} -pix_fmt {name}") for name in vp9_formats),
+        *(Case(f"hevc-{name}.mp4", f"{X265} -pix_fmt {name}") for name in ("yuv422p10le", "yuv444p")),
+        *(Case(f"vp9-{name}.webm", f"{VP9} -pix_fmt {name}") for name in ("yuv444p", "gbrp")),
         *(Case(f"ffv1-{name}.mkv", f"ffv1 -g 12 -pix_fmt {name}") for name in ffv1_formats),
+        *(Case(name, encode, filters=SOFT, reference=ZIMG) for name, encode in sited),
+        *(Case(name, encode, filters=SOFT) for name, encode in unsited),
         Case("h264-rgb.mkv", "libx264rgb -g 12 -qp 0"),
-        Case("av1-10-bit.mkv", f"{AV1} -pix_fmt yuv420p10le"),
     ]
 
 
@@ -247,8 +259,12 @@ def _starts() -> list[Case]:
         ),
         Case("sound-3-s-before.webm", VP9, then=f"{late} libopus"),
         Case("sound-3-s-before.mpg", f"{MPEG2} -bf 2", then=f"{late} mp2 -f vob"),
-        Case("sound-1-s-later.mp4", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"),
-        Case("sound-1-s-later.mkv", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"),
+        Case(
+            "sound-1-s-later.mp4", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
+        ),
+        Case(
+            "sound-1-s-later.mkv", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
+        ),
         *(Case(f"from-10-s.{suffix}", options="-output_ts_offset 10") for suffix in ("ts", "mkv", "mp4", "flv", "nut")),
         Case("from-10-s.mpg", f"{MPEG2} -bf 2", options="-f vob -output_ts_offset 10"),
         Case("clock-wraps.ts", X264, "aac", options=f"-output_ts_offset {2**33 / 90000 - 1:.3f}"),
@@ -260,7 +276,6 @@ def _starts() -> list[Case]:
         Case("copied-from-0.7-s.mkv", X264, "aac", then=f"-ss 0.7 {COPY}"),
         Case("copied-from-0.7-s.ts", X264, "aac", then=f"-ss 0.7 {COPY}"),
         Case("copied-to-1.3-s.mp4", X264, "aac", then=f"{COPY} -t 1.3"),
-        Case("negative.mkv", X264, "aac", then=f"-itsoffset -0.5 {COPY} -avoid_negative_ts disabled"),
         Case("negative.mp4", X264, "aac", then=f"-itsoffset -0.5 {COPY} -avoid_negative_ts disabled"),
     ]
 
@@ -332,7 +347,6 @@ def _interlaced() -> list[Case]:
         ("h264-bff.mp4", X264_BFF, bff),
         ("h264-tff.mts", X264_TFF, tff),
         ("h264-bff.mkv", X264_BFF, bff),
-        ("h264-tff-422.mxf", f"{X264_TFF} -pix_fmt yuv422p10le", tff),
         ("ffv1-tff.mkv", "ffv1 -g 12 -flags +ildct -pix_fmt yuv420p", tff),
         ("ffv1-bff.mkv", "ffv1 -g 12 -flags +ildct -pix_fmt yuv422p", bff),
         ("prores-tff.mov", f"{PRORES} -flags +ildct", tff),
@@ -354,10 +368,25 @@ def _interlaced() -> list[Case]:
         ),
         Case("dv-pal.dv", DV, seconds=0.6, interlaced=True),
         Case("dv-pal.avi", DV, "pcm_s16le -ar 48000 -ac 2", seconds=0.6, interlaced=True),
-        Case("dv-ntsc.mov", "dvvideo -pix_fmt yuv411p -s 720x480", rate="30000/1001", seconds=0.6, interlaced=True),
+        Case(
+            "dv-ntsc.mov",
+            "dvvideo -pix_fmt yuv411p -s 720x480",
+            rate="30000/1001",
+            seconds=0.6,
+            interlaced=True,
+            reference=ZIMG,
+        ),
         Case("becomes-interlaced.ts", joined=(first, second_later), interlaced=True),
         Case("becomes-progressive.ts", joined=(second, first_later), interlaced=True),
         Case("becomes-interlaced.mkv", joined=(first, second_later), then=COPY, interlaced=True),
+        Case(
+            "h264-tff-422.mxf",
+            f"{X264_TFF} -bf 0 -pix_fmt yuv422p10le",
+            rate="50",
+            filters=f"{SOFT},interlace=tff",
+            interlaced=True,
+            reference=ZIMG,
+        ),
         Case("one-interlaced-frame.mp4", X264_TFF, rate="50", filters=tff, seconds=0.04, interlaced=True),
     ]
 
@@ -377,7 +406,10 @@ def _colours() -> list[Case]:
     return [
         *(h264(f"matrix-{number}", f"matrix_coefficients={number}") for number in (*range(16), 255)),
         *(hevc(f"matrix-{number}", f"matrix_coefficients={number}") for number in (0, 1, 4, 7, 8, 9, 10, 13, 14)),
-        *(h264(f"transfer-{number}", f"transfer_characteristics={number}") for number in (0, 3, 8, 9, 10, 12, 13, 17, 99)),
+        *(
+            h264(f"transfer-{number}", f"transfer_characteristics={number}")
+            for number in (0, 3, 8, 9, 10, 12, 13, 17, 99)
+        ),
         *(h264(f"primaries-{number}", f"colour_primaries={number}") for number in (0, 3, 8, 9, 10, 12, 22, 99)),
         *(hevc(f"all-{number}", _all_tags(number)) for number in (0, 3, 255)),
         h264("display-p3", "colour_primaries=12:transfer_characteristics=13:matrix_coefficients=6"),
@@ -426,9 +458,21 @@ def _sizes() -> list[Case]:
         Case("size-grows.h264", joined=(sized("a.h264", "96x64", X264), sized("b.h264", "176x144", X264)), raw_rate=25),
         Case("size-grows.ts", joined=(sized("a.ts", "96x64", X264), sized("b.ts", "176x144", X264, later=True))),
         Case("size-shrinks.ts", joined=(sized("a.ts", "176x144", MPEG2), sized("b.ts", "96x64", MPEG2, later=True))),
-        Case("size-grows.mkv", joined=(sized("a.h264", "96x64", X264_PLAIN), sized("b.h264", "176x144", X264_PLAIN)), then=COPY),
-        Case("size-grows.mjpeg", joined=(sized("a.mjpeg", "96x64", "mjpeg"), sized("b.mjpeg", "176x144", "mjpeg")), raw_rate=25),
-        Case("size-grows-interlaced.ts", joined=(sized("a.ts", "96x64", X264_TFF), sized("b.ts", "176x144", X264_TFF, later=True)), interlaced=True),
+        Case(
+            "size-grows.mkv",
+            joined=(sized("a.h264", "96x64", X264_PLAIN), sized("b.h264", "176x144", X264_PLAIN)),
+            then=COPY,
+        ),
+        Case(
+            "size-grows.mjpeg",
+            joined=(sized("a.mjpeg", "96x64", "mjpeg"), sized("b.mjpeg", "176x144", "mjpeg")),
+            raw_rate=25,
+        ),
+        Case(
+            "size-grows-interlaced.ts",
+            joined=(sized("a.ts", "96x64", X264_TFF), sized("b.ts", "176x144", X264_TFF, later=True)),
+            interlaced=True,
+        ),
     ]
 
 
@@ -445,7 +489,9 @@ def _cover_before(data: bytes) -> bytes:
 
 
 def _streams() -> list[Case]:
-    cover = "-i {0} -f lavfi -i color=red:s=64x64:d=0.04 -map 0 -map 1 -c copy -c:v:1 mjpeg -disposition:v:1 attached_pic"
+    cover = (
+        "-i {0} -f lavfi -i color=red:s=64x64:d=0.04 -map 0 -map 1 -c copy -c:v:1 mjpeg -disposition:v:1 attached_pic"
+    )
     second = "-f lavfi -i testsrc=s=64x48:d=2 -i {0} -map 0 -map 1 -c:v:0"
     default = "-c:v:1 copy -disposition:v:0 0 -disposition:v:1 default"
     long_sound = "-i {0} -f lavfi -i sine=d=5 -map 0 -map 1 -c:v copy -c:a"
@@ -456,8 +502,8 @@ def _streams() -> list[Case]:
         Case("cover.mkv", X264, "aac", then="-i {0} -map 0 -c copy -metadata:s:t mimetype=image/jpeg"),
         Case("second-is-default.mkv", then=f"{second} mpeg4 {default}", video=1),
         Case("second-is-default.mp4", then=f"{second} mpeg4 {default}", video=1),
-        Case("two-videos.ts", then=f"{second} mpeg2video -c:v:1 copy", video=1),
-        Case("two-videos.mp4", then=f"{second} mpeg4 -c:v:1 copy -disposition:v 0", video=1),
+        Case("two-videos.ts", then=f"{second} mpeg2video -c:v:1 copy"),
+        Case("two-videos.mp4", then=f"{second} mpeg4 -c:v:1 copy -disposition:v 0"),
         *(Case(f"sound-3-s-longer.{suffix}", then=f"{long_sound} aac") for suffix in ("mp4", "mkv", "ts", "flv")),
         Case("sound-3-s-longer.mts", then=f"{long_sound} ac3 -mpegts_m2ts_mode 1"),
         Case("sound-3-s-longer.webm", VP9, then=f"{long_sound} libopus"),
