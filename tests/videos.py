@@ -35,11 +35,13 @@ def frame_index(pixels: Pixels) -> int:
     return int((digits * _LEVELS ** np.arange(3)).sum())
 
 
-def write_video(path: Path, frames: Iterable[Pixels], *, fps: float | Fraction = 25, **options: Any) -> Path:
-    """Write frames at a constant rate; the options are those of `write_timed_video`."""
+def write_video(
+    path: Path, frames: Iterable[Pixels], *, fps: float | Fraction = 25, start_frames: int = 0, **options: Any
+) -> Path:
+    """Write frames at a constant rate, the first one `start_frames` late; other options as of `write_timed_video`."""
     interval = 1 / Fraction(fps).limit_denominator(1001)
     frames = list(frames)
-    return write_timed_video(path, frames, range(len(frames)), unit=interval, **options)
+    return write_timed_video(path, frames, range(start_frames, start_frames + len(frames)), unit=interval, **options)
 
 
 def write_timed_video(
@@ -52,6 +54,7 @@ def write_timed_video(
     codec_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     sound_seconds: float = 0.0,
+    sound_codec: str = "aac",
     rotation: float = 0.0,
 ) -> Path:
     """Write RGB frames at the given times, counted in ``unit`` seconds (milliseconds where not given).
@@ -70,7 +73,7 @@ def write_timed_video(
         stream.codec_context.time_base = unit
         if rotation:
             stream.set_display_rotation(rotation)
-        sound = container.add_stream("aac", rate=8000, layout="mono") if sound_seconds else None
+        sound = container.add_stream(sound_codec, rate=8000, layout="mono") if sound_seconds else None
         for pixels, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             picture.pts, picture.time_base = time, unit
@@ -120,7 +123,8 @@ def container_times(path: Path) -> list[float]:
 
 def _write_silence(container: Any, stream: Any, seconds: float) -> None:
     samples = np.zeros((1, int(stream.rate * seconds)), np.float32)
-    sound = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    format_ = "fltp" if stream.codec_context.name == "aac" else "flt"
+    sound = av.AudioFrame.from_ndarray(samples, format=format_, layout="mono")
     sound.sample_rate, sound.pts, sound.time_base = stream.rate, 0, Fraction(1, stream.rate)
     container.mux(stream.encode(sound))
     container.mux(stream.encode(None))

@@ -15,7 +15,7 @@ _DEFAULT_INTERVAL_SECONDS = 1 / 25
 # Frames that step back by no more than this are shown late by an encoder; a clock that starts again goes back further.
 _MOST_INTERVALS_BACK = 2.5
 _LATE_INTERVALS = 1.5  # a frame that comes later than this may have a wrong time
-_LEAST_STEP = 0.25  # of an interval: times rise strictly
+_LEAST_STEP = 0.25  # of an interval, where frames put between others have come too far
 _ROUNDING_SECONDS = 0.0015  # a container's milliseconds
 
 
@@ -52,7 +52,7 @@ class Clock:
         """Give each frame its time. A frame waits for the next one, whose time shows which of them is wrong.
 
         >>> frames = [Stamped(name, seconds, 0.04) for name, seconds in zip("abcd", (0.0, 0.04, 0.04, 0.12))]
-        >>> list(Clock().times(frames))
+        >>> [(name, round(seconds, 3)) for name, seconds in Clock().times(frames)]
         [('a', 0.0), ('b', 0.04), ('c', 0.08), ('d', 0.12)]
         """
         waiting: Stamped[Item] | None = None
@@ -81,7 +81,8 @@ class Clock:
         elif frame.duration_seconds <= 0:
             self._interval = step
         self._before = seconds
-        return self._show(max(seconds + self._shift, self._shown + _LEAST_STEP * self._interval))
+        shown = seconds + self._shift
+        return self._show(shown if shown > self._shown else self._shown + _LEAST_STEP * self._interval)
 
     def _begin(self, seconds: float, following: float | None) -> float:
         if following is not None and following <= seconds - self._interval:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
 from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
-from activity.video.opening import open_file, other_videos
+from activity.video.opening import claimed_size, open_file, other_videos
 from activity.video.picture import Converter, Pixels, deinterlaced, orientation
 
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
@@ -24,6 +24,7 @@ _SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _LENGTH_FROM_ZERO = ("matroska,webm", "flv")  # and not from where the first stream begins
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
 _FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
+_SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
 _MOST_FAILURES = 50  # reads that fail one after the other
 _LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
 _DEFAULT_FPS = 25
@@ -83,13 +84,15 @@ class Decoding:
         self._has_clock = cast(int | None, container.start_time) is not None  # a raw stream has none
         self._origin = self._start_seconds()
         self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
-        self._packets: Iterator["Packet[Any]"] | None = None
+        self._packets: Iterator[Packet[Any]] | None = None
         self._entry_seconds: float | None = None  # of the key frame at which reading begins
         self._sought_seconds = 0.0
-        self._last_interval = self._last_duration = 0.0
-        self._first: av.VideoFrame | None = None
+        self._first_seconds = 0.0
+        self._begun = False
         self._read_to: dict[int, int] = {}  # by stream, the end of its packets
-        self._bad_packets = self._bad_pictures = 0
+        self._num_packets = self._bad_packets = self._bad_pictures = 0
+        self._last_is_bad = False
+        self._flagged: list[int] = []  # packets that the container marks as damaged
         self._encrypted = self._closed = False
         self._final_seconds = 0.0
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
@@ -107,7 +110,7 @@ class Decoding:
         """Give the frames; VideoError where there is none, or decoding hangs."""
         aspect = float(self.stream.sample_aspect_ratio or 1)
         for frame, seconds in self._clock.times(deinterlaced(self._stamped())):
-            self._last_interval = seconds - self.time_seconds if self.frames else 0.0
+            self._first_seconds = self._first_seconds if self.frames else seconds
             self.frames, self.time_seconds = self.frames + 1, seconds
             turned = aspect != 1.0 and orientation(frame)[0]
             yield Picture(frame, seconds, 1 / aspect if turned else aspect)
@@ -159,12 +162,12 @@ class Decoding:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame given ends; 0 for fewer than two."""
+        """When the last frame given ends, if it lasts as long as the mean of those before; 0 for fewer than two."""
         if self._closed:
             return self._final_seconds
         if self.frames < 2:
             return 0.0
-        end = self.time_seconds + (self._last_duration or self._last_interval)
+        end = self.time_seconds + (self.time_seconds - self._first_seconds) / (self.frames - 1)
         if not (self.is_at_end and self._container.format.name == "avi") or _missing_bytes(Path(self._container.name)):
             return end
         # An AVI lists frames that only repeat the one before; no packet says so at its end.
@@ -174,6 +177,8 @@ class Decoding:
     @property
     def declared_seconds(self) -> float:
         """When the container says that it ends, on the player's clock; 0 where it does not say."""
+        if self._container.format.name == "avi":  # FFmpeg takes what is there of one that is cut off for its length
+            return self.stream.frames / float(self.rate)
         hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
         return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
 
@@ -203,45 +208,46 @@ class Decoding:
         short = self._tells_its_length() and said - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
         cut = _missing_bytes(Path(self._container.name)) if self._container.format.name == "avi" else None
         if short or cut:
-            length = f"its frames end at {self.time_seconds + self._last_duration:.1f} s"
-            length += f", but it says it is {said:.1f} s long" if short else ""
+            length = f"its frames end at {self.duration_seconds:.1f} s, but it says it is {said:.1f} s long"
             return Damage(f"{cut or 'it is cut off or damaged'}; {length}", ends_early=True)
-        if self._bad_packets:
-            one = self._bad_packets == 1
-            packets = "1 damaged packet" if one else f"{self._bad_packets} damaged packets"
-            return Damage(f"{packets} in it could not be decoded and {'was' if one else 'were'} left out", False)
-        if self._bad_pictures:
-            one = self._bad_pictures == 1
-            pictures = "1 of its pictures is" if one else f"{self._bad_pictures} of its pictures are"
-            return Damage(f"{pictures} damaged in part", False)
+        if bad := max(self._bad_packets, len(self._flagged)):
+            packets = "1 damaged packet" if bad == 1 else f"{bad} damaged packets"
+            return Damage(f"{packets} in it could not be decoded and {'was' if bad == 1 else 'were'} left out", False)
+        if bad := self._bad_pictures:
+            pictures = "1 of its pictures is" if bad == 1 else f"{bad} of its pictures are"
+            return Damage(f"{pictures} damaged in part", ends_early=False)
+        if self._last_is_bad:
+            return Damage("it is cut off: its last picture is damaged", ends_early=True)
         return None
 
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
         for frame in self._decoded():
             pts = frame.dts if frame.pts is None else frame.pts
+            if not (self._begun or self._has_clock):  # of a video so short that FFmpeg cannot say where it begins
+                self._origin = (pts or 0) * self._tick
             seconds = None if pts is None else pts * self._tick - self._origin
-            self._last_duration = frame.duration * self._tick
             if self._entry_seconds is not None:
                 if seconds is None or seconds < self._entry_seconds:
                     continue  # it refers to pictures before the key frame
-                if self._first is None and seconds > self._sought_seconds:
+                if not self._begun and seconds > self._sought_seconds:
                     raise SeekError
-            self._first = frame if self._first is None else self._first
-            yield Stamped(frame, seconds, self._last_duration)
+            self._begun = True
+            yield Stamped(frame, seconds, frame.duration * self._tick)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         frame_at, begun = time.monotonic(), False
         for packet in self._read():
-            bad = packet is not None and packet.is_corrupt
             try:
                 frames = self.stream.codec_context.decode(packet)
             except av.error.FFmpegError:
-                bad, frames = packet is not None, []
+                frames = []
+                self._bad_packets += packet is not None
                 self._encrypted |= packet is not None and packet.has_sidedata("encryption_info")
-            self._bad_packets += bad
             for frame in frames:
                 begun = begun or frame.key_frame
-                self._bad_pictures += begun and frame.is_corrupt
+                self._last_is_bad = frame.is_corrupt
+                # In streams those around a seam are marked, and good.
+                self._bad_pictures += begun and frame.is_corrupt and not self._in_parts
                 self._on_frame()
                 yield frame
                 frame_at = time.monotonic()
@@ -256,7 +262,7 @@ class Decoding:
         holds where one of them fails.
         """
         failures = 0
-        cut: "Packet[Any] | None" = None
+        cut: Packet[Any] | None = None
         while failures < _MOST_FAILURES:
             packets, self._packets = self._packets or self._container.demux(), None
             try:
@@ -269,6 +275,7 @@ class Decoding:
                         continue
                     if cut is not None:
                         yield cut
+                    self._note_damage(packet)
                     cut = packet if packet.is_corrupt else None
                     if cut is None:
                         yield packet
@@ -279,20 +286,27 @@ class Decoding:
             except av.error.FFmpegError:
                 failures += 1
                 self._bad_packets += failures == 1
-        self._bad_packets += cut is not None
         yield None
+
+    def _note_damage(self, packet: "Packet[Any]") -> None:
+        self._num_packets += 1
+        if self._in_parts and packet.is_keyframe:  # what is marked just before it is a seam, where streams were joined
+            self._flagged = [number for number in self._flagged if self._num_packets - number > _SEAM_PACKETS]
+        if packet.is_corrupt:
+            self._flagged.append(self._num_packets)
 
     def _start_seconds(self) -> float:
         """The container's time that a player shows as 0: where its first stream begins, sound or picture."""
         own = (self.stream.start_time or 0) * self._tick
         if not self._has_clock:
-            return own
+            return 0.0
         start = self._container.start_time / av.time_base
         return own if abs(start - own) < 2 / av.time_base else start  # it is rounded to microseconds
 
     def _may_seek(self) -> bool:
         name = self._container.format.name
-        if name not in _SEEKABLE_FORMATS and not (name == "avi" and not self.stream.codec_context.has_b_frames):
+        in_order = name == "avi" and not self.stream.codec_context.has_b_frames
+        if not self._has_clock or not (name in _SEEKABLE_FORMATS or in_order):
             return False
         if self.declared_seconds <= MOST_GAP_SECONDS:
             return True
@@ -312,9 +326,9 @@ class Decoding:
     def _no_frames(self) -> VideoError:
         if self._encrypted:
             return VideoError(self.source, "it is encrypted", "give a copy without copy protection")
-        context = self.stream.codec_context
-        if context.width * context.height > MOST_PIXELS:
-            return too_large(self.source, context.width, context.height)
+        width, height = claimed_size(Path(self._container.name))
+        if width * height > MOST_PIXELS:
+            return too_large(self.source, width, height)
         return VideoError(self.source, NO_FRAMES, CONVERT)
 
     def _check_open(self) -> None:

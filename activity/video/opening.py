@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import av
-from av.container import InputContainer
+from av.container import Flags, InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -41,6 +41,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"ID3", b"fLaC", b"0&\xb2u", b"\x00\x00\x01\xba")
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 _MOST_BOXES = 10_000
+_SEARCHED = 1 << 20  # bytes at the start and at the end
 
 
 def check_file(source: str) -> None:
@@ -91,13 +92,15 @@ def open_container(
         av.error.FFmpegError: it cannot be opened.
     """
     allowed = {"protocol_whitelist": ",".join(protocols), "format_whitelist": ",".join(formats)}
-    return av.open(
+    container = av.open(
         source,
         format=format,
         options={"max_pixels": str(MOST_PIXELS), **allowed, **(options or {})},
         timeout=(open_seconds, read_seconds),
         metadata_errors="replace",
     )
+    container.flags &= ~cast(int, Flags.gen_pts.value)  # PyAV asks for them; in an AVI with B-frames they are wrong
+    return container
 
 
 def open_file(source: str, *, hang_seconds: float = HANGS_AFTER_SECONDS) -> tuple[InputContainer, VideoStream]:
@@ -124,6 +127,8 @@ def open_file(source: str, *, hang_seconds: float = HANGS_AFTER_SECONDS) -> tupl
         return container, shown_stream(source, container)
     except VideoError:
         container.close()
+        if max(_mp4_boxes(path).values(), default=0) > path.stat().st_size:
+            raise _damaged_headers(source) from None
         raise
 
 
@@ -147,6 +152,27 @@ def other_videos(container: InputContainer, shown: VideoStream) -> list[VideoStr
     return [stream for stream in _videos(container) if stream.index != shown.index]
 
 
+def claimed_size(path: Path) -> tuple[int, int]:
+    """Width and height of the picture as the header of an AVI or MP4 file says; (0, 0) where there is no such file."""
+    if not path.is_file():
+        return 0, 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        data = file.read(_SEARCHED)
+        file.seek(max(len(data), size - _SEARCHED))
+        data += file.read(_SEARCHED)
+    if data.startswith(b"RIFF") and (place := data.find(b"avih")) >= 0:
+        return int.from_bytes(data[place + 40 : place + 44], "little"), int.from_bytes(
+            data[place + 44 : place + 48], "little"
+        )
+    for found in re.finditer(rb"tkhd(.)", data, re.DOTALL):  # in units of 1 / 65536; that of sound is 0 x 0
+        place = found.start() + (92 if found[1] == b"\1" else 80)  # version 1 has longer times
+        width, height = int.from_bytes(data[place : place + 2]), int.from_bytes(data[place + 4 : place + 6])
+        if width and height:
+            return width, height
+    return 0, 0
+
+
 def _videos(container: InputContainer) -> list[VideoStream]:
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
@@ -162,29 +188,40 @@ def _playlist_kind(path: Path) -> str | None:
 
 
 def _not_opened(source: str, path: Path) -> VideoError:
-    first = _first_bytes(path)
-    is_mp4 = first[4:8] in _MP4_BOXES
-    if is_mp4 and b"moov" not in _mp4_boxes(path):
+    if "%" in str(path):
+        reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
+        return VideoError(source, reason, "rename it without the %, or give it the suffix of a video")
+    boxes = _mp4_boxes(path)
+    if boxes and b"moov" not in boxes:
         return VideoError(source, "it was cut off: its index (moov) is missing", "copy or record it again")
-    if is_mp4 or first.startswith(_CONTAINERS):
-        return VideoError(source, "its headers are damaged or cut off: FFmpeg cannot open it", CONVERT)
+    if boxes or _first_bytes(path).startswith(_CONTAINERS):
+        return _damaged_headers(source)
     advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {CONVERT}"
     return VideoError(source, "it is not a video", advice)
 
 
-def _mp4_boxes(path: Path) -> set[bytes]:
-    """The names of the outermost boxes: each is a size (4 bytes), a name (4), for size 1 the size (8)."""
-    names, place, end = set[bytes](), 0, path.stat().st_size
+def _damaged_headers(source: str) -> VideoError:
+    return VideoError(source, "its headers are damaged or cut off", f"record it again, or {CONVERT}")
+
+
+def _mp4_boxes(path: Path) -> dict[bytes, int]:
+    """The outermost boxes of an MP4, each with the byte at which it ends; none where it is no MP4.
+
+    Each is a size (4 bytes), a name (4), for size 1 the size (8).
+    """
+    ends, place, end = dict[bytes, int](), 0, path.stat().st_size
+    if _first_bytes(path)[4:8] not in _MP4_BOXES:
+        return ends
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES):
             file.seek(place)
             header = file.read(16)
             size = int.from_bytes(header[8:16]) if header[:4] == b"\0\0\0\1" else int.from_bytes(header[:4])
-            names.add(header[4:8])
             place += size
+            ends[header[4:8]] = place
             if size < 8 or place >= end:  # 0: to the end of the file
                 break
-    return names
+    return ends
 
 
 _LOGGING = threading.Lock()

@@ -16,7 +16,7 @@ from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, Vi
 from activity.video.files import VIDEO_SUFFIXES, find_videos
 from activity.video.opening import check_file
 from activity.video.picture import Pixels
-from activity.video.sampling import GridSampler
+from activity.video.sampling import GridSampler, first_index_at_or_after
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -107,7 +107,7 @@ class VideoReader:
         wanted = range(sys.maxsize) if indices is None else indices
         if wanted.step != 1:
             raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
-        GridSampler(sample_fps=sample_fps)  # refuses a rate that makes no grid
+        first_index_at_or_after(0.0, sample_fps)  # refuses a rate that makes no grid
         start = wanted.start / sample_fps
         if start >= _LEAST_SEEK_SECONDS:
             with self._decoding() as decoding:
@@ -122,7 +122,7 @@ class VideoReader:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame that was read ends; 0 for fewer than two."""
+        """When the last frame that was read ends, if it lasts as long as the mean before; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
     @property

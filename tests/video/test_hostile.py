@@ -1,22 +1,24 @@
 """Files from other people: what they ask for is not done, what they claim is not believed, and reading them ends."""
 
 import os
+import socket
 import struct
 import threading
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
-from activity.video.capture import MOST_GAP_SECONDS
-from activity.video.decoder import open_decoder
+from activity.video.clock import MOST_GAP_SECONDS
+from activity.video.decoding import Decoding
+from activity.video.opening import open_container, shown_stream
 from activity.video.probe import probe_video
-from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.reader import VideoError, VideoNote, VideoReader, VideoWarning
 from tests.videos import frame_index, index_frames, noise_frames, write_timed_video, write_video
 
-OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"
 DASH = """<?xml version="1.0"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT2S"><Period>
@@ -67,45 +69,24 @@ class TestWhatAFileRefersTo:
         write_video(tmp_path / "secret.ts", index_frames(20))
         for target in (address, "secret.ts"):
             (tmp_path / "x.m3u8").write_text(text.format(target))
-            opened = open_decoder(
-                str(tmp_path / "x.m3u8"), protocols=("file", "http", "tcp"), open_seconds=5, read_seconds=5
-            )
-            assert not opened.isOpened()
+            with pytest.raises(av.error.FFmpegError):
+                open_container(
+                    str(tmp_path / "x.m3u8"), protocols=("file", "http", "tcp"), open_seconds=5, read_seconds=5
+                )
         assert asked == []
 
-    def test_a_movie_does_not_make_the_decoder_open_another_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_movie_does_not_make_the_decoder_open_another_file(self, tmp_path: Path) -> None:
         target = write_video(tmp_path / "target.mov", index_frames(20))
         path = refer(target, tmp_path / "reference.mov")
         with pytest.raises(VideoError):
             list(VideoReader(path))
-        # That it refers to the other file, the same reading shows where a user allows it in FFmpeg's own words.
-        monkeypatch.setenv(OPTIONS, "enable_drefs;1|use_absolute_path;1")
-        assert len(list(VideoReader(path))) == 20
+        # That it refers to the other file, FFmpeg shows where it is let.
+        with av.open(path, options={"enable_drefs": "1", "use_absolute_path": "1"}) as container:
+            assert len(list(container.decode(video=0))) == 20
 
-    def test_the_variable_that_passes_this_to_the_decoder_is_as_it_was(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_files_are_read_side_by_side_and_the_environment_is_as_it_was(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "good.mp4", index_frames(5))
-        seen, real = [], cv2.VideoCapture
-
-        def capture(*arguments: object) -> cv2.VideoCapture:
-            seen.append(os.environ[OPTIONS])
-            return real(*arguments)
-
-        monkeypatch.setattr(cv2, "VideoCapture", capture)
-        for users_own in (None, "max_delay;100000"):
-            if users_own:
-                monkeypatch.setenv(OPTIONS, users_own)
-            list(VideoReader(path))
-            assert os.environ.get(OPTIONS) == users_own
-        assert all(value.startswith("protocol_whitelist;file|") for value in seen)
-        assert seen[1] == f"{seen[0]}|max_delay;100000"
-
-    def test_files_that_open_at_the_same_time_leave_it_as_it_was(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "good.mp4", index_frames(5))
-        counts: list[int] = []
+        before, counts = dict(os.environ), list[int]()
 
         def read() -> None:
             counts.extend(len(list(VideoReader(path))) for _ in range(20))
@@ -116,26 +97,7 @@ class TestWhatAFileRefersTo:
         for thread in threads:
             thread.join()
         assert counts == [5] * 80
-        assert OPTIONS not in os.environ
-
-    def test_a_file_that_hangs_as_it_opens_keeps_no_other_from_opening(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        good, bad = (write_video(tmp_path / name, index_frames(5)) for name in ("good.mp4", "bad.mp4"))
-        go_on, real = threading.Event(), cv2.VideoCapture
-
-        def capture(source: str, *arguments: object) -> cv2.VideoCapture:
-            if source == str(bad):
-                assert go_on.wait(30)
-            return real(source, *arguments)
-
-        monkeypatch.setattr(cv2, "VideoCapture", capture)
-        thread = threading.Thread(target=lambda: list(VideoReader(bad)))
-        thread.start()
-        assert len(list(VideoReader(good))) == 5
-        go_on.set()
-        thread.join()
-        assert OPTIONS not in os.environ
+        assert dict(os.environ) == before
 
 
 class TestSizes:
@@ -171,9 +133,9 @@ class TestSizes:
         ]
         path = tmp_path / "changes.h264"
         path.write_bytes(b"".join(part.read_bytes() for part in parts))
-        frames = list(VideoReader(path))
-        assert len(frames) == 50
-        assert frames[0].pixels.shape == (*first, 3)
+        shapes = [frame.pixels.shape for frame in VideoReader(path)]
+        assert shapes == [(*first, 3)] * 25 + [(*then, 3)] * 25
+        assert probe_video(path).sizes == (first[::-1], then[::-1])
 
     @pytest.mark.parametrize("name", ["long.avi", "long.mp4"])
     def test_an_absurd_length_is_said_and_no_matter(self, tmp_path: Path, name: str) -> None:
@@ -203,7 +165,7 @@ class TestSizes:
 
 class TestTimes:
     def times(self, path: Path) -> tuple[list[float], str]:
-        with pytest.warns(VideoWarning) as caught:
+        with pytest.warns(VideoNote) as caught:
             times = [frame.time_seconds for frame in VideoReader(path)]
         return times, str(caught[0].message)
 
@@ -211,28 +173,16 @@ class TestTimes:
     def test_frames_after_a_leap_follow_at_once(self, tmp_path: Path, leap_seconds: int) -> None:
         steps = [*range(0, 1000, 40), *(leap_seconds * 1000 + ms for ms in (1000, 1040, 1180, 1220))]
         path = write_timed_video(tmp_path / "leap.mkv", index_frames(len(steps)), steps)
-        times, warning = self.times(path)
+        times, note = self.times(path)
         assert times == pytest.approx([step / 1000 for step in range(0, 1000, 40)] + [1.0, 1.04, 1.18, 1.22], abs=2e-3)
-        assert f"{path}: its times leap ahead by more than 10 minutes once" in warning
-        assert "cut off" not in warning
-        with pytest.warns(VideoWarning, match="leap ahead"):
+        assert f"{path}: its clock jumps once, first at 1.0 s" in note
+        with pytest.warns(VideoNote, match="clock jumps"):
             sampled = list(VideoReader(path).sampled_frames(5))
         assert [(shown.index, frame_index(shown.pixels)) for shown in sampled] == [
             (0, 0), (1, 5), (2, 10), (3, 15), (4, 20), (5, 25), (6, 27),
         ]  # fmt: skip
-
-    def test_one_frame_with_a_wrong_time_moves_no_other(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "even.mp4", index_frames(50))
-        times = [0.04 * frame + 0.5 * (frame >= 30) for frame in range(50)]
-        with pytest.warns(VideoWarning, match="leap ahead by more than 10 minutes once"):
-            got = read_with_times(path, [*times[:20], 7200.0, *times[21:]])
-        assert got == pytest.approx(times)
-
-    def test_several_leaps_are_counted(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "even.mp4", index_frames(50))
-        with pytest.warns(VideoWarning, match="3 times"):
-            got = read_with_times(path, [frame * (0.04 if frame < 47 else 1000.0) for frame in range(50)])
-        assert got == pytest.approx([0.04 * frame for frame in range(50)])
+        later = list(VideoReader(path).sampled_frames(5, indices=range(5, 9)))  # its index is not trusted
+        assert [(shown.index, frame_index(shown.pixels)) for shown in later] == [(5, 25), (6, 27)]
 
     def test_a_rate_of_one_frame_in_years_is_not_believed(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "slow.avi", index_frames(20))
@@ -240,9 +190,9 @@ class TestTimes:
         place = data.find(b"strh") + 8 + 20  # a frame takes the first of two numbers by the second, in seconds
         data[place : place + 8] = struct.pack("<II", 0x7FFFFFFF, 14)
         path.write_bytes(data)
-        times, warning = self.times(path)
+        times, note = self.times(path)
         assert times == pytest.approx([0.04 * i for i in range(20)])
-        assert "leap ahead by more than 10 minutes 19 times" in warning
+        assert "its clock jumps 19 times" in note
 
     def test_a_gap_that_people_record_is_none(self, tmp_path: Path) -> None:
         steps = [0, 40, int(MOST_GAP_SECONDS * 1000), int(MOST_GAP_SECONDS * 1000) + 40]
@@ -253,37 +203,37 @@ class TestTimes:
         part = write_video(tmp_path / "part.ts", index_frames(50))
         path = tmp_path / "joined.ts"
         path.write_bytes(part.read_bytes() * 3)
-        frames = list(VideoReader(path))
-        assert len(frames) == 150
-        assert [frame.time_seconds for frame in frames] == pytest.approx([0.04 * i for i in range(150)], abs=0.02)
-        sampled = list(VideoReader(path).sampled_frames(5))
+        times, note = self.times(path)
+        assert times == pytest.approx([0.04 * i for i in range(150)], abs=0.02)
+        assert "its clock jumps 2 times, first at 2.0 s" in note
+        with pytest.warns(VideoNote, match="clock jumps"):
+            sampled = list(VideoReader(path).sampled_frames(5))
         assert [shown.index for shown in sampled] == list(range(30))
         assert [frame_index(shown.pixels) for shown in sampled] == [*range(0, 50, 5)] * 3
 
 
 class TestHanging:
-    def test_a_file_that_gives_no_frame_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = write_video(tmp_path / "even.mp4", index_frames(50))
-        real = cv2.VideoCapture
+    def test_a_source_that_gives_no_more_frames_is_given_up(self, tmp_path: Path) -> None:
+        data = write_video(tmp_path / "part.ts", noise_frames(50)).read_bytes()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            connections = []
 
-        class Stalls:
-            def __init__(self, *arguments: object) -> None:
-                self._real = real(*arguments)
-                self._left = 10
+            def serve() -> None:
+                connections.append(server.accept()[0])
+                connections[0].sendall(data)
 
-            def grab(self) -> bool:
-                self._left -= 1
-                if self._left < 0:
-                    time.sleep(0.02)  # FFmpeg's own limit was reached
-                    return False
-                return self._real.grab()
-
-            def __getattr__(self, name: str) -> object:
-                return getattr(self._real, name)
-
-        monkeypatch.setattr(cv2, "VideoCapture", Stalls)
-        with pytest.raises(VideoError, match=r"decoding hangs: there was no frame for 0.2 s"):
-            list(VideoReader(path, hang_seconds=0.2))
+            thread = threading.Thread(target=serve)
+            thread.start()
+            url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+            container = open_container(url, protocols=("tcp",), open_seconds=5, read_seconds=0.3)
+            decoding = Decoding("it", container, shown_stream("it", container), hang_seconds=0.3)
+            start = time.monotonic()
+            with pytest.raises(VideoError, match=r"decoding hangs: there was no frame for 0.3 s"):
+                list(decoding)
+            assert time.monotonic() - start < 5
+            decoding.close()
+            thread.join()
+            connections[0].close()
 
     def test_each_frame_is_said(self, tmp_path: Path) -> None:
         reader, said = VideoReader(write_video(tmp_path / "even.mp4", index_frames(50))), []
@@ -344,26 +294,3 @@ def _alias(target: Path) -> bytes:
 
 def _box(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + name + body
-
-
-def read_with_times(path: Path, times: list[float]) -> list[float]:
-    """The times of a file's frames if the container gave these."""
-    real = cv2.VideoCapture
-
-    class Timed:
-        def __init__(self, *arguments: object) -> None:
-            self._real, self._number = real(*arguments), -1
-
-        def grab(self) -> bool:
-            self._number += 1
-            return self._real.grab()
-
-        def get(self, setting: int) -> float:
-            return times[self._number] * 1000 if setting == cv2.CAP_PROP_POS_MSEC else self._real.get(setting)
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._real, name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cv2, "VideoCapture", Timed)
-        return [frame.time_seconds for frame in VideoReader(path)]

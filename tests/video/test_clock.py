@@ -1,0 +1,79 @@
+"""What containers say of times, and the times that frames get."""
+
+import pytest
+
+from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, Clock, Stamped
+
+
+def place(times: list[float | None], *, duration: float = 0.04, most_gap: float = 600.0) -> tuple[list[float], int]:
+    """The times given, and how often the clock was shifted."""
+    clock = Clock(most_gap_seconds=most_gap)
+    placed = [seconds for _, seconds in clock.times(Stamped(None, time, duration) for time in times)]
+    assert placed == sorted(set(placed))  # they rise
+    return placed, len(clock.jumps)
+
+
+def even(first: int, stop: int, *, shift: float = 0.0) -> list[float]:
+    return [0.04 * index + shift for index in range(first, stop)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"),
+    [
+        (0.36, 0.4),  # repeats the frame before
+        (0.1, 0.4),  # early
+        (0.84, 0.4),  # late, within the video
+        (7200.0, 0.4),
+        (-95443.7, 0.4),  # a clock of 33 bits, once round
+    ],
+)
+def test_one_wrong_time_moves_no_other(wrong: float, shown: float) -> None:
+    times, jumps = place([*even(0, 10), wrong, *even(11, 40)])
+    assert times == pytest.approx([*even(0, 10), shown, *even(11, 40)], abs=0.021)
+    assert times[:10] + times[11:] == pytest.approx(even(0, 10) + even(11, 40))
+    assert jumps == 0
+
+
+def test_a_first_frame_with_a_late_time(tmp_path: object) -> None:
+    assert place([9.0, *even(1, 5)])[0] == pytest.approx(even(0, 5))
+
+
+def test_a_slow_part_a_fast_part_and_one_repeated_time() -> None:
+    given = [*map(float, range(10)), *(9 + index / 30 for index in range(1, 900))]
+    for repeated in (5, 200):
+        times = [*given]
+        times[repeated] = times[repeated - 1]
+        placed, jumps = place(times, duration=1 / 30)
+        assert placed[:repeated] + placed[repeated + 1 :] == pytest.approx(given[:repeated] + given[repeated + 1 :])
+        assert jumps == 0
+
+
+@pytest.mark.parametrize("start", [0.0, -0.3, 5.0, 2.6])
+def test_parts_that_begin_again_are_joined(start: float) -> None:
+    times, jumps = place([*even(0, 100, shift=5.0), *even(0, 100, shift=start + 3), *even(0, 100, shift=start)])
+    assert times == pytest.approx([*even(0, 300, shift=5.0)], abs=0.001)
+    assert jumps == 2
+
+
+def test_a_leap_ahead_in_a_stream_is_joined_and_a_gap_elsewhere_stays() -> None:
+    given = [*even(0, 50), *even(50, 100, shift=30.0)]
+    assert place(given, most_gap=MOST_GAP_IN_STREAM_SECONDS) == (pytest.approx(even(0, 100)), 1)
+    assert place(given) == (pytest.approx(given), 0)
+
+
+def test_a_part_that_overlaps_by_two_frames_takes_the_clock_up_again() -> None:
+    given = [*even(0, 50), *even(48, 90)]
+    times, jumps = place(given)
+    assert times[:50] + times[56:] == pytest.approx(given[:50] + given[56:])
+    assert jumps == 0
+
+
+def test_frames_of_whole_seconds_are_spread() -> None:
+    times, jumps = place([float(index // 25) for index in range(100)])
+    assert times == pytest.approx(even(0, 100), abs=0.04)
+    assert jumps == 0
+
+
+def test_frames_without_times_follow_at_their_own_rate() -> None:
+    assert place([None] * 5, duration=1 / 12)[0] == pytest.approx([index / 12 for index in range(5)])
+    assert place([0.0, 0.04, None, None])[0] == pytest.approx(even(0, 4))
