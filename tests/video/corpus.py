@@ -1,4 +1,4 @@
-"""Made video files, one row a file: containers, codecs, rates, orientations, interlacing, colours, starts, sizes, streams.
+"""Made video files, one a row: containers, codecs, rates, starts, orientations, interlacing, colours, sizes, streams.
 
 Debian's ffmpeg (5.1) makes them; `write_case` makes one. `tests.video.crosscheck` reads them.
 """
@@ -30,11 +30,12 @@ class Case:
     # What reading the file beside ffmpeg needs to know.
     video: int = 0  # the stream that a player shows, counted among video streams
     interlaced: bool = False
+    first_interlaced: int = 0  # which frame that is
+    start: float | None = None  # of the container, where FFmpeg 5.1 says another time than 8.1
     raw_rate: float | None = None  # the file has no times: frame n is shown at n / raw_rate
     reference: str = ""  # options that make ffmpeg 5.1 show the right picture where it does not by itself
     damaged: bool = False  # the reader may call the file damaged
     differs: str = ""  # why pixels are not compared
-    times_differ: str = ""  # why the number of frames and their times are not compared
 
     @property
     def commands(self) -> list[list[str]]:
@@ -86,7 +87,7 @@ DV = "dvvideo -pix_fmt yuv420p -s 720x576"
 COPY = "-i {0} -map 0 -c copy"
 # Above 8 bits and for 4:1:1, FFmpeg 8.1 interpolates chroma from where the file says that it stands between pixels. 5.1
 # ignores the place, but for its filter on zimg. Colours are soft in such files: scalers interpolate in their own ways.
-SOFT = "format=yuv444p,gblur=6:steps=6:planes=6,hue=s=0.3"
+SOFT = "format=yuv444p,gblur=6:steps=6:planes=6,hue=s=0.2"
 ZIMG = "-vf bwdif=mode=send_frame:deint=interlaced,zscale=matrixin=170m:matrix=gbr,format=gbrp"
 
 
@@ -104,7 +105,6 @@ def _containers() -> list[Case]:
         Case("h264-fragmented.mp4", X264, "aac", options="-movflags frag_keyframe+empty_moov"),
         Case("h264-index-first.mp4", X264, "aac", options="-movflags faststart"),
         Case("h264-negative-offsets.mp4", X264, options="-movflags negative_cts_offsets"),
-        Case("h264-dash.mp4", X264, options="-movflags dash+default_base_moof+frag_keyframe+delay_moov"),
         Case("hevc.mp4", X265, "aac", options="-tag:v hvc1"),
         Case("mpeg4.mp4", f"{MPEG4} -bf 2", "aac"),
         Case("mpeg2.mp4", f"{MPEG2} -bf 2"),
@@ -113,10 +113,8 @@ def _containers() -> list[Case]:
         Case("mjpeg.mp4", "mjpeg -pix_fmt yuvj420p"),
         Case("h264.m4v", X264),
         Case("h264.f4v", X264, "aac"),
-        Case("h264.ismv", X264, "aac"),
         Case("h263.3gp", "h263", size="176x144"),
         Case("h264.3gp", X264_PLAIN, "aac"),
-        Case("mpeg4.3g2", MPEG4),
         Case("h264.mov", X264, "aac"),
         Case("prores.mov", PRORES, "pcm_s16le"),
         Case("prores-4444.mov", "prores_ks -profile:v 4 -pix_fmt yuva444p10le"),
@@ -130,18 +128,16 @@ def _containers() -> list[Case]:
         Case("h264-b-frames.mkv", X264, "aac"),
         Case("hevc.mkv", X265, "aac"),
         Case("vp8.mkv", VP8, "libvorbis"),
-        Case("av1.mkv", "libsvtav1 -g 12 -preset 12 -pix_fmt yuv420p", "libopus"),
+        Case("av1.mkv", "libsvtav1 -g 12 -preset 12 -pix_fmt yuv420p", "libopus", start=0),
         Case("ffv1.mkv", "ffv1 -g 12 -pix_fmt yuv420p", "flac"),
         Case("mpeg4.mkv", f"{MPEG4} -bf 2"),
         Case("mpeg2.mkv", f"{MPEG2} -bf 2", "mp2"),
         Case("theora.mkv", "libtheora -g 12 -q:v 7", "libvorbis"),
         Case("huffyuv.mkv", "huffyuv -pix_fmt yuv422p"),
-        Case("prores.mkv", PRORES),
-        Case("mjpeg.mkv", "mjpeg -pix_fmt yuvj420p"),
         Case("vp8.webm", VP8, "libvorbis"),
-        Case("vp9.webm", VP9, "libopus"),
+        Case("vp9.webm", VP9, "libopus", start=0),
         Case("vp9-hidden-frames.webm", "libvpx-vp9 -g 25 -b:v 1M -auto-alt-ref 1 -lag-in-frames 16 -cpu-used 5"),
-        Case("av1.webm", AV1, "libopus"),
+        Case("av1.webm", AV1, "libopus", start=0),
         Case("mpeg4.avi", MPEG4, "mp3"),
         Case("mpeg4-b-frames.avi", f"{MPEG4} -bf 2"),
         Case("xvid.avi", "libxvid -g 12 -b:v 1M -bf 2"),
@@ -156,17 +152,15 @@ def _containers() -> list[Case]:
         Case("h264.ts", X264, "aac"),
         Case("hevc.ts", X265, "aac"),
         Case("mpeg2.ts", f"{MPEG2} -bf 2", "mp2"),
-        Case("h264-no-sound.ts", X264_PLAIN),
         Case("h264.mts", X264, "ac3", options="-mpegts_m2ts_mode 1"),
         Case("h264.m2ts", X264, "ac3"),
         Case("mpeg1.mpg", "mpeg1video -g 12 -b:v 2M -bf 2", "mp2"),
         Case("mpeg2.mpg", f"{MPEG2} -bf 2", "mp2", options="-f vob"),
         Case("mpeg2.vob", f"{MPEG2} -bf 2", "ac3"),
-        Case("h264.mpg", X264, "mp2", options="-f vob"),
+        Case("h264.mpg", X264_PLAIN, "mp2", options="-f vob"),
         Case("flv1.flv", "flv -g 12 -b:v 1M", "mp3 -ar 44100"),
         Case("h264.flv", X264, "aac"),
         Case("wmv2.wmv", "wmv2 -g 12 -b:v 1M", "wmav2"),
-        Case("wmv1.asf", "wmv1 -g 12 -b:v 1M"),
         Case("mpeg2.mxf", MPEG2, "pcm_s16le -ar 48000"),
         Case("dnxhd.mxf", "dnxhd -profile:v dnxhr_sq -pix_fmt yuv422p", size="256x120"),
         Case("h264.mxf", X264_PLAIN),
@@ -225,7 +219,7 @@ def _rates() -> list[Case]:
     return [
         *(
             Case(f"rate-{rate.replace('/', '-')}.{suffix}", rate=rate, sound=sound)
-            for rate in ("30000/1001", "24000/1001", "60", "60000/1001", "120")
+            for rate in ("30000/1001", "60", "120")
             for suffix, sound in (("mp4", "aac"), ("mkv", ""), ("ts", ""))
         ),
         *(Case(f"one-a-second.{suffix}", rate="1", seconds=6) for suffix in ("mp4", "mkv", "ts")),
@@ -251,13 +245,14 @@ def _rates() -> list[Case]:
 
 
 def _starts() -> list[Case]:
+    later = "-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
     late = "-f lavfi -i sine=d=5 -itsoffset 3 -i {0} -map 0:a -map 1:v -c:v copy -c:a"
     return [
         *(
             Case(f"sound-3-s-before.{suffix}", then=f"{late} aac {options}")
             for suffix, options in (("mp4", ""), ("mov", ""), ("mkv", ""), ("ts", ""), ("flv", ""))
         ),
-        Case("sound-3-s-before.webm", VP9, then=f"{late} libopus"),
+        Case("sound-3-s-before.webm", VP9, then=f"{late} libopus", start=0),
         Case("sound-3-s-before.mpg", f"{MPEG2} -bf 2", then=f"{late} mp2 -f vob"),
         Case(
             "sound-1-s-later.mp4", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
@@ -359,8 +354,8 @@ def _interlaced() -> list[Case]:
         ("ffv1-flagged.mkv", "ffv1 -g 12 -flags +ildct -pix_fmt yuv420p", flagged),
     ]
     first, second = Case("a.ts", X264, filters=unflagged), Case("b.ts", X264_TFF, rate="50", filters=tff)
-    second_later = Case("c.ts", X264_TFF, rate="50", filters=tff, options="-output_ts_offset 2")
-    first_later = Case("d.ts", X264, filters=unflagged, options="-output_ts_offset 2")
+    second_later = Case("c.ts", X264_TFF, rate="50", filters=tff, options="-output_ts_offset 2.2")
+    first_later = Case("d.ts", X264, filters=unflagged, options="-output_ts_offset 2.2")
     return [
         *(
             Case(name, encode, rate="25" if filters == flagged else "50", filters=filters, interlaced=True)
@@ -376,9 +371,9 @@ def _interlaced() -> list[Case]:
             interlaced=True,
             reference=ZIMG,
         ),
-        Case("becomes-interlaced.ts", joined=(first, second_later), interlaced=True),
+        Case("becomes-interlaced.ts", joined=(first, second_later), interlaced=True, first_interlaced=50),
         Case("becomes-progressive.ts", joined=(second, first_later), interlaced=True),
-        Case("becomes-interlaced.mkv", joined=(first, second_later), then=COPY, interlaced=True),
+        Case("becomes-interlaced.mkv", joined=(first, second_later), then=COPY, interlaced=True, first_interlaced=50),
         Case(
             "h264-tff-422.mxf",
             f"{X264_TFF} -bf 0 -pix_fmt yuv422p10le",
@@ -404,14 +399,14 @@ def _colours() -> list[Case]:
     full = "scale=out_range=full"
     hdr = "the reader shows high dynamic range as a player does, plain ffmpeg does not"
     return [
-        *(h264(f"matrix-{number}", f"matrix_coefficients={number}") for number in (*range(16), 255)),
-        *(hevc(f"matrix-{number}", f"matrix_coefficients={number}") for number in (0, 1, 4, 7, 8, 9, 10, 13, 14)),
         *(
-            h264(f"transfer-{number}", f"transfer_characteristics={number}")
-            for number in (0, 3, 8, 9, 10, 12, 13, 17, 99)
+            h264(f"matrix-{number}", f"matrix_coefficients={number}")
+            for number in (0, 1, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255)
         ),
-        *(h264(f"primaries-{number}", f"colour_primaries={number}") for number in (0, 3, 8, 9, 10, 12, 22, 99)),
-        *(hevc(f"all-{number}", _all_tags(number)) for number in (0, 3, 255)),
+        *(hevc(f"matrix-{number}", f"matrix_coefficients={number}") for number in (0, 7, 8, 10, 14)),
+        *(h264(f"transfer-{number}", f"transfer_characteristics={number}") for number in (0, 3, 9, 10, 13)),
+        *(h264(f"primaries-{number}", f"colour_primaries={number}") for number in (0, 3, 10, 12)),
+        *(hevc(f"all-{number}", _all_tags(number)) for number in (0, 3)),
         h264("display-p3", "colour_primaries=12:transfer_characteristics=13:matrix_coefficients=6"),
         hevc("bt2020", "colour_primaries=9:transfer_characteristics=14:matrix_coefficients=9"),
         hevc("pq", "colour_primaries=9:transfer_characteristics=16:matrix_coefficients=9", differs=hdr),
@@ -438,8 +433,10 @@ def _all_tags(number: int) -> str:
 
 def _sizes() -> list[Case]:
     def sized(name: str, size: str, encode: str, *, later: bool = False) -> Case:
-        return Case(name, encode, size=size, seconds=1, options="-output_ts_offset 1" if later else "")
+        return Case(name, encode, size=size, seconds=1, options="-output_ts_offset 1.2" if later else "")
 
+    small_raw, large_raw = sized("a.h264", "96x64", X264_PLAIN), sized("b.h264", "176x144", X264_PLAIN)
+    mjpegs = sized("a.mjpeg", "96x64", "mjpeg"), sized("b.mjpeg", "176x144", "mjpeg")
     return [
         Case("odd-size.mp4", "libx264 -pix_fmt yuv444p", size="97x65"),
         Case("odd-size.webm", VP9, size="97x65"),
@@ -458,20 +455,13 @@ def _sizes() -> list[Case]:
         Case("size-grows.h264", joined=(sized("a.h264", "96x64", X264), sized("b.h264", "176x144", X264)), raw_rate=25),
         Case("size-grows.ts", joined=(sized("a.ts", "96x64", X264), sized("b.ts", "176x144", X264, later=True))),
         Case("size-shrinks.ts", joined=(sized("a.ts", "176x144", MPEG2), sized("b.ts", "96x64", MPEG2, later=True))),
-        Case(
-            "size-grows.mkv",
-            joined=(sized("a.h264", "96x64", X264_PLAIN), sized("b.h264", "176x144", X264_PLAIN)),
-            then=COPY,
-        ),
-        Case(
-            "size-grows.mjpeg",
-            joined=(sized("a.mjpeg", "96x64", "mjpeg"), sized("b.mjpeg", "176x144", "mjpeg")),
-            raw_rate=25,
-        ),
+        Case("size-grows.mkv", joined=(small_raw, large_raw), then=COPY),
+        Case("size-grows.mjpeg", joined=mjpegs, raw_rate=25),
         Case(
             "size-grows-interlaced.ts",
             joined=(sized("a.ts", "96x64", X264_TFF), sized("b.ts", "176x144", X264_TFF, later=True)),
             interlaced=True,
+            differs="ffmpeg 5.1 loses the frame that its filter still holds when the size changes",
         ),
     ]
 
@@ -506,7 +496,7 @@ def _streams() -> list[Case]:
         Case("two-videos.mp4", then=f"{second} mpeg4 -c:v:1 copy -disposition:v 0"),
         *(Case(f"sound-3-s-longer.{suffix}", then=f"{long_sound} aac") for suffix in ("mp4", "mkv", "ts", "flv")),
         Case("sound-3-s-longer.mts", then=f"{long_sound} ac3 -mpegts_m2ts_mode 1"),
-        Case("sound-3-s-longer.webm", VP9, then=f"{long_sound} libopus"),
+        Case("sound-3-s-longer.webm", VP9, then=f"{long_sound} libopus", start=0),
         Case("sound-3-s-longer.avi", MPEG4, then=f"{long_sound} mp3"),
         Case("sound-3-s-longer.wmv", "wmv2 -g 12", then=f"{long_sound} wmav2"),
         Case("two-sounds.mkv", then="-i {0} -f lavfi -i sine=d=2 -map 0 -map 1 -map 1 -c:v copy -c:a aac"),
