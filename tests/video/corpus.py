@@ -254,12 +254,7 @@ def _starts() -> list[Case]:
         ),
         Case("sound-3-s-before.webm", VP9, then=f"{late} libopus", start=0),
         Case("sound-3-s-before.mpg", f"{MPEG2} -bf 2", then=f"{late} mp2 -f vob"),
-        Case(
-            "sound-1-s-later.mp4", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
-        ),
-        Case(
-            "sound-1-s-later.mkv", then="-i {0} -itsoffset 1 -f lavfi -i sine=d=1 -map 0:v -map 1:a -c:v copy -c:a aac"
-        ),
+        *(Case(f"sound-1-s-later.{suffix}", then=later) for suffix in ("mp4", "mkv")),
         *(Case(f"from-10-s.{suffix}", options="-output_ts_offset 10") for suffix in ("ts", "mkv", "mp4", "flv", "nut")),
         Case("from-10-s.mpg", f"{MPEG2} -bf 2", options="-f vob -output_ts_offset 10"),
         Case("clock-wraps.ts", X264, "aac", options=f"-output_ts_offset {2**33 / 90000 - 1:.3f}"),
@@ -397,6 +392,7 @@ def _colours() -> list[Case]:
         return Case(f"hevc-{name}.mkv", X265, seconds=0.6, options=f"-bsf:v hevc_metadata={tags}", **options)
 
     full = "scale=out_range=full"
+    matrices = (0, 1, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255)
     hdr = "the reader shows high dynamic range as a player does, plain ffmpeg does not"
     return [
         *(
