@@ -316,6 +316,7 @@ def _orientations() -> list[Case]:
             rate="50",
             filters="interlace=tff",
             edit=_with_matrix("turned-90"),
+            interlaced=True,
             reference="-noautorotate -vf bwdif=mode=send_frame:deint=interlaced,transpose=clock",
         ),
     ]
@@ -395,10 +396,7 @@ def _colours() -> list[Case]:
     matrices = (0, 1, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255)
     hdr = "the reader shows high dynamic range as a player does, plain ffmpeg does not"
     return [
-        *(
-            h264(f"matrix-{number}", f"matrix_coefficients={number}")
-            for number in (0, 1, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255)
-        ),
+        *(h264(f"matrix-{number}", f"matrix_coefficients={number}") for number in matrices),
         *(hevc(f"matrix-{number}", f"matrix_coefficients={number}") for number in (0, 7, 8, 10, 14)),
         *(h264(f"transfer-{number}", f"transfer_characteristics={number}") for number in (0, 3, 9, 10, 13)),
         *(h264(f"primaries-{number}", f"colour_primaries={number}") for number in (0, 3, 10, 12)),
