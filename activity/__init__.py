@@ -10,8 +10,6 @@ activity.LiveRecognizer(recognizer).push(frame, time_seconds)
 
 from typing import TYPE_CHECKING
 
-from activity.torchvision_operators import declare_before_torchvision
-
 if TYPE_CHECKING:
     from activity.data.segments import Segment as Segment
     from activity.formats import ModelFileError as ModelFileError
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from activity.inference.timeline import Timeline as Timeline
     from activity.inference.videos import Failure as Failure
     from activity.video.reader import VideoError as VideoError
-
-declare_before_torchvision()
 
 # Where each public name lives; imported when it is asked for: the command line's help must not wait for torch.
 _HOMES = {

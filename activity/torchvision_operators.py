@@ -8,10 +8,7 @@ it is enough that their schemas are known.
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 _SCHEMAS = (
@@ -21,30 +18,12 @@ _SCHEMAS = (
 _declared: list[Any] = []  # a declaration lasts as long as its object
 
 
-class _BeforeTorchvision:
-    """Stands first among the import finders, so that it does not matter who imports torchvision, nor when."""
+def declare_missing_operators() -> None:
+    """Declare torchvision's operators if its library does not load. To be called before torchvision is imported.
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Act once, when torchvision is about to be imported; the finding is left to the others."""
-        if name == "torchvision":
-            sys.meta_path.remove(self)
-            _declare_missing_operators()
-        return None
-
-
-def declare_before_torchvision() -> None:
-    """Have torchvision's operators declared where its library does not load, once it is imported.
-
-    Imports nothing now, and does nothing on a matching pair of torch and torchvision.
+    On a matching pair of torch and torchvision nothing is declared.
     """
-    if "torchvision" not in sys.modules:
-        sys.meta_path.insert(0, _BeforeTorchvision())
-
-
-def _declare_missing_operators() -> None:
-    spec = importlib.util.find_spec("torchvision")
+    spec = None if _declared or "torchvision" in sys.modules else importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None or _operators_load(Path(spec.origin).parent):
         return
     from torch.library import Library

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from activity.torchvision_operators import declare_missing_operators
 from tests.cli.command import activity
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder
+
+declare_missing_operators()  # before tests import torchvision, timm or Lightning
 
 
 @pytest.fixture(scope="session", autouse=True)

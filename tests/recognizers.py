@@ -1,6 +1,5 @@
 """Small recognizers for tests: real in every part but the size of the CNN."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from activity.formats.checkpoint import STATE_PREFIX, describe_into
+from activity.formats.torchscript import without_deprecation_warnings
 from activity.models.encoder import FrameEncoder, create_encoder
 from activity.models.head import MeanPool, StackedLSTM
 from activity.models.preprocess import Preprocess
@@ -100,8 +100,7 @@ def random_frames(batch: int, time: int, height: int = 24, width: int = 32, *, s
 
 def script(module: nn.Module) -> Any:
     """TorchScript of a module; that TorchScript is deprecated is no news here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with without_deprecation_warnings():
         return torch.jit.script(module)
 
 

@@ -44,9 +44,12 @@ def test_ten_lines_of_plain_torch_score_a_video_as_the_recognizer_does(tmp_path,
     write_video(tmp_path / "holiday.mp4", noise_frames(count), fps=fps)
     export_torchscript(recognizer, tmp_path / "model.ts", [Window("random", random_frames(1, 4))])
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         exec(compile(code, "README.md", "exec"), {})
+    # Of the one warning that a reader may see, the example says what to think.
+    assert all("`torch.jit.load` is deprecated" in str(warning.message) for warning in said)
+    assert "torch.jit is deprecated" in code
     with VideoReader("holiday.mp4") as reader:
         shown = [torch.from_numpy(frame.pixels) for frame in reader.sampled_frames(recognizer.sample_fps)]
     window = torch.stack(shown[: recognizer.window_frames]).permute(0, 3, 1, 2)[None]

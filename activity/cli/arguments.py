@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import torch
 
+from activity.data.names import given_source
 from activity.formats.load import only_on_the_cpu
 from activity.formats.verified import fastest_model
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
@@ -75,6 +76,7 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     for source in sources:
         if not source:
             raise UsageError("SOURCE is empty (an unset variable?). Give video files, folders or patterns.")
+        source = given_source(source)
         # os.path: pathlib's own tests raise for a name that is too long.
         if os.path.isdir(source):  # noqa: PTH112
             # An empty folder stays as it is: reading it fails and says why.
@@ -114,7 +116,9 @@ def positive(text: str) -> float:
 
 def add_model_argument(parser: ArgumentParser) -> None:
     """MODEL: a checkpoint or an exported file."""
-    parser.add_argument("model", metavar="MODEL", help="a checkpoint (best.ckpt) or what was exported of one")
+    parser.add_argument(
+        "model", metavar="MODEL", type=given_source, help="a checkpoint (best.ckpt) or what was exported of one"
+    )
 
 
 def add_runtime_flag(parser: ArgumentParser) -> None:
@@ -163,6 +167,11 @@ def megabytes(path: Path) -> float:
     """Of a file, or of all files in a folder."""
     files = [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
     return sum(item.stat().st_size for item in files) / 1e6
+
+
+def quoted(text: str) -> str:
+    """A value as Hydra's grammar takes it, whatever is in it."""
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def note(message: str) -> None:

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, quoted
 from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
 from activity.cli.bench_figures import MOST_SECONDS, Figure, machine, medians, timed
 from activity.cli.bench_memory import memory_figures
@@ -24,7 +23,7 @@ from activity.cli.components import (
     make_encoder,
     quiet_libraries,
 )
-from activity.cli.configuration import quoted, run_with_configuration
+from activity.cli.configuration import run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.cli.settings import check_settings
 from activity.data.clips import Clip, Manifest
@@ -35,6 +34,7 @@ from activity.features.outcome import FailedClip, StoredClip
 from activity.features.store import FeatureStore
 from activity.features.wanted import fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
+from activity.training.lightning import seed_everything
 from activity.training.processes import usable_cores
 
 

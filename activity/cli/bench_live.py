@@ -15,16 +15,15 @@ import cv2
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli import watch
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, quoted
 from activity.cli.bench_alone import Span, batches_of, decoding_seconds, encoding_seconds
 from activity.cli.bench_figures import MOST_SECONDS, Figure, machine, medians, timed
 from activity.cli.bench_memory import peak_gigabytes
 from activity.cli.bench_videos import write_mp4
 from activity.cli.components import fresh_recognizer, make_encoder, quiet_libraries
-from activity.cli.configuration import quoted, run_with_configuration
+from activity.cli.configuration import run_with_configuration
 from activity.cli.main import EXIT_OK
 from activity.data.clips import Manifest
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, render_demo
@@ -36,6 +35,7 @@ from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import make_timelines
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
+from activity.training.lightning import seed_everything
 from activity.training.processes import usable_cores
 from activity.video.reader import find_videos
 

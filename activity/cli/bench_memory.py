@@ -10,9 +10,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from activity.cli.arguments import UsageError
+from activity.cli.arguments import UsageError, quoted
 from activity.cli.bench_figures import Figure
-from activity.cli.configuration import quoted
 from activity.cli.main import EXIT_OK
 from activity.data.demo import FRAMES_PER_SECOND, render_clip, write_film
 

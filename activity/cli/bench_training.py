@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import Callback, LightningModule, Trainer
 
 from activity.cli import train
 from activity.cli.bench_figures import MOST_SECONDS, Figure, medians
@@ -18,6 +17,7 @@ from activity.cli.configuration import run_with_configuration
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.datasets import WindowBatch
+from activity.training.lightning import Callback, LightningModule, Trainer
 from activity.training.module import RecognizerModule
 
 _EPOCHS = 25

@@ -12,12 +12,12 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.progress import extraction_progress
 from activity.data.clips import Clip, DataError, Manifest, count_text
+from activity.data.names import given_path
 from activity.features.fill import digests_of_clips, fill_store
 from activity.features.outcome import FailedClip, FillProgress, StoredClip
 from activity.features.store import FeatureStore
@@ -28,7 +28,7 @@ from activity.models.precision import choose_precision
 from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEST, LAST
-from activity.training.lightning import quiet_lightning
+from activity.training.lightning import Trainer, quiet_lightning
 from activity.training.module import OptimizerFactory, TrainingSettings
 from activity.video.reader import VideoError
 
@@ -86,7 +86,7 @@ def data_paths(config: DictConfig) -> tuple[Path, ...]:
     """What is given of a data set: its tables and the folder of its videos; nothing where nothing is."""
     given = [config.data[name] for name in ("csv", "root") if OmegaConf.select(config.data, name) is not None]
     names = [name for item in given for name in ([item] if isinstance(item, str) else item)]
-    return tuple(Path(name).expanduser().absolute() for name in names)
+    return tuple(given_path(name).absolute() for name in names)
 
 
 def store_use(config: DictConfig, encoder: FrameEncoder, *, sample_fps: float, views: Sequence[View]) -> Use:

@@ -16,9 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, quoted
 from activity.cli.errors import message_of
-from activity.cli.new_folders import empty_new_folders_removed
+from activity.cli.new_folders import empty_new_folders_removed, used_by_no_other_run
 
 CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"  # what a run's folder says of how it was started
 _PACKAGE = Path(__file__).parents[1]
@@ -49,11 +49,12 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
     def guarded(config: DictConfig) -> None:
         # Hydra prints a message of its own for what a task raises; ours is raised after it, and only once.
         try:
-            outcomes.append(task(config))
+            with used_by_no_other_run(run_folder()):
+                outcomes.append(task(config))
         except Exception as error:  # noqa: BLE001 - raised below
             outcomes.append(error)
 
-    _call_hydra(config_name, list(arguments), guarded)
+    _call_hydra(config_name, list(map(_letters_quoted, arguments)), guarded)
     errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     for error in errors[1:]:  # of several runs (--multirun) more than one may fail
         note(f"activity {config_name}: {message_of(error) or repr(error)}")
@@ -85,6 +86,17 @@ def _call_hydra(config_name: str, arguments: list[str], task: Callable[[DictConf
         raise UsageError(_explained(error, config_name, arguments)) from error
     finally:
         sys.argv = before
+
+
+def _letters_quoted(argument: str) -> str:
+    """An override whose value Hydra's grammar takes: unquoted, that knows the letters of English alone.
+
+    >>> _letters_quoted("data.root=vidéos"), _letters_quoted("data.csv=['vidéos.csv']")
+    ('data.root="vidéos"', "data.csv=['vidéos.csv']")
+    """
+    key, _, value = argument.partition("=")
+    plain = value.isascii() or argument.startswith("-") or re.search(r"""["'\[\]{},$\\]""", value)
+    return argument if plain else f"{key}={quoted(value)}"
 
 
 def _check_flags(verb: str, arguments: Sequence[str]) -> None:
@@ -239,8 +251,3 @@ def resumed(arguments: Sequence[str]) -> list[str]:
     paths = {"resume": folder, "hydra.run.dir": folder, "data.splits": folder / "splits.csv"}
     own = [f"{key}={quoted(str(value))}" for key, value in paths.items()]
     return [*kept, *own, *others]  # all overrides in a row: Hydra takes none behind a flag
-
-
-def quoted(text: str) -> str:
-    """A value as Hydra's grammar takes it, whatever is in it."""
-    return '"' + text.replace('"', '\\"') + '"'

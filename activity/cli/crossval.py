@@ -13,10 +13,9 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import seed_everything
 from torch import Tensor
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, quoted
 from activity.cli.components import (
     balance_of,
     check_classes_are_left,
@@ -32,7 +31,7 @@ from activity.cli.components import (
     training_settings,
     warn_of_missing_groups,
 )
-from activity.cli.configuration import check_holds_no_run, quoted, run_folder, run_with_configuration, save_run
+from activity.cli.configuration import check_holds_no_run, run_folder, run_with_configuration, save_run
 from activity.cli.dataset import read_manifest
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
 from activity.cli.progress import steps_progress
@@ -65,6 +64,7 @@ from activity.training.crossval import (
     held_out_temperatures,
 )
 from activity.training.kept_folds import KeptFolds
+from activity.training.lightning import seed_everything
 from activity.training.processes import available_memory_mb, usable_cores
 
 RESULT, PREDICTIONS, FOLDS = "crossval.json", "predictions.csv", "folds"

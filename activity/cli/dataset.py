@@ -1,13 +1,12 @@
 """The data set of a configuration, as every verb reads it that takes `data.` settings."""
 
-from pathlib import Path
-
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from activity.data.background import background_spans, unlabelled_spans, with_background
 from activity.data.clips import DataError, Manifest
 from activity.data.layouts import read_clips
+from activity.data.names import given_path
 from activity.video.reader import declared_seconds
 
 
@@ -23,7 +22,7 @@ def read_manifest(config: DictConfig) -> Manifest:
         return manifest
     if config.data.splits is None:
         return with_background(manifest, unlabelled_spans(manifest, declared_seconds=declared_seconds))
-    splits = Path(config.data.splits).expanduser()
+    splits = given_path(config.data.splits)
     clips, _ = read_clips(splits, root=manifest.root)
     spans = background_spans(clips)
     if not spans:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from activity.cli import export, predict, train
-from activity.cli.arguments import ArgumentParser, UsageError, positive_number
-from activity.cli.configuration import CONFIG, quoted
+from activity.cli.arguments import ArgumentParser, UsageError, positive_number, quoted
+from activity.cli.configuration import CONFIG
 from activity.cli.main import EXIT_OK
 from activity.cli.training_run import SPLITS
 from activity.data.demo import ORDER_PAIRS, render_demo

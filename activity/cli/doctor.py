@@ -30,6 +30,7 @@ from activity.data.doctor import (
     survey_videos,
 )
 from activity.data.layouts import Layout, detect_layout, read_any
+from activity.data.names import given_path
 
 FORMAT_VERSION = 1
 LAYOUTS = ("auto", *get_args(Layout))
@@ -129,7 +130,7 @@ def _video(record: VideoRecord) -> dict[str, Any]:
 def _existing(given: str) -> Path:
     if not given:
         raise UsageError("PATH is empty (an unset variable?). Give a folder of videos or a CSV.")
-    path = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 - keeps links, as the readers do
+    path = given_path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 - keeps links, as the readers do
     if not os.path.exists(path):  # noqa: PTH110 - pathlib's own raises for a name that is too long
         raise UsageError(f"there is nothing at {given}. Give a folder of videos or a CSV.")
     return path

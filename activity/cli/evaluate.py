@@ -37,7 +37,8 @@ from activity.cli.reporting import (
 from activity.cli.settings import check_overrides, check_settings
 from activity.cli.tables import print_metrics
 from activity.cli.training_run import TrainingRun, seen_in_training, training_run
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, check_labels_are_known, count_text
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, Manifest, clips_as_known, count_text
+from activity.data.names import given_source
 from activity.data.splits import read_splits
 from activity.evaluation.metrics import metrics_document
 from activity.evaluation.predictions import ScoredClips, predictions_csv
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0].startswith("-"):
         return run_with_configuration("evaluate", arguments, lambda _: 0)
     model, *overrides = arguments
+    model = given_source(model)
     if "=" in model and not Path(model).exists():
         raise UsageError(f"MODEL comes first, before the override {model!r}. Accepted: {USAGE}.")
     annotations, overrides = annotations_given(overrides)
@@ -97,8 +99,7 @@ def evaluate(model: Path, overrides: Sequence[str], config: DictConfig) -> int:
     folder = run_folder()
     _check_folder(folder)
     manifest = read_manifest(config)
-    clips = _clips_of_split(config, manifest)
-    check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
+    clips = clips_as_known(_clips_of_split(config, manifest), recognizer.class_names)
     warn_of_missing_groups(manifest)
     digests = read_digests(config, clips)
     contents = contents_of(digests)

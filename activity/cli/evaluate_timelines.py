@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from activity.cli.settings import check_settings
 from activity.cli.tables import print_timelines
 from activity.cli.training_run import training_run, videos_seen_in_training
 from activity.data.annotations import AnnotatedVideo, read_annotations, segments_csv
-from activity.data.clips import DataError, check_labels_are_known, count_text
+from activity.data.clips import DataError, count_text, labels_as_known
 from activity.data.segments import BACKGROUND, Segment
 from activity.evaluation.timelines import TimelineMetrics, timeline_metrics
 from activity.files import write_atomically
@@ -186,7 +186,7 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
             f"No activity is annotated in {annotations}, so there is nothing to find; give at least one segment whose "
             f"label is not {BACKGROUND!r}."
         )
-    check_labels_are_known(labels - {BACKGROUND}, recognizer.class_names, of="segments")
+    videos = _as_known(videos, labels_as_known(labels - {BACKGROUND}, recognizer.class_names, of="segments"))
     seen, said = videos_seen_in_training(model, {video.name: video.path for video in videos}, training_run(model))
     if said:
         note(f"{'warning' if seen else 'note'}: {said}")
@@ -213,6 +213,15 @@ def _evaluate(model: Path, annotations: Path, config: DictConfig) -> int:
         videos_text = count_text(len(videos), "video")
         note(f"activity evaluate: {len(failed)} of {videos_text} could not be measured; the rest was")
     return max(say_what_spoils("evaluate", findings), EXIT_SOME_FAILED if failed or beyond else EXIT_OK)
+
+
+def _as_known(videos: Sequence[AnnotatedVideo], known: Mapping[str, str]) -> tuple[AnnotatedVideo, ...]:
+    """Annotated videos with the labels that a model has for theirs."""
+
+    def renamed(segment: Segment) -> Segment:
+        return replace(segment, label=known.get(segment.label, segment.label))
+
+    return tuple(replace(video, segments=tuple(map(renamed, video.segments))) for video in videos)
 
 
 def _timelines(

@@ -22,6 +22,7 @@ from activity.cli.output import check_new_output
 from activity.cli.training_run import seen_in_training, training_run
 from activity.cli.verification import Verification, Verified
 from activity.data.clips import Clip, DataError, count_text
+from activity.data.names import given_source
 from activity.features.store import video_digest
 from activity.files import replace_folder
 from activity.formats.compare import Window
@@ -286,7 +287,7 @@ def _parser() -> ArgumentParser:
         prog="activity export",
         description="Write the files that are deployed. Each is held to the checkpoint on clips before it is written.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="best.ckpt of a run")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=given_source, help="best.ckpt of a run")
     parser.add_argument("out", metavar="OUT", nargs="+", help=f"what to write: {_ACCEPTED}")
     parser.add_argument(
         "--verify",

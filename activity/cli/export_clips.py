@@ -12,9 +12,10 @@ from hydra.errors import InstantiationException
 from activity.cli.arguments import UsageError, note
 from activity.cli.dataset import read_manifest
 from activity.cli.training_run import TrainingRun, training_run
-from activity.data.clips import Clip, DataError, Manifest, check_labels_are_known
+from activity.data.clips import Clip, DataError, Manifest, clips_as_known
 from activity.data.demo import render_demo
 from activity.data.layouts.detect import detect_layout, read_any
+from activity.data.names import given_source
 from activity.data.splits import read_splits
 from activity.formats.compare import Window
 from activity.models.recognizer import Recognizer
@@ -104,13 +105,19 @@ def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips 
         return None
     for name in ("test", "val"):
         if clips := parts[name]:
-            check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
-            return _spread(clips, parts["train"], most, labelled=True, source=f"of the {name} split of its run")
+            return _spread(
+                clips_as_known(clips, recognizer.class_names),
+                parts["train"],
+                most,
+                labelled=True,
+                source=f"of the {name} split of its run",
+            )
     note("note: the test videos of the run are not there any more.")
     return None
 
 
 def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
+    data = list(map(given_source, data))
     for name in data:
         if Path(name).is_dir() and not find_videos(name):
             raise UsageError(f"--verify {name}: there are no videos. Give a data set (a folder or a CSV), or videos.")
@@ -118,8 +125,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
     if len(data) == 1 and _is_data_set(path):
         manifest = read_any(path, detect_layout(path), root=None, split=1, group_pattern=None)
         clips, rest = _test_clips(manifest)
-        check_labels_are_known({clip.label for clip in clips}, recognizer.class_names, of="clips")
-        return _spread(clips, rest, most, labelled=True, source=str(path))
+        return _spread(clips_as_known(clips, recognizer.class_names), rest, most, labelled=True, source=str(path))
     videos: list[Path] = []
     for name in data:
         if Path(name).suffix.lower() == ".csv":

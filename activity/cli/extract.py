@@ -6,7 +6,6 @@ from functools import partial
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import (
@@ -27,6 +26,7 @@ from activity.cli.settings import check_overrides, check_settings
 from activity.data.clips import count_text
 from activity.features.outcome import FillProgress
 from activity.features.usage import prune
+from activity.training.lightning import seed_everything
 
 _PRUNE, _FORGET, _DRY_RUN = "--prune", "--forget-missing", "--dry-run"
 

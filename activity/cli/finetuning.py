@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, open_dict
-from pytorch_lightning import Trainer, seed_everything
 
 from activity.cli.arguments import UsageError, note
 from activity.cli.components import StoredSplits, balance_of, make_trainer, stored_clips, training_settings
@@ -18,6 +17,7 @@ from activity.models.recognizer import Recognizer
 from activity.training.datamodule import FeatureDataModule
 from activity.training.finetune import FinetuneSettings, finetune
 from activity.training.fit import FittedHead
+from activity.training.lightning import Trainer, seed_everything
 
 FOLDER = "finetune"
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_cpu", "bad_alloc")

@@ -59,17 +59,16 @@ def format_of(given: str | None, output: str | None, formats: Iterable[str]) -> 
 
 
 @contextmanager
-def open_output(path: str | None, *, append: bool = False) -> Iterator[TextIO]:
-    """A file to write results to, made with its folder, anew or at its end; None is standard output."""
+def open_output(path: str | None) -> Iterator[TextIO]:
+    """A file to write results to, made anew with its folder; None is standard output."""
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text in the terminal's encoding
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    # Results are written as they come: those of an interrupted run are not lost. No newline is translated: a CSV has
-    # its own.
-    with Path(path).open("a" if append else "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    # No newline is translated: a CSV has its own.
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield file
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from activity.cli.arguments import (
@@ -22,13 +22,14 @@ from activity.cli.arguments import (
 )
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
-from activity.cli.output import check_new_output, csv_row, format_of, open_output
-from activity.cli.resume import ResultsFile, check_same_model
+from activity.cli.output import check_new_output, csv_row, format_of
+from activity.cli.results import Span, open_results
+from activity.cli.resume import EarlierResults, check_same_model
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.formats.torchscript import answer_at_once
 from activity.formats.verified import model_digest
-from activity.inference.predictor import Failure, Prediction, predict_videos
+from activity.inference.predictor import Failure, Prediction, predictions_as_completed
 
 Line = Callable[[Prediction | Failure, int, str], str]
 
@@ -46,16 +47,18 @@ def main(arguments: Sequence[str]) -> int:
     recognizer = load_recognizer(options.model, device)
     top_k = min(options.top_k, len(recognizer.class_names))
     earlier = _earlier_results(options, sources, top_k) if options.resume else None
-    remaining = sources if earlier is None else earlier.remaining
-    results = predict_videos(
+    remaining = range(len(sources)) if earlier is None else earlier.remaining
+    results = predictions_as_completed(
         recognizer,
-        remaining,
+        [sources[position] for position in remaining],
         batch_frames=options.batch_frames,
         decode_threads=options.decode_threads,
         device=device,
     )
     try:
-        failures = _write(results, options, top_k, earlier, remaining, len(sources))
+        positioned = ((remaining[number], result) for number, result in results)
+        kept = None if earlier is None else earlier.spans
+        failures = _write(positioned, options, top_k, kept, done=len(sources) - len(remaining), total=len(sources))
     except KeyboardInterrupt:
         if options.output is not None and options.format == "jsonl":
             again = [argument for argument in arguments if argument not in ("--resume", "--force")]
@@ -85,11 +88,11 @@ def _check_output(options: argparse.Namespace, sources: Sequence[str]) -> None:
     check_new_output(options.output, inputs, force=options.force or options.resume, otherwise=otherwise)
 
 
-def _earlier_results(options: argparse.Namespace, sources: Sequence[str], top_k: int) -> ResultsFile:
+def _earlier_results(options: argparse.Namespace, sources: Sequence[str], top_k: int) -> EarlierResults:
     path = Path(options.output)
-    results = ResultsFile(path, sources)
+    results = EarlierResults(path, sources)
     check_same_model(results, path, model=Path(options.model), top_k=top_k)
-    results.begin()
+    results.leave_what_is_kept()
     done = len(sources) - len(results.remaining)
     if done:
         note(f"{done} of {count_text(len(sources), 'source')} are in {path}; {len(results.remaining)} left")
@@ -97,34 +100,29 @@ def _earlier_results(options: argparse.Namespace, sources: Sequence[str], top_k:
 
 
 def _write(
-    results: Iterator[Prediction | Failure],
+    results: Iterator[tuple[int, Prediction | Failure]],
     options: argparse.Namespace,
     top_k: int,
-    earlier: ResultsFile | None,
-    remaining: Sequence[str],
+    kept: Mapping[int, Span] | None,
+    *,
+    done: int,
     total: int,
 ) -> int:
-    """Write the results as they come; returns how many sources failed."""
+    """Write the results as they come, by position; returns how many sources failed."""
     failures, line = 0, LINES[options.format]
     digest = model_digest(Path(options.model)) if options.format == "jsonl" else ""  # the others do not say it
     # Where the results appear in the same terminal, they are the progress.
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty())
     with (
-        open_output(options.output, append=earlier is not None) as output,
-        files_progress(total, done=total - len(remaining), shown=shown) as advance,
+        open_results(options.output, header_line(options.format, top_k), kept=kept) as write,
+        files_progress(total, done=done, shown=shown) as advance,
     ):
-        print(header_line(options.format, top_k), end="", file=output)
-        for result in results:
-            text = line(result, top_k, digest)
-            print(text, end="", file=output, flush=True)
-            if earlier is not None:
-                earlier.add(text)
+        for position, result in results:
+            write(position, line(result, top_k, digest))
             if isinstance(result, Failure):
                 failures += 1
                 note(f"activity predict: {result.error}")
             advance()
-    if earlier is not None:
-        earlier.end()
     return failures
 
 
@@ -183,7 +181,12 @@ def _parser() -> ArgumentParser:
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
     parser.add_argument("--format", choices=list(LINES), help="default: that of --output's suffix, else table")
     parser.add_argument("--top-k", type=positive_number, default=1, metavar="K", help="the K best classes (default: 1)")
-    parser.add_argument("--output", metavar="FILE", help="write the results there, not to standard output")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write there, each result as it completes, sorted in the end (default: standard output, in the order "
+        "given)",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted --output FILE.jsonl")
     existing.add_argument("--force", action="store_true", help="replace an --output that is there")

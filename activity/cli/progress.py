@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 
 from activity.features.outcome import CheckProgress, FillProgress
+from activity.training.lightning import Callback, LightningModule, Trainer
 
 _MOMENT_SECONDS = 1.0
 

@@ -1,15 +1,15 @@
-"""Results of an interrupted `activity predict`: which sources are done, and a file that stays in their order."""
+"""Results of an interrupted `activity predict`: which sources are done, and where in the file."""
 
+import itertools
 import json
-import os
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from activity.cli.arguments import UsageError
-from activity.files import write_atomically
+from activity.cli.results import Span, rearrange
 from activity.formats.verified import model_digest
 
 _BEGIN_ANEW = "Give --force to begin anew, or another --output"
@@ -24,52 +24,39 @@ class EarlierResult:
         failed: it could not be read.
         model: `model_digest` of what made it; nothing of a failed one.
         labels: how many classes it names; none of a failed one.
-        line: as it stands in the file, with its end.
+        span: where in the file its line is.
     """
 
     source: str
     failed: bool
     model: str
     labels: int
-    line: str
+    span: Span
 
 
-class ResultsFile:
-    """JSON lines in the order of the sources, those of an earlier run kept: whatever ends a run, no line is lost.
-
-    What is computed is appended. Where that leaves the lines in another order, as after a source that had failed, the
-    file is rewritten in the end, and by the next run after an interruption.
+class EarlierResults:
+    """What a file of JSON lines holds of some sources.
 
     Args:
-        path: the file; an existing one is read.
+        path: the file.
         sources: which videos are wanted.
     """
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
-        self._path = Path(os.path.realpath(path))  # a link stays one
+        self._path = path
         self.earlier = read_results(path)
-        self._others, self._lines = _share_out(self.earlier, sources)
-        self._following = iter([place for place, line in enumerate(self._lines) if line is None])
-        self.remaining = [source for source, line in zip(sources, self._lines, strict=True) if line is None]
-        """The sources that are still to be computed, in their order."""
+        self.spans = _share_out(self.earlier, sources)
+        """What is kept of the file, by the position of its source; of other sources by positions below -1."""
+        self.remaining = [position for position in range(len(sources)) if position not in self.spans]
+        """The positions of the sources that are still to be computed."""
 
-    def begin(self) -> None:
-        """Leave in the file what is kept."""
-        self._rewrite()
-
-    def add(self, line: str) -> None:
-        """Take note of a line that was appended: that of the next of the remaining sources."""
-        self._lines[next(self._following)] = line
-
-    def end(self) -> None:
-        """Bring the lines into the order of the sources."""
-        self._rewrite()
-
-    def _rewrite(self) -> None:
-        lines = [*self._others, *(line for line in self._lines if line is not None)]
-        wanted = "".join(lines).encode(errors="backslashreplace")
-        if not self._path.exists() or self._path.read_bytes() != wanted:
-            write_atomically(self._path, wanted)
+    def leave_what_is_kept(self) -> None:
+        """Remove from the file what is no whole line, or is to be computed again; what is left is in order."""
+        if self._path.exists():
+            positions = sorted(self.spans)
+            self.spans = dict(
+                zip(positions, rearrange(self._path, [self.spans[each] for each in positions]), strict=True)
+            )
 
 
 def read_results(path: Path) -> list[EarlierResult]:
@@ -82,11 +69,16 @@ def read_results(path: Path) -> list[EarlierResult]:
     """
     if not path.exists():
         return []
-    *lines, _ = path.read_bytes().split(b"\n")
-    return [_read_line(path, number, line) for number, line in enumerate(lines, 1)]
+    results, start = list[EarlierResult](), 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                results.append(_read_line(path, number, line, start))
+                start += len(line)
+    return results
 
 
-def check_same_model(results: ResultsFile, path: Path, *, model: Path, top_k: int) -> None:
+def check_same_model(results: EarlierResults, path: Path, *, model: Path, top_k: int) -> None:
     """Refuse to go on where the lines of one file would be of two kinds.
 
     Raises:
@@ -108,35 +100,34 @@ def check_same_model(results: ResultsFile, path: Path, *, model: Path, top_k: in
             )
 
 
-def _share_out(earlier: Sequence[EarlierResult], sources: Sequence[str]) -> tuple[list[str], list[str | None]]:
-    """Lines of other sources, and a line for each of these, None where it is to be computed.
+def _share_out(earlier: Sequence[EarlierResult], sources: Sequence[str]) -> dict[int, Span]:
+    """The lines that are kept: those of these sources by their positions, those of others before them.
 
     A source that is given twice has two lines.
     """
-    wanted = Counter(sources)
-    done: defaultdict[str, deque[str]] = defaultdict(deque)
-    others = []
+    open_positions: defaultdict[str, deque[int]] = defaultdict(deque)
+    for position, source in enumerate(sources):
+        open_positions[source].append(position)
+    kept: dict[int, Span] = {}
+    others = itertools.count(-len(earlier) - 1)
     for result in earlier:
-        if result.failed and result.source in wanted:
+        if result.failed and result.source in open_positions:
             continue  # it is tried again
-        if len(done[result.source]) < wanted[result.source]:
-            done[result.source].append(result.line)
-        else:
-            others.append(result.line)
-    return others, [done[source].popleft() if done[source] else None for source in sources]
+        positions = open_positions.get(result.source)
+        kept[positions.popleft() if positions else next(others)] = result.span
+    return kept
 
 
-def _read_line(path: Path, number: int, line: bytes) -> EarlierResult:
+def _read_line(path: Path, number: int, line: bytes, start: int) -> EarlierResult:
     try:
-        text = line.decode()
-        fields: Any = json.loads(text)
+        fields: Any = json.loads(line.decode())
         source, failed = fields["source"], "error" in fields
         model, labels = ("", 0) if failed else (fields["model"], len(fields["top"]))
     except (ValueError, KeyError, TypeError):
-        source, failed, model, labels, text = None, False, None, 0, ""
+        source, failed, model, labels = None, False, None, 0
     if not (isinstance(source, str) and isinstance(model, str) and (failed or labels)):
         raise UsageError(
             f"{path}, line {number} is no result of this version's activity predict --format jsonl, so --resume cannot "
             f"go on there. {_BEGIN_ANEW}."
         )
-    return EarlierResult(source, failed, model, labels, text + "\n")
+    return EarlierResult(source, failed, model, labels, (start, len(line)))

@@ -22,20 +22,21 @@ from activity.cli.arguments import (
 from activity.cli.files_progress import seconds_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output, format_of, open_output
+from activity.cli.results import open_results
 from activity.cli.timeline_formats import FORMATS, failure_text, subtitle_files, timeline_header, timeline_text
 from activity.cli.timeline_settings import add_timeline_settings, timeline_settings
 from activity.data.clips import count_text
 from activity.formats import load_recognizer
 from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
-from activity.inference.timeline import Timeline, make_timelines
+from activity.inference.timeline import Timeline, timelines_as_completed
 from activity.inference.videos import Failure
 from activity.video.overlay import check_overlay, write_overlay
 from activity.video.reader import VideoError, declared_seconds
 
 _THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120
 
-Write = Callable[[Timeline | Failure], None]
+Write = Callable[[int, Timeline | Failure], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty() and len(sources) > 1)
     total = sum(declared_seconds(Path(source)) or 0.0 for source in sources) if shown else 0.0
     failures = 0
-    with _writer(options, sources, files) as write, seconds_progress(total, shown=shown) as advance:
-        for result in make_timelines(
+    with _writer(options, files) as write, seconds_progress(total, shown=shown) as advance:
+        for position, result in timelines_as_completed(
             recognizer,
             sources,
             settings=settings,
@@ -64,15 +65,15 @@ def main(arguments: Sequence[str]) -> int:
             device=device,
             on_frames=lambda frames: advance(frames / recognizer.sample_fps),
         ):
-            failures += not _taken(result, options, write)
+            write(position, result)
+            failures += not _taken(result, options)
     if failures:
         note(f"activity timeline: {failures} of {count_text(len(sources), 'source')} failed")
     return EXIT_SOME_FAILED if failures else EXIT_OK
 
 
-def _taken(result: Timeline | Failure, options: argparse.Namespace, write: Write) -> bool:
-    """Write one result, and what else was asked for of it; whether all of it could be done."""
-    write(result)
+def _taken(result: Timeline | Failure, options: argparse.Namespace) -> bool:
+    """Make what else was asked for of a result; whether all of it could be done."""
     try:
         if isinstance(result, Failure):
             raise result.cause
@@ -115,22 +116,19 @@ def _check(options: argparse.Namespace, sources: Sequence[str], files: Sequence[
 
 
 @contextmanager
-def _writer(options: argparse.Namespace, sources: Sequence[str], files: Sequence[Path] | None) -> Iterator[Write]:
-    """What writes one result after the other: to one output, or each to a file of its own."""
+def _writer(options: argparse.Namespace, files: Sequence[Path] | None) -> Iterator[Write]:
+    """What writes the result of the source at a position: all to one output, or each to a file of its own."""
     if files is not None:
-        remaining = iter(files)
 
-        def write_own(result: Timeline | Failure) -> None:
-            path = next(remaining)
+        def write_own(position: int, result: Timeline | Failure) -> None:
             if isinstance(result, Timeline):  # a failure is said on standard error, and leaves no file
-                with open_output(str(path)) as output:
+                with open_output(str(files[position])) as output:
                     print(timeline_header(options.format) + _text(options, result), end="", file=output)
 
         yield write_own
         return
-    with open_output(options.output) as output:
-        print(timeline_header(options.format), end="", file=output)
-        yield lambda result: print(_text(options, result), end="", file=output, flush=True)
+    with open_results(options.output, timeline_header(options.format)) as write:
+        yield lambda position, result: write(position, _text(options, result))
 
 
 def _text(options: argparse.Namespace, result: Timeline | Failure) -> str:
@@ -147,7 +145,12 @@ def _parser() -> ArgumentParser:
     add_model_argument(parser)
     parser.add_argument("source", metavar="SOURCE", nargs="+", help="video files, folders (at any depth), patterns")
     parser.add_argument("--format", choices=FORMATS, help="default: that of --output's suffix, else table")
-    parser.add_argument("--output", metavar="FILE", help="write there; with srt or vtt of several videos, a folder")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write there, each result as it completes, sorted in the end; with srt or vtt of several videos, a folder "
+        "(default: standard output, in the order given)",
+    )
     parser.add_argument("--plot", metavar="FILE", help="scores over time, segments and frames, as .png, .svg or .pdf")
     parser.add_argument(
         "--overlay", metavar="FILE", help="the video with labels and scores drawn on it, .webm or .mp4, without sound"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pytorch_lightning import seed_everything
 
 from activity.cli.arguments import note
 from activity.cli.components import (
@@ -55,8 +54,9 @@ from activity.cli.reporting import (
 from activity.cli.settings import check_settings
 from activity.cli.tables import print_metrics
 from activity.cli.training_run import SPLITS, save_data
-from activity.data.clips import Manifest, count_text
+from activity.data.clips import DataError, Manifest, count_text, first_few
 from activity.data.doctor import Finding
+from activity.data.names import comparable
 from activity.data.splits import Splits, read_splits, split_manifest, write_splits
 from activity.evaluation.metrics import metrics_document
 from activity.evaluation.predictions import ScoredClips, predictions_csv
@@ -75,6 +75,7 @@ from activity.files import write_atomically
 from activity.formats.checkpoint import load_checkpoint, read_checkpoint, read_description
 from activity.models.encoder import FrameEncoder
 from activity.training.fit import LAST, FittedHead, fit_head
+from activity.training.lightning import seed_everything
 from activity.training.log import read_learning_curves
 from activity.training.modalities import choose_head_settings
 from activity.training.projection import prepare_head
@@ -96,6 +97,8 @@ def train(config: DictConfig) -> int:
     if config.resume is None:
         check_holds_no_run(folder, result="checkpoints", or_else=f", or go on with it by resume={folder}")
     manifest = read_manifest(config)
+    if config.resume is not None:
+        _check_same_classes(manifest, folder)
     # An encoder without pretrained weights is random: the same one for the same seed, and when a run is resumed.
     seed_everything(config.seed, verbose=False)
     encoder = make_encoder(config)
@@ -137,6 +140,16 @@ def train(config: DictConfig) -> int:
     write_report(folder / REPORT, _report(config, clips, failed, fitted, heads, scored, tuning, warnings))
     print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
     return max(say_what_spoils("train", findings), say_failures("train", failed, len(manifest.clips)))
+
+
+def _check_same_classes(manifest: Manifest, folder: Path) -> None:
+    """Refuse to go on with a run of other classes, or of another order: its head would give the wrong names."""
+    before = read_description(folder / "checkpoints" / LAST)["class_names"]
+    if list(map(comparable, before)) != list(map(comparable, manifest.class_names)):
+        raise DataError(
+            f"The run in {folder} learns the classes {first_few(before)}, and the data set now has "
+            f"{first_few(manifest.class_names)}. Give it the labels of before, or train anew without resume=."
+        )
 
 
 def _splits(config: DictConfig, manifest: Manifest, contents: Contents) -> Splits:

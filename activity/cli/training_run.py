@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from activity.cli.configuration import CONFIG
 from activity.data.clips import Clip, DataError, Manifest, count_text, first_few
 from activity.data.layouts import read_clips
+from activity.data.names import comparable
 from activity.features.store import video_digest
 from activity.files import write_atomically
 
@@ -38,9 +39,10 @@ class TrainingRun:
         if self.contents is None:
             raise DataError(f"{self.splits.parent} does not say which videos they are ({DATA} is missing or damaged)")
         clips, _ = read_clips(self.splits, root=self.splits.parent)  # for their names: no file need be there
+        contents = {comparable(name): digest for name, digest in self.contents.items()}
         # A clip without content could not be read when the model was trained.
-        trained = [clip for clip in clips if clip.split == "train" and clip.name in self.contents]
-        return {(self.contents[clip.name], *clip.key[1:]) for clip in trained}
+        trained = [clip for clip in clips if clip.split == "train" and comparable(clip.name) in contents]
+        return {(contents[comparable(clip.name)], *clip.key[1:]) for clip in trained}
 
 
 @dataclass(frozen=True)

@@ -244,8 +244,12 @@ def _wall_time() -> str:
 
 @contextmanager
 def _ended_by_signals(source: LiveSource) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the source, so that all is told up to there; a second one ends the program."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ctrl-C and SIGTERM end the source, so that all is told up to there; a second one ends the program.
+
+    Not where they are ignored: a script's background jobs are started so that Ctrl-C does not end them.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def end(number: int, frame: FrameType | None) -> None:
         for known, handler in before.items():

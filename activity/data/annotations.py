@@ -10,6 +10,7 @@ from pathlib import Path
 
 from activity.data.layouts.disk import rows_error
 from activity.data.layouts.rows import TableForm, cell_problems, check_files_exist, located, open_table, table_rows
+from activity.data.names import NamesOnDisk, cleaned, given_path
 from activity.data.segments import SAME_MOMENT_SECONDS, Segment
 
 # A table of predicted timelines has a score too: corrected by hand it is one of annotations.
@@ -40,10 +41,10 @@ class AnnotatedVideo:
 def read_annotations(csv: str | Path) -> tuple[AnnotatedVideo, ...]:
     """Read a CSV with the columns source, start, end and label, and a row for each segment.
 
-    Comma, semicolon or tab, in UTF-8. Start and end are seconds from the video's first frame. Relative sources start
-    from the folder of the CSV. A video in which nothing happens has one row with the label `background`. A column
-    score, as predicted timelines have it, plays no role; a row with an error, of a video that could not be read, is a
-    problem. A file that does not exist stays, with a warning.
+    Comma, semicolon or tab, as spreadsheets write them. Start and end are seconds from the video's first frame.
+    Relative sources start from the folder of the CSV. A video in which nothing happens has one row with the label
+    `background`. A column score, as predicted timelines have it, plays no role; a row with an error, of a video that
+    could not be read, is a problem. A file that does not exist stays, with a warning.
 
     Returns:
         The videos in the order in which they come first.
@@ -62,16 +63,17 @@ def read_annotations(csv: str | Path) -> tuple[AnnotatedVideo, ...]:
     >>> video.name, [(segment.label, segment.start_seconds, segment.end_seconds) for segment in video.segments]
     ('day.mp4', [('run', 2.0, 4.0), ('walk', 8.0, 9.5)])
     """
-    csv = Path(csv).expanduser().absolute()
+    csv = given_path(Path(csv).expanduser().absolute())
+    on_disk = NamesOnDisk()
     problems: list[str] = []
     names: dict[Path, str] = {}
     found: dict[Path, dict[int, Segment]] = {}
-    for line, cells in table_rows(csv, _FORM, *open_table(csv, _FORM)):
+    for line, cells in table_rows(csv, _FORM, open_table(csv, _FORM)):
         wrong, segment = _row_segment(cells)
         problems += [f"line {line}: {problem}" for problem in wrong]
         if segment is not None:
-            path, _ = located(cells["source"], csv.parent)
-            names.setdefault(path, cells["source"])
+            path, _ = located(cells["source"], csv.parent, on_disk)
+            names.setdefault(path, cleaned(cells["source"]))
             found.setdefault(path, {})[line] = segment
     problems += [problem for path, segments in found.items() for problem in _overlaps(names[path], segments)]
     if problems:
@@ -107,7 +109,7 @@ def segments_csv(segments_of: Mapping[str, Iterable[Segment]], *, scores: bool) 
 def _row_segment(cells: Mapping[str, str]) -> tuple[list[str], Segment | None]:
     if cells["error"]:
         return [f"{cells['source']!r} could not be read: {cells['error']} Take the row out"], None
-    problems = cell_problems(cells, filled=_NEEDED, numbers=("start", "end"))
+    problems = cell_problems(cells, _FORM)
     if problems:
         return problems, None
     try:

@@ -6,9 +6,10 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from activity.data.names import comparable
 from activity.video.sampling import first_index_at_or_after, grid_range
 
 _SPAN_TOLERANCE_SECONDS = 0.1
@@ -187,8 +188,8 @@ def class_indices(clips: Iterable[Clip], class_names: Sequence[str]) -> list[int
     return [index_of[clip.label] for clip in clips]
 
 
-def check_labels_are_known(labels: Iterable[str], class_names: Sequence[str], *, of: str) -> None:
-    """Refuse labels that a model does not know.
+def labels_as_known(labels: Iterable[str], class_names: Sequence[str], *, of: str) -> dict[str, str]:
+    """The class of a model that each label names; a model may spell it otherwise than the data set.
 
     Args:
         labels: as people have given them.
@@ -196,16 +197,27 @@ def check_labels_are_known(labels: Iterable[str], class_names: Sequence[str], *,
         of: what has these labels, such as "clips".
 
     Raises:
-        DataError: with the labels and the model's classes.
+        DataError: with the labels that it does not know, and the model's classes.
 
-    >>> check_labels_are_known(["run", "walk"], ["run", "walk", "wave"], of="clips")
+    >>> labels_as_known(["run", "walk"], ["run", "walk ", "wave"], of="clips")
+    {'run': 'run', 'walk': 'walk '}
     """
-    unknown = sorted(set(labels) - set(class_names))
+    alike = {comparable(name): name for name in class_names}
+    known = {label: label if label in class_names else alike.get(comparable(label)) for label in sorted(set(labels))}
+    unknown = [label for label, name in known.items() if name is None]
     if unknown:
         raise DataError(
             f"{count_text(len(unknown), 'label')} that the model does not know: {first_few(unknown, limit=10)}. "
             f"Its classes: {first_few(list(class_names), limit=20)}. Rename the labels, or take these {of} out."
         )
+    return {label: name for label, name in known.items() if name is not None}
+
+
+def clips_as_known(clips: Iterable[Clip], class_names: Sequence[str]) -> tuple[Clip, ...]:
+    """Clips with the labels that a model has for them; raises as `labels_as_known`."""
+    clips = tuple(clips)
+    known = labels_as_known((clip.label for clip in clips), class_names, of="clips")
+    return tuple(replace(clip, label=known[clip.label]) for clip in clips)
 
 
 def repeated_span(first: Clip, second: Clip) -> str | None:

@@ -9,12 +9,13 @@ import csv
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, count_text, first_few
 from activity.data.distribution import distribute, joined_groups, overlaps
 from activity.data.layouts import read_clips
+from activity.data.names import comparable, given_path
 
 
 class _OfSome(Exception):  # noqa: N818 - what errors and warnings below have in common
@@ -172,8 +173,9 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
         DataWarning: for a class that the splits leave out of validation or test, and for groups that a
             published split has on more than one side.
     """
-    path = Path(path).expanduser()
-    written, _ = read_clips(path, root=manifest.root)
+    path = given_path(path)
+    read, _ = read_clips(path, root=manifest.root)
+    written = _named_as_in(manifest, read)
     side_of = {clip.key: clip.split for clip in written}
     keys = {clip.key for clip in manifest.clips}
     differences = {
@@ -194,6 +196,16 @@ def read_splits(path: str | Path, manifest: Manifest) -> Splits:
     _check_classes(splits, manifest)
     check_no_leak(splits, published_split=manifest.published_split)
     return splits
+
+
+def _named_as_in(manifest: Manifest, clips: Iterable[Clip]) -> list[Clip]:
+    """Clips under the names of the manifest, where a file that is not there is spelled otherwise in a table."""
+    keys = {clip.key for clip in manifest.clips}
+    names = {comparable(clip.name): clip.name for clip in manifest.clips}
+    return [
+        clip if clip.key in keys else replace(clip, relative_path=names.get(comparable(clip.name), clip.name))
+        for clip in clips
+    ]
 
 
 def _by_side(sided: Iterable[tuple[Clip, str | None]]) -> dict[str, list[Clip]]:

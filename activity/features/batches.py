@@ -15,7 +15,7 @@ from torch import Tensor
 
 from activity.features.ahead import ByteBudget
 from activity.models.looks import whole_looks
-from activity.models.precision import compute_as_on_a_cpu
+from activity.models.precision import without_tf32
 from activity.video.reader import VideoError
 
 _Line = list["DecodedFrame"]  # consecutive ones of a view for which one look of "rgb" holds
@@ -295,10 +295,10 @@ def _before(item: DecodedFrame) -> np.ndarray:
     return item.previous if item.previous.shape == item.pixels.shape else item.pixels
 
 
+@without_tf32()
 @torch.inference_mode()
 def _encode_batch(encode: EncodeRows, batch: _Batch, *, device: torch.device) -> Tensor:
     """Features `(len(batch.places), D)`, on the CPU."""
-    compute_as_on_a_cpu()
     rows = torch.tensor(batch.rows, device=device)
     previous_rows = None if batch.previous_rows is None else torch.tensor(batch.previous_rows, device=device)
     frames = [_stack(alike, device) for alike in batch.frames]

@@ -53,12 +53,12 @@ def export_torchscript(recognizer: Recognizer, path: Path, examples: Sequence[Wi
     """
     recognizer = recognizer.cpu().eval()
     try:
-        with _without_deprecation_warnings(), _as_in_a_file(recognizer):
+        with without_deprecation_warnings(), _as_in_a_file(recognizer):
             scripted = torch.jit.script(recognizer)
     except Exception as error:  # of many kinds, AssertionError and OSError too
         raise cannot_express(path, NAME, recognizer.encoder.name, error) from error
     buffer = io.BytesIO()
-    with _without_deprecation_warnings():
+    with without_deprecation_warnings():
         torch.jit.save(scripted, buffer)
         buffer.seek(0)
         loaded = torch.jit.load(buffer)
@@ -74,7 +74,7 @@ def load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
         ModelFileError: truncated, of another program, or of another version.
     """
     try:
-        with _without_deprecation_warnings():
+        with without_deprecation_warnings():
             module = torch.jit.load(path, map_location=device)
     except torch.OutOfMemoryError:
         raise
@@ -93,7 +93,7 @@ def answer_at_once() -> None:
 
     On a CPU it fuses nothing, and a first label comes a tenth of a second sooner.
     """
-    with _without_deprecation_warnings():
+    with without_deprecation_warnings():
         torch.jit.set_fusion_strategy([])
 
 
@@ -109,8 +109,11 @@ def _as_in_a_file(recognizer: Recognizer) -> Iterator[None]:
 
 
 @contextmanager
-def _without_deprecation_warnings() -> Iterator[None]:
-    """TorchScript is deprecated since torch 2.11 and works; that it does is this file's business, not the user's."""
+def without_deprecation_warnings() -> Iterator[None]:
+    """Keep torch from saying that TorchScript is deprecated: it works, and that it does is not the user's business.
+
+    The category depends on the version: DeprecationWarning since torch 2.11, FutureWarning since 2.14.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit")
         yield

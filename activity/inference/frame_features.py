@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from activity.models.precision import compute_as_on_a_cpu
+from activity.models.precision import without_tf32
 from activity.models.recognizer import LoadedRecognizer
 
 Pixels = npt.NDArray[np.uint8]
@@ -71,9 +71,9 @@ class FrameFeatures:
         """The frame is shown until sampled frame `index`, for longer than anything changes: `latest` is its feature."""
         self._look = index // self._recognizer.rgb_every
 
+    @without_tf32()
     @torch.inference_mode()
     def _encode(self, pixels: Pixels, before: Pixels | None, held: Tensor | None) -> Tensor:
-        compute_as_on_a_cpu()
         begun = time.perf_counter()
         previous = None if before is None or not self._motion else self._tensor(before)
         held = None if held is None else held.to(self._device)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from activity.inference.videos import Failure, read_videos
+from activity.inference.videos import Failure, in_order, read_videos
 from activity.inference.windows import WindowScorer
 from activity.models.recognizer import LoadedRecognizer
 
-__all__ = ["Failure", "Prediction", "predict_videos"]
+__all__ = ["Failure", "Prediction", "predict_videos", "predictions_as_completed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,23 @@ def predict_videos(
     decode_threads: int,
     device: torch.device,
 ) -> Iterator[Prediction | Failure]:
-    """Label videos, in the order given; a video that cannot be read is a `Failure`, and the rest is done.
+    """`predictions_as_completed` in the order given: a result waits for that of an earlier, longer video."""
+    return in_order(
+        predictions_as_completed(
+            recognizer, sources, batch_frames=batch_frames, decode_threads=decode_threads, device=device
+        )
+    )
+
+
+def predictions_as_completed(
+    recognizer: LoadedRecognizer,
+    sources: Sequence[str],
+    *,
+    batch_frames: int,
+    decode_threads: int,
+    device: torch.device,
+) -> Iterator[tuple[int, Prediction | Failure]]:
+    """Label videos: each one's position and result; a video that cannot be read is a `Failure`, and the rest is done.
 
     Args:
         recognizer: on `device`.
@@ -62,7 +78,7 @@ def predict_videos(
         decode_threads: videos decoded at the same time.
         device: where the recognizer is.
     """
-    yield from read_videos(
+    return read_videos(
         recognizer,
         sources,
         lambda source: _VideoPrediction(source, recognizer, device),

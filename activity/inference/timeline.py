@@ -12,7 +12,7 @@ from activity.inference.activity_stream import ActivityStream, Step
 from activity.inference.frame_scores import Scores
 from activity.inference.html import timeline_html
 from activity.inference.segmentation import TimelineSettings, segment_of
-from activity.inference.videos import Failure, read_videos
+from activity.inference.videos import Failure, in_order, read_videos
 from activity.models.recognizer import LoadedRecognizer
 
 MOST_POINTS = 4096
@@ -174,7 +174,31 @@ def make_timelines(
     device: torch.device,
     on_frames: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Timeline | Failure]:
-    """The timelines of videos, in the order given; a video that cannot be read is a `Failure`, and the rest is done.
+    """`timelines_as_completed` in the order given: a result waits for that of an earlier, longer video."""
+    return in_order(
+        timelines_as_completed(
+            recognizer,
+            sources,
+            settings=settings,
+            batch_frames=batch_frames,
+            decode_threads=decode_threads,
+            device=device,
+            on_frames=on_frames,
+        )
+    )
+
+
+def timelines_as_completed(
+    recognizer: LoadedRecognizer,
+    sources: Sequence[str],
+    *,
+    settings: TimelineSettings,
+    batch_frames: int,
+    decode_threads: int,
+    device: torch.device,
+    on_frames: Callable[[int], None] = lambda _: None,
+) -> Iterator[tuple[int, Timeline | Failure]]:
+    """The timelines of videos, each with its position; a video that cannot be read is a `Failure`, the rest is done.
 
     Every sampled frame is encoded once, and memory does not grow with the length of the videos.
 

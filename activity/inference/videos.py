@@ -1,6 +1,6 @@
-"""Reading videos one after the other: features as they come, results in the order of the sources."""
+"""Reading videos: features as they come, results as they complete or in the order of the sources."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,6 +19,7 @@ BATCH_FRAMES, DECODE_THREADS = 8, 2
 
 _WHOLE_VIDEO = (range(2**62),)
 _Result = TypeVar("_Result", covariant=True)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,10 @@ def read_videos(
     decode_threads: int,
     device: torch.device,
     on_frames: Callable[[int], None] = lambda _: None,
-) -> Iterator[_Result | Failure]:
-    """One result for each video, in the order given; a video that cannot be read is a `Failure`, the rest is done.
+) -> Iterator[tuple[int, _Result | Failure]]:
+    """Position and result of each video, as they complete; a video that cannot be read is a `Failure`.
 
-    Every sampled frame is encoded once, in batches across videos. Memory does not grow with the length of the videos;
-    results that are ready before that of an earlier, longer video wait for it.
+    Every sampled frame is encoded once, in batches across videos. Memory does not grow with the length of the videos.
 
     Args:
         recognizer: on `device`.
@@ -69,8 +69,6 @@ def read_videos(
         on_frames: told how many sampled frames more have been encoded.
     """
     reading: dict[int, VideoResult[_Result]] = {}
-    done: dict[int, _Result | Failure] = {}
-    following = 0
     for item in extract_features(
         recognizer.encode_rows,
         [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
@@ -88,9 +86,22 @@ def read_videos(
             on_frames(len(item.indices))
             continue
         with beside_encoding():
-            done[item.video] = _finished(sources[item.video], reading.pop(item.video, None), item)
-        while following in done:
-            yield done.pop(following)
+            result = _finished(sources[item.video], reading.pop(item.video, None), item)
+        yield item.video, result
+
+
+def in_order(results: Iterable[tuple[int, _Value]]) -> Iterator[_Value]:
+    """Results by their positions from 0 up; one that is there before an earlier one waits for it.
+
+    >>> list(in_order([(1, "b"), (0, "a"), (2, "c")]))
+    ['a', 'b', 'c']
+    """
+    waiting: dict[int, _Value] = {}
+    following = 0
+    for position, result in results:
+        waiting[position] = result
+        while following in waiting:
+            yield waiting.pop(following)
             following += 1
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from activity.models.precision import without_tf32
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.sampling import tail_window, windows_completed
 
@@ -45,6 +46,7 @@ class SlidingWindows:
         start = tail_window(self.features, self._recognizer.window_frames, stride=self._stride)
         return ([], self._score([])) if start is None else ([start], self._score([self._recent]))
 
+    @without_tf32()
     @torch.inference_mode()
     def _score(self, windows: list[Tensor]) -> Tensor:
         if not windows:

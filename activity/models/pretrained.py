@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from activity.models.preprocess import INTERPOLATIONS, Preprocess
 from activity.models.weights_file import NoStateDictError, read_state_dict
+from activity.torchvision_operators import declare_missing_operators
 
 EMBEDDED_ENCODER = "efficientnet_lite0"
 # Those whose weights come with the installation, each in a package of its own, and the class there that knows the file.
@@ -35,6 +36,7 @@ def create_backbone(name: str, weights: str) -> _Made:
     Raises:
         EncoderError: for an unknown name, weights that cannot be downloaded or read, or that do not fit.
     """
+    declare_missing_operators()  # before timm, which imports torchvision
     if name in _WEIGHT_FILES:
         return _create_embedded(name, weights)
     if name.startswith("torchvision/"):

@@ -1,7 +1,14 @@
-"""Lightning, told to keep to itself what is no use to whoever trains on a folder of videos."""
+"""What the command line takes from Lightning, and Lightning without notes that are no use on a folder of videos.
+
+To import it from here is safe beside a CPU torch: see `activity.torchvision_operators`.
+"""
 
 import logging
 import warnings
+
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+
+__all__ = ["Callback", "LightningModule", "Trainer", "quiet_lightning", "seed_everything"]
 
 
 def quiet_lightning() -> None:

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from activity.evaluation.calibration import clip_scores
 from activity.evaluation.metrics import ClipMetrics, clip_metrics
 from activity.formats.checkpoint import describe_into
+from activity.models.precision import without_tf32
 from activity.models.recognizer import Recognizer
 from activity.training.datasets import WindowBatch
 
@@ -141,6 +142,7 @@ class RecognizerModule(LightningModule):
         self._tested.clear()
         self.test_metrics = clip_metrics(self.test_scores, labels.cpu(), self.recognizer.class_names)
 
+    @without_tf32()
     def window_logits(self, batch: WindowBatch) -> Tensor:
         """Logits `(W, C)` of all windows of a batch, as `predict` has them."""
         slices = zip(batch.features.split(_WINDOWS_AT_ONCE), batch.lengths.split(_WINDOWS_AT_ONCE), strict=True)

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
 from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
 from activity.video.opening import claimed_size, open_file, other_videos
-from activity.video.picture import Converter, Pixels, deinterlaced, orientation
+from activity.video.picture import Converter, Pixels, deinterlaced
 
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
@@ -112,8 +112,8 @@ class Decoding:
         for frame, seconds in self._clock.times(deinterlaced(self._stamped())):
             self._first_seconds = self._first_seconds if self.frames else seconds
             self.frames, self.time_seconds = self.frames + 1, seconds
-            turned = aspect != 1.0 and orientation(frame)[0]
-            yield Picture(frame, seconds, 1 / aspect if turned else aspect)
+            is_turned = aspect != 1.0 and self.orientation(frame)[0]
+            yield Picture(frame, seconds, 1 / aspect if is_turned else aspect)
             self._check_open()
         if not self.frames:
             raise self._no_frames() if self._entry_seconds is None else SeekError
@@ -126,6 +126,10 @@ class Decoding:
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
+
+    def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+        """How a frame is turned by `rgb`; see `Converter.orientation`."""
+        return self._converter.orientation(frame)
 
     def seek(self, seconds: float) -> bool:
         """Begin at the key frame before a time, so that what is shown then is decoded as from the start.

@@ -46,6 +46,8 @@ class Converter:
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
+        self._rotation: int | None = None
+        self._orientation = (False, False, False)
 
     def rgb(self, frame: av.VideoFrame) -> Pixels:
         """Convert a frame; raises av.error.FFmpegError where FFmpeg cannot."""
@@ -62,7 +64,16 @@ class Converter:
             pixels = pixels.copy()
         if frame.color_trc in (_PQ, _HLG):
             pixels = _hdr_to_sdr(pixels, int(frame.color_trc), wide=frame.color_primaries == _BT2020)
-        return _upright(pixels, orientation(frame))
+        return _upright(pixels, self.orientation(frame))
+
+    def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+        """How a frame is to be turned: exchange x and y, then mirror left and right, then top and bottom.
+
+        A matrix is looked up where the angle changes: PyAV keeps a frame whose side data was asked for in memory.
+        """
+        if frame.rotation != self._rotation:
+            self._rotation, self._orientation = frame.rotation, _orientation(frame)
+        return self._orientation
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
@@ -71,16 +82,6 @@ def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[a
     for frame in frames:
         yield from filter_.push(frame)
     yield from filter_.rest()
-
-
-def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """How a frame is to be turned: exchange x and y, then mirror left and right, then top and bottom."""
-    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side_data is None:
-        return False, False, False
-    # The picture's x goes to (a, b) on the screen, its y to (c, d); an angle between is taken for the nearest.
-    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), np.int32).tolist()
-    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
 @functools.cache
@@ -162,6 +163,15 @@ def _deinterlacing_graph(frame: av.VideoFrame) -> Graph:
     )
     graph.link_nodes(source, graph.add("bwdif", _DEINTERLACE), graph.add("buffersink")).configure()
     return graph
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
+    if side_data is None:
+        return False, False, False
+    # The picture's x goes to (a, b) on the screen, its y to (c, d); an angle between is taken for the nearest.
+    a, b, _, c, d, *_ = np.frombuffer(bytes(side_data), np.int32).tolist()
+    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
 def _upright(pixels: Pixels, turn: tuple[bool, bool, bool]) -> Pixels:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from av.codec import Codec
 
 from activity.video.decoding import Decoding
-from activity.video.picture import Pixels, orientation
+from activity.video.picture import Pixels
 
 THUMBNAIL_SIDE = 16
 MAX_THUMBNAILS = 64
@@ -150,7 +150,7 @@ def _read(decoding: Decoding) -> VideoFacts:
     for picture in decoding:
         frame, seconds = picture.frame, picture.time_seconds
         if first is None:
-            first, turn = seconds, orientation(frame)
+            first, turn = seconds, decoding.orientation(frame)
         else:
             intervals[round((seconds - before) / _TICK_SECONDS)] += 1
         before = seconds

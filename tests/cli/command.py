@@ -15,7 +15,10 @@ from activity.features.spans import FillWarning
 from activity.features.store import StoreWarning
 from activity.video.reader import VideoWarning
 
-COMMAND = [sys.executable, "-c", "import sys; from activity.cli.main import main; sys.exit(main())"]
+# A script's background jobs are started with SIGINT ignored, and processes inherit that: these hear it all the same.
+_HEAR_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+SCRIPT = f"{_HEAR_CTRL_C}; import sys; from activity.cli.main import main; sys.exit(main())"
+COMMAND = [sys.executable, "-c", SCRIPT]
 CHECKOUT = Path(__file__).parents[2]
 
 

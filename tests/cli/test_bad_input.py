@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import unicodedata
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,61 @@ class TestClips:
         outcome = train(f'data.root="{root}"')
         assert outcome.code == 0, outcome.err
         assert 'rød, "quoted" 走る' in outcome.out
+
+
+class TestNamesThatLookAlike:
+    """As macOS writes names (NFD), as spreadsheets do (NFC), and with characters that have no width."""
+
+    NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        root = write_colour_folder(tmp_path / "vide\u0301os")
+        (root / "blue").rename(root / self.NFC)
+        (root / self.NFD).mkdir()
+        for number in (3, 4, 5):
+            (root / self.NFC / f"actor{number}.mp4").rename(root / self.NFD / f"actor{number}.mp4")
+        return root
+
+    def test_classes_are_one_and_paths_are_found(self, train: Callable[..., Outcome], root: Path) -> None:
+        outcome = train("data.root=vid\u00e9os\u200b", GROUP_PATTERN)
+        assert outcome.code == 0, outcome.err
+        assert "note: Names that look alike are taken for one: 'cafe' + U+0301 = 'caf\u00e9'." in outcome.err
+        assert json.loads(Path("run/test_metrics.json").read_text())["class_names"] == [self.NFC, "red"]
+        model = "run/checkpoints\u00a0/best.ckpt\u200b"
+        predicted = activity(
+            "predict", model, f"vid\u00e9os/{self.NFC}/actor4.mp4", f"vid\u00e9os/{self.NFD}/actor0.mp4"
+        )
+        assert predicted.code == 0, predicted.err
+
+        # The same splits after a spreadsheet has composed the names.
+        splits = unicodedata.normalize("NFC", Path("run/splits.csv").read_text("utf-8")).replace(",", ";")
+        Path("splits.csv").write_text(f"sep=;\n{splits}", "utf-8")
+        measured = activity("evaluate", model, f'data.root="{root}"', "data.splits=splits.csv", "hydra.run.dir=out")
+        assert measured.code == 0, measured.err
+        # Without the data set its names stay those of the run.
+        again = activity("evaluate", model, "split=train", "hydra.run.dir=again")
+        assert "8 of these 8 clips came from the model's training split" in again.err
+
+    def test_the_doctor_shows_the_spellings(self, root: Path) -> None:
+        found = json.loads(activity("doctor", "vid\u00e9os", "--format", "json", "--jobs", "1").out)
+        assert [item["name"] for item in found["classes"]] == [self.NFC, "red"]
+        assert "'cafe' + U+0301 = 'caf\u00e9'" in str([item["summary"] for item in found["findings"]])
+
+    def test_a_model_keeps_its_own_spelling(self, checkpoint: Path, store: str) -> None:
+        saved = torch.load(checkpoint, weights_only=True)
+        saved["recognizer"]["class_names"] = ["blu\u200be", "red "]
+        torch.save(saved, "old.ckpt")
+        for label in ("blue", "red"):
+            write_colour_video(Path(f"{label}.mp4"), label)
+        csv_file("path,label", "blue.mp4,blue", "red.mp4,red")
+        given = ("data=csv", "data.csv=clips.csv", "split=all", store, "hydra.run.dir=clips")
+        measured = activity("evaluate", "old.ckpt", *given)
+        assert measured.code == 0, measured.err
+        assert json.loads(Path("clips/metrics.json").read_text())["class_names"] == ["blu\u200be", "red "]
+        csv_file("source,start,end,label", "blue.mp4,0,0.4,blue", name="day.csv")
+        timelines = activity("evaluate", "old.ckpt", "--timeline", "day.csv", "hydra.run.dir=timelines")
+        assert timelines.code == 0, timelines.err
 
 
 class TestCopies:
@@ -710,6 +766,15 @@ class TestFoldersThatCannotBeWritten:
             *("features.store=taken/features", "hydra.run.dir=run"),
         )
         assert_refused(outcome, "taken")
+
+    def test_a_resumed_run_whose_classes_have_changed(self, train: Callable[..., Outcome]) -> None:
+        write_colour_folder(Path("videos"), actors=3)
+        rows = [f"videos/{label}/actor{n}.mp4,{label},{n}" for label in ("blue", "red") for n in range(3)]
+        table = csv_file("path,label,group", *rows)
+        assert train("data=csv", "data.csv=clips.csv").code == 0
+        table.write_text(table.read_text().replace(",blue,", ",violet,"))
+        outcome = activity("train", "resume=run", "trainer.max_epochs=2")
+        assert_refused(outcome, "learns the classes 'blue', 'red'", "now has 'red', 'violet'")
 
     def test_a_resumed_run_whose_checkpoint_is_damaged(self, trained_run: Path) -> None:
         run = Path("run").absolute()

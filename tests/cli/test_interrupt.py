@@ -15,7 +15,7 @@ import torch
 from activity.features import extract
 from activity.features.store import video_digest
 from activity.video.reader import VideoReader
-from tests.cli.command import activity, start
+from tests.cli.command import SCRIPT, activity, start
 from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def test_while_libraries_are_imported_none_of_them_can_take_it_for_its_own(
         "import time\nprint(end='importing', flush=True)\n"
         "try:\n    time.sleep(60)\nexcept BaseException:\n    print('lost')\nraise SystemExit(3)\n"
     )
-    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from activity.cli.main import main; sys.exit(main())"
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {SCRIPT}"
     with subprocess.Popen(
         [sys.executable, "-c", script, "inspect", "model.ts"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -47,13 +47,13 @@ def run(exported: Path) -> Callable[..., Outcome]:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sources that are computed, one after the other."""
     sources: list[str] = []
-    original = predict.predict_videos
+    original = predict.predictions_as_completed
 
     def spy(recognizer: object, wanted: list[str], **options: object) -> Iterator[object]:
         sources.extend(wanted)
         return original(recognizer, wanted, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predict, "predict_videos", spy)
+    monkeypatch.setattr(predict, "predictions_as_completed", spy)
     return sources
 
 
@@ -251,11 +251,11 @@ class TestResumeIsRefused:
 class TestStopped:
     @pytest.fixture
     def process_arguments(self, folder: Path, exported: Path) -> list[object]:
-        long = write_colour_video(folder / "9 long.mp4", "red", frames=20_000)
-        return ["predict", exported, folder / "1.mp4", folder / "2.mp4", long, "--output", "results.jsonl"]
+        long = write_colour_video(folder / "0 long.mp4", "red", frames=20_000)
+        return ["predict", exported, long, folder / "1.mp4", folder / "2.mp4", "--output", "results.jsonl"]
 
     def stop(self, arguments: list[object], how: signal.Signals) -> tuple[int, str]:
-        """Stop it once the short videos are done: their lines are there while the long one is read."""
+        """Stop it once the short videos are done: their lines are there while the long one before them is read."""
         with start(*arguments, cwd=Path.cwd()) as process:
             deadline = time.monotonic() + 90
             while time.monotonic() < deadline and process.poll() is None:
@@ -274,12 +274,14 @@ class TestStopped:
         (line,) = [line for line in errors.splitlines() if "Go on with: " in line]
         command = shlex.split(line.partition("Go on with: ")[2])
         assert command[:3] == ["activity", "predict", "--resume"]
-        write_colour_video(Path(str(process_arguments[4])), "red", frames=6)
-        assert activity(*command[1:]).code == 0
-        assert names() == ["1.mp4", "2.mp4", "9 long.mp4"]
+        write_colour_video(Path(str(process_arguments[2])), "red", frames=6)
+        resumed = activity(*command[1:])
+        assert (resumed.code, "2 of 3 sources are in" in resumed.err) == (0, True)
+        assert names() == ["0 long.mp4", "1.mp4", "2.mp4"]
 
-    def test_by_a_kill_the_lines_are_there(self, process_arguments: list[object]) -> None:
-        code, _ = self.stop(process_arguments, signal.SIGKILL)
+    @pytest.mark.parametrize("verb", ["predict", "timeline"])
+    def test_by_a_kill_the_lines_are_there(self, process_arguments: list[object], verb: str) -> None:
+        code, _ = self.stop([verb, *process_arguments[1:]], signal.SIGKILL)
         assert code == -signal.SIGKILL
         assert names() == ["1.mp4", "2.mp4"]
 

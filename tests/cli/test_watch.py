@@ -1,11 +1,13 @@
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import activity, start
+from tests.cli.command import CHECKOUT, activity, start
 from tests.cli.test_timeline import long_video, spans
 
 __all__ = ["long_video"]
@@ -62,6 +64,20 @@ def test_a_signal_ends_it_with_a_summary(exported: Path, long_video: Path, tmp_p
     assert 0 < summary["time_seconds"] < 7.0  # type: ignore[operator]
     kinds = [event["event"] for event in found if event["event"] != "scores"]
     assert kinds == ["start", "end"] * (len(kinds) // 2)
+
+
+@pytest.mark.slow
+def test_as_a_background_job_of_a_script_it_passes_over_ctrl_c(exported: Path, long_video: Path) -> None:
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "activity.cli.main"]
+    with subprocess.Popen(
+        [*ignoring, "watch", exported, long_video, "--realtime"], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert events(first + rest)[-1]["time_seconds"] == 7.0
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_paths_start_from_the_folder_of_the_table(tmp_path: Path, monkeypatch: p
         "label;end;start;source\r\nrun;2;1;a.mp4\r\n",
         "source\tstart\tend\tlabel\tscore\na.mp4\t1\t2\trun\t0.7\n",
         '\ufeffSource, Start ,End,Label\n\n"a.mp4", 1, 2.0, run \n,,,\n',
+        "sep=;\nsource;start;end;label;;\n a.mp4 ;1,0;2,0;run\u200b;;\n",
     ],
 )
 def test_what_spreadsheets_and_timelines_write(tmp_path: Path, text: str) -> None:
@@ -104,7 +105,7 @@ def test_segments_that_touch_do_not_overlap_however_their_seconds_are_rounded(tm
         (f'{HEADER}a.mp4,0,1,"run\nb.mp4,0,1,run\n', ["line 3", "quotes"]),
         ("", ["is empty", "source,start,end,label and a row a segment"]),
         (HEADER, ["header but no rows; add a row for each segment"]),
-        (f"{HEADER}".encode("utf-16"), ["not a UTF-8 text"]),
+        (f"{HEADER}".encode("utf-16-le"), ["not a UTF-8 text"]),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str | bytes, expected: list[str]) -> None:

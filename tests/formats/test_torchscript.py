@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from activity.formats import ModelFileError, compare, load_recognizer
 from activity.formats.compare import Window
-from activity.formats.torchscript import export_torchscript
+from activity.formats.torchscript import export_torchscript, without_deprecation_warnings
 from activity.models.recognizer import FORMAT_VERSION, Recognizer
 from tests.recognizers import CLASS_NAMES, lstm_head, random_frames, script, tiny_encoder, tiny_recognizer
 from tests.videos import index_frames, write_video
@@ -151,6 +151,16 @@ def test_predicting_from_an_exported_file_imports_no_library_of_training(exporte
     assert says["imported"] == []
 
 
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])  # of torch 2.11 and of 2.14
+def test_only_that_torchscript_is_deprecated_is_not_said(category: type[Warning]) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with without_deprecation_warnings():
+            warnings.warn("`torch.jit.load` is deprecated. Please switch to `torch.export`.", category, stacklevel=1)
+            warnings.warn("a tensor was copied", category, stacklevel=1)
+    assert [str(warning.message) for warning in said] == ["a tensor was copied"]
+
+
 # Written whole or not at all
 
 
@@ -249,8 +259,7 @@ def test_an_archive_that_lacks_a_part_is_refused(exported: Path, tmp_path: Path)
 
 
 def save_script(module: nn.Module, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with without_deprecation_warnings():
         torch.jit.save(script(module), path)
     return path
 

@@ -1,4 +1,7 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from activity.formats.torchscript import export_torchscript
 from activity.models import precision
 from activity.models.encoder import NOISE, FrameEncoder, create_encoder, rebuild_encoder
 from activity.models.head import StackedLSTM
-from activity.models.precision import PRECISIONS, choose_precision
+from activity.models.precision import PRECISIONS, choose_precision, without_tf32
 from activity.models.pretrained import EMBEDDED_ENCODER, EncoderError
 from tests.recognizers import SMALL_ENCODER, checkpoint_of, lstm_head, random_frames, tiny_recognizer
 
@@ -44,6 +47,52 @@ def test_what_this_cpu_has_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) ->
     for found, native in (({"avx512_bf16": True}, True), ({"bf16": True}, True), ({"avx512_vnni": True}, False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
         assert precision.cpu_computes_bfloat16() is native
+
+
+CUDNN = torch.backends.cudnn
+
+
+@pytest.fixture
+def gpu_in_use(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """cuDNN's switches can be turned on any machine; they come back as they were."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    before = CUDNN.allow_tf32
+    yield
+    CUDNN.allow_tf32 = before
+
+
+def rounding() -> tuple[str, str]:
+    return CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision
+
+
+@pytest.mark.usefixtures("gpu_in_use")
+@pytest.mark.parametrize("users_own", [True, False])
+def test_tf32_is_off_while_any_thread_computes_and_as_the_user_had_it_after(users_own: bool) -> None:
+    CUDNN.allow_tf32 = users_own
+    before, entered, leave = rounding(), Event(), Event()
+
+    def compute() -> tuple[bool, tuple[str, str]]:
+        with without_tf32():
+            entered.set()
+            assert leave.wait(60)
+            return CUDNN.allow_tf32, rounding()
+
+    with ThreadPoolExecutor(1) as pool:
+        with without_tf32():
+            other = pool.submit(compute)
+            assert entered.wait(60)
+        assert rounding() == ("ieee", "ieee")  # this thread has left, the other one computes
+        leave.set()
+        assert other.result() == (False, ("ieee", "ieee"))
+    assert (CUDNN.allow_tf32, rounding()) == (users_own, before)
+
+
+@pytest.mark.usefixtures("gpu_in_use")
+def test_what_a_user_set_for_convolutions_alone_comes_back() -> None:
+    CUDNN.conv.fp32_precision = "ieee"
+    with without_tf32():
+        assert rounding() == ("ieee", "ieee")
+    assert rounding() == ("ieee", "tf32")
 
 
 def test_bfloat16_differs_from_float32_by_its_rounding_only() -> None:

@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from activity.data.clips import DataError
+from activity.data.layouts.disk import read_text
+from activity.data.names import cleaned
+
 _NAMES = re.compile(r"(class_?ind(ex)?|class(es|_?names|_?list)|labels?(_?map)?|categories)\.txt", re.IGNORECASE)
 _LIMIT_BYTES = 1_000_000
 
@@ -66,8 +70,8 @@ def _read(path: Path) -> ClassList | None:
     try:
         if path.stat().st_size > _LIMIT_BYTES:
             return None
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):  # not a list for us to read
+        lines = [name for line in read_text(path).splitlines() if (name := cleaned(line))]
+    except (OSError, DataError):  # not a list for us to read
         return None
     numbered = [re.fullmatch(r"(\d+)[\s:,]+(.+)", line) for line in lines]
     if lines and all(numbered):

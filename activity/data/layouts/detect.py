@@ -13,6 +13,7 @@ from activity.data.layouts.hmdb51 import read_hmdb51
 from activity.data.layouts.kinetics import is_kinetics_table, kinetics_tables, read_kinetics
 from activity.data.layouts.table import read_csv
 from activity.data.layouts.ucf101 import read_ucf101
+from activity.data.names import comparable, given_path
 
 Layout = Literal["folder", "csv", "ucf101", "hmdb51", "kinetics"]
 
@@ -32,7 +33,7 @@ def detect_layout(path: str | Path) -> Layout:
     >>> detect_layout(table), detect_layout(table.parent)
     ('csv', 'folder')
     """
-    path = Path(path).expanduser().absolute()
+    path = given_path(path).absolute()
     if not path.exists():
         raise DataError(f"There is nothing at {str(path)!r}; give a folder of videos or a CSV.")
     if not path.is_dir():
@@ -67,7 +68,7 @@ def read_any(
     if layout == "csv":
         return read_csv(path, root=root, group_pattern=group_pattern)
     if layout == "kinetics":
-        is_folder = Path(path).expanduser().is_dir()
+        is_folder = given_path(path).is_dir()
         return read_kinetics(
             None if is_folder else path, root=path if is_folder else root, trimmed=None, group_pattern=group_pattern
         )
@@ -80,9 +81,9 @@ def _has_lists(root: Path, pattern: str, places: tuple[str, ...]) -> bool:
         return True
     # Beside a folder there may be the lists of another data set: they must name a class folder of this one.
     beside = [path for place in places for path in (root.parent / place).glob(pattern)]
-    classes = {name for path in beside for name in _class_names(path)}
-    folders = {folder.name for parent in (root, root / "UCF-101") if parent.is_dir() for folder in folders_in(parent)}
-    return bool(classes & folders)
+    classes = {comparable(name) for path in beside for name in _class_names(path)}
+    parents = [parent for parent in (root, root / "UCF-101") if parent.is_dir()]
+    return bool(classes & {comparable(folder.name) for parent in parents for folder in folders_in(parent)})
 
 
 def _class_names(path: Path) -> list[str]:

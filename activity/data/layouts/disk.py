@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from activity.data.clips import DataError, count_text
+from activity.data.names import comparable, given_path
 from activity.video.reader import find_videos
 
 _PROBLEMS_SHOWN = 10
+_HEADER_BYTES = 10_000
+# The first line of a table for Excel may say how cells are delimited.
+_DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?(?:\1|[,;\t])*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 
 
 def existing_folder(given: str | Path) -> Path:
@@ -21,7 +27,7 @@ def existing_folder(given: str | Path) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    folder = Path(os.path.normpath(Path(given).expanduser().absolute()))
+    folder = given_path(os.path.normpath(Path(given).expanduser().absolute()))
     if folder.is_dir():
         return folder
     if not folder.exists():
@@ -37,35 +43,74 @@ def folders_in(parent: Path) -> list[Path]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """The text of a file in UTF-8, or in UTF-16 where it begins with a byte order mark.
 
     Raises:
-        DataError: it cannot be read, or is no UTF-8.
+        DataError: it cannot be read, or is in another encoding.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = _decoded(path.read_bytes(), errors="strict")
     except FileNotFoundError:
         raise DataError(f"There is no file {str(path)!r}; give the path of one.") from None
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}; give a file that can be.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is not a UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'.") from None
+        raise _no_utf8(path, error.start) from None
+    if "\0" in text:  # UTF-16 without a byte order mark: each of its bytes is UTF-8
+        raise _no_utf8(path, text.index("\0"))
+    return text
+
+
+def delimiter_of(text: str, columns: Collection[str]) -> str:
+    """The delimiter that a table declares, else the one that finds most of some columns in its header.
+
+    >>> delimiter_of("path;label\\na.mp4;walk, slowly", ["path", "label"]), delimiter_of("sep=|\\npath|label", ["path"])
+    (';', '|')
+    """
+    if declared := _DECLARED.match(text):
+        return declared[1]
+    header = next((line for line in text.splitlines() if line.strip()), "")[:_HEADER_BYTES]
+
+    def columns_found(delimiter: str) -> int:
+        (names,) = csv.reader([header], delimiter=delimiter)
+        return sum(column_name(name) in columns for name in names)
+
+    return max(",;\t", key=columns_found)
 
 
 def numbered_rows(path: Path, text: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row of a CSV that is not blank.
+    """Line number and cells of each row of a CSV that is not blank, but for a first line that declares the delimiter.
 
     Raises:
         DataError: for a quote that is never closed.
     """
+    text = _DECLARED.sub("\n", text, count=1) if _DECLARED.match(text) else text
     # strict: such a quote would otherwise swallow all further rows without a word.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # A space before a quote does not make the quote a part of the cell; one before a name may be a part of it.
+    spaced = f'{delimiter} "' in text
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=spaced, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(f"{str(path)!r}, line {reader.line_num}: {error}; check the quotes there.") from None
+
+
+def column_name(cell: str) -> str:
+    """The name of a column as a header may write it: in any case, with spaces or quotes around it."""
+    return comparable(cell).strip('"').lower()
+
+
+def header_of(path: Path, columns: Collection[str]) -> list[str]:
+    """The names of a table's columns; none of a file that cannot be read, or is no table."""
+    try:
+        with path.open("rb") as file:
+            text = _decoded(file.read(_HEADER_BYTES), errors="replace")
+        _, cells = next(numbered_rows(path, text, delimiter=delimiter_of(text, columns)), (0, []))
+    except (OSError, DataError):  # reading all of it will say why
+        return []
+    return [column_name(cell) for cell in cells]
 
 
 def rows_error(path: Path, problems: Sequence[str]) -> DataError:
@@ -111,9 +156,19 @@ class VideosByName:
         return min(candidates, key=order)
 
     def _key(self, name: str) -> str:
-        return name.casefold() if self._any_case else name
+        return comparable(name).casefold() if self._any_case else comparable(name)
 
 
 def _folder_key(name: str) -> str:
     # Downloaders write the class "air drumming" as the folder air_drumming.
-    return name.casefold().replace(" ", "_")
+    return comparable(name).casefold().replace(" ", "_")
+
+
+def _decoded(data: bytes, *, errors: str) -> str:
+    # Excel's "Unicode Text" is UTF-16 with a byte order mark.
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+
+
+def _no_utf8(path: Path, byte: int) -> DataError:
+    return DataError(f"{str(path)!r} is not a UTF-8 text (byte {byte}); save it as 'CSV UTF-8'.")

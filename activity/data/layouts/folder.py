@@ -9,7 +9,8 @@ from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
 from activity.data.layouts.disk import existing_folder, folders_in
-from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
+from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, one_spelling, warn
+from activity.data.names import comparable
 from activity.video.reader import VIDEO_SUFFIXES, find_videos
 
 
@@ -40,9 +41,10 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
     clips: list[Clip] = []
     classes: list[Path] = []
     without_videos = [f for f in folders_in(root) if f not in split_folders] if split_folders else []
+    label_of = one_spelling(folder.name for parent in parents for folder in folders_in(parent))
     for parent, split in parents.items():
         for folder in folders_in(parent):
-            found = [_clip(path, root, label=folder.name, split=split) for path in find_videos(folder)]
+            found = [_clip(path, root, label=label_of[folder.name], split=split) for path in find_videos(folder)]
             clips += found
             (classes if found else without_videos).append(folder)
     loose = [video for parent in dict.fromkeys([root, *parents]) for video in _videos_directly_in(parent)]
@@ -57,9 +59,9 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
 def _split_folders(root: Path) -> dict[Path, str | None]:
     """The folders of a data set that is split at the top level with their splits, or nothing."""
     splits: dict[Path, str | None] = {
-        folder: SPLIT_SPELLINGS[folder.name.lower()]
+        folder: SPLIT_SPELLINGS[name]
         for folder in folders_in(root)
-        if folder.name.lower() in SPLIT_SPELLINGS
+        if (name := comparable(folder.name).lower()) in SPLIT_SPELLINGS
     }
     if "train" not in splits.values() or len(set(splits.values())) < 2:
         return {}
@@ -97,9 +99,10 @@ def _check_not_one_level_too_high(root: Path, clips: Sequence[Clip]) -> None:
     inner = {clip.path.relative_to(root).parts[1] for clip in clips if clip.path.parent.parent != root}
     if len(labels) == 1 and len(inner) >= 2 and clips[0].split is None:
         (label,) = labels
+        folder = root / clips[0].path.relative_to(root).parts[0]
         raise DataError(
             f"{str(root)!r} has one class folder, {label!r}; at least 2 are needed. "
-            f"If {first_few(sorted(inner))} are the classes, use data.root={root / label}"
+            f"If {first_few(sorted(inner))} are the classes, use data.root={folder}"
         )
 
 

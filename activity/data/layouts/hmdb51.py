@@ -9,6 +9,7 @@ from activity.data.clips import Manifest
 from activity.data.layouts.disk import existing_folder, read_text, rows_error
 from activity.data.layouts.manifests import make_manifest
 from activity.data.layouts.published import ListedVideo, Lists, clips_on_disk, find_lists, say_unused
+from activity.data.names import cleaned
 
 # How test_train_splits.rar unpacks, with and without a folder of the archive's name.
 PLACES = ("testTrainMulti_7030_splits", "test_train_splits/testTrainMulti_7030_splits", "test_train_splits", "splits")
@@ -78,7 +79,7 @@ def _listed(path: Path, label: str) -> list[ListedVideo]:
                 ListedVideo(
                     name=match["name"],
                     spans={stem: (0.0, None)},
-                    label=label,
+                    label=cleaned(label),
                     group=_group(stem, label),
                     split=_SIDES[match["code"]],
                 )

@@ -10,9 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
-from activity.data.layouts.disk import existing_folder, numbered_rows, read_text, rows_error
+from activity.data.layouts.disk import (
+    column_name,
+    delimiter_of,
+    existing_folder,
+    header_of,
+    numbered_rows,
+    read_text,
+    rows_error,
+)
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.data.layouts.published import ListedVideo, Lists, clips_on_disk, say_unused
+from activity.data.names import cleaned, given_path
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
 _TABLES = "tables with the columns label, youtube_id, time_start, time_end and split"
@@ -71,12 +80,7 @@ def read_kinetics(
 
 def is_kinetics_table(path: Path) -> bool:
     """Whether a CSV has the columns of Kinetics."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = file.readline(10_000)
-    except OSError:
-        return False  # reading it will say why
-    return set(_NEEDED) <= set(_columns(header.split(",")))
+    return set(_NEEDED) <= set(header_of(path, _NEEDED))
 
 
 def kinetics_tables(folder: Path) -> list[Path]:
@@ -93,7 +97,7 @@ def _tables(csv: str | Path | Sequence[str | Path] | None, root: Path | None) ->
                 return tables
         raise DataError(f"There are no {_TABLES} in {first_few([str(place) for place in places])}; give data.csv=FILE.")
     given = [csv] if isinstance(csv, str | Path) else list(csv)
-    tables = [table for item in given for table in _tables_of(Path(item).expanduser())]
+    tables = [table for item in given for table in _tables_of(given_path(item))]
     if not tables:
         raise DataError("data.csv is an empty list; give the published CSVs.")
     return list(dict.fromkeys(tables))
@@ -111,9 +115,10 @@ def _tables_of(given: Path) -> list[Path]:
 
 def _listed(table: Path, *, trimmed: bool) -> list[ListedVideo]:
     """The clips of one table."""
-    rows = numbered_rows(table, read_text(table), delimiter=",")
+    text = read_text(table)
+    rows = numbered_rows(table, text, delimiter=delimiter_of(text, _NEEDED))
     _, header = next(rows, (0, []))
-    columns = _columns(header)
+    columns = [column_name(cell) for cell in header]
     if absent := [name for name in _NEEDED if name not in columns]:
         raise DataError(
             f"{str(table)!r} has no column {first_few(absent)}; Kinetics has {_TABLES}. "
@@ -123,7 +128,7 @@ def _listed(table: Path, *, trimmed: bool) -> list[ListedVideo]:
     videos: list[ListedVideo] = []
     problems: list[str] = []
     for line, row in rows:
-        cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+        cells = dict(zip(columns, map(cleaned, row), strict=False))
         found = list(_problems(cells))
         problems += [f"line {line}: {problem}" for problem in found]
         if not found:
@@ -133,10 +138,6 @@ def _listed(table: Path, *, trimmed: bool) -> list[ListedVideo]:
     if not videos:
         raise DataError(f"{str(table)!r} has no rows; give the published CSV.")
     return videos
-
-
-def _columns(header: Sequence[str]) -> list[str]:
-    return [name.strip().strip('"').lower() for name in header]
 
 
 def _split_in_name(stem: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataWarning, Manifest, count_text, first_few
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest, count_text, first_few
+from activity.data.names import cleaned, comparable, spelled_out
 
 SPLIT_SPELLINGS = {name: name for name in SPLIT_NAMES} | {"valid": "val", "validate": "val", "validation": "val"}
 
@@ -51,6 +53,24 @@ def make_manifest(
     return manifest
 
 
+def one_spelling(names: Iterable[str]) -> dict[str, str]:
+    """The spelling under which each of some names is used: one for those that people take for the same.
+
+    Warns:
+        DataNote: for names that were spelled in several ways.
+
+    >>> one_spelling(["run", " walk "])
+    {' walk ': 'walk', 'run': 'run'}
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        alike[comparable(name)].append(name)
+    if joined := [spellings for spellings in alike.values() if len(spellings) > 1]:
+        pairs = "; ".join(" = ".join(map(spelled_out, spellings)) for spellings in joined)
+        warn(f"Names that look alike are taken for one: {pairs}.", DataNote)
+    return {name: min(map(cleaned, spellings)) for spellings in alike.values() for name in spellings}
+
+
 def warn(message: str, category: type[DataWarning] = DataWarning) -> None:
     """Tell the user about a data set that can be used all the same."""
     warnings.warn(message, category, stacklevel=3)
@@ -65,7 +85,7 @@ def _grouped(clips: Sequence[Clip], group_pattern: str) -> list[Clip]:
     if "group" not in pattern.groupindex:
         raise DataError(f"{given} has no group named 'group'; write (?P<group>...) around what names the group.")
     matches = [pattern.search(clip.name) for clip in clips]
-    groups = [match["group"] if match else None for match in matches]
+    groups = [cleaned(match["group"]) if match and match["group"] else None for match in matches]
     unmatched = [clip.name for clip, group in zip(clips, groups, strict=True) if not group]
     if unmatched:
         raise DataError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from activity.data.clips import Clip, DataError, DataNote, count_text, first_few
 from activity.data.layouts.disk import VideosByName
 from activity.data.layouts.manifests import warn
+from activity.data.names import given_path
 from activity.video.reader import VIDEO_SUFFIXES
 
 _ARCHIVES = (".rar", ".zip", ".tar", ".gz", ".tgz")
@@ -63,7 +64,7 @@ def find_lists(
     Raises:
         DataError: with where it looked, and which lists were not there.
     """
-    starts = [root, root.parent] if annotations is None else [Path(annotations).expanduser().absolute()]
+    starts = [root, root.parent] if annotations is None else [given_path(annotations).absolute()]
     folders = [start / place for start in starts for place in ("", "annotations", *places)]
     absent = {folder: [name for name in patterns if not any(folder.glob(name))] for folder in folders}
     for folder, names in absent.items():

@@ -9,6 +9,7 @@ from activity.data.clips import Clip, DataError, Manifest, repeated_span
 from activity.data.layouts.disk import existing_folder, rows_error
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.data.layouts.rows import TableForm, cell_problems, check_files_exist, located, open_table, table_rows
+from activity.data.names import NamesOnDisk, given_path
 
 CSV_COLUMNS = ("path", "label", "start", "end", "group", "split")
 _FORM = TableForm(columns=CSV_COLUMNS, needed=("path", "label"), path="path", row="clip")
@@ -17,7 +18,8 @@ _FORM = TableForm(columns=CSV_COLUMNS, needed=("path", "label"), path="path", ro
 def read_csv(csv: str | Path, *, root: str | Path | None, group_pattern: str | None) -> Manifest:
     """Read a CSV with the columns path and label, and where wanted start, end, group and split.
 
-    Comma, semicolon or tab, in UTF-8. `start` and `end` are seconds; empty is the start and end of the file.
+    Comma, semicolon or tab, as spreadsheets write them. `start` and `end` are seconds; empty is the start and end of
+    the file.
     A file that does not exist stays in the manifest, with a warning: extraction names it and goes on.
 
     Args:
@@ -31,7 +33,7 @@ def read_csv(csv: str | Path, *, root: str | Path | None, group_pattern: str | N
     Warns:
         DataWarning: for files that do not exist, and for a `group_pattern` that the group column overrules.
     """
-    csv = Path(csv).expanduser()
+    csv = given_path(csv)
     clips, groups_given = read_clips(csv, root=root)
     root = existing_folder(csv.parent if root is None else root)
     looked_up = f"Relative paths are looked up in {str(root)!r}; data.root= gives another folder."
@@ -51,11 +53,12 @@ def read_clips(csv: Path, *, root: str | Path | None) -> tuple[list[Clip], bool]
     rows = _rows(csv)
     root = existing_folder(csv.parent if root is None else root)
     groups_given = any(cells["group"] for _, cells in rows)
+    names = NamesOnDisk()
     problems: list[str] = []
     clips: dict[int, Clip] = {}
     for line, cells in rows:
         try:
-            clips[line] = _row_clip(cells, root)
+            clips[line] = _row_clip(cells, root, names)
         except DataError as error:
             problems.append(f"line {line}: {error}")
     ungrouped = [line for line, cells in rows if groups_given and not cells["group"]]
@@ -69,20 +72,20 @@ def read_clips(csv: Path, *, root: str | Path | None) -> tuple[list[Clip], bool]
 def _rows(csv: Path) -> list[tuple[int, dict[str, str]]]:
     if csv.is_dir():
         raise DataError(f"{str(csv)!r} is a folder, not a CSV; use data=folder data.root={csv}")
-    header, rows = open_table(csv, _FORM)
-    if "youtube_id" in header and "path" not in header:
+    table = open_table(csv, _FORM)
+    if "youtube_id" in table.header and "path" not in table.header:
         raise DataError(f"{str(csv)!r} is a Kinetics table; use data=kinetics data.csv={csv} data.root=FOLDER")
-    return table_rows(csv, _FORM, header, rows)
+    return table_rows(csv, _FORM, table)
 
 
-def _row_clip(cells: dict[str, str], root: Path) -> Clip:
-    problems = cell_problems(cells, filled=_FORM.needed, numbers=("start", "end"))
+def _row_clip(cells: dict[str, str], root: Path, names: NamesOnDisk) -> Clip:
+    problems = cell_problems(cells, _FORM)
     split = SPLIT_SPELLINGS.get(cells["split"].lower())
     if cells["split"] and split is None:
         problems.append(f"split is {cells['split']!r}; accepted are train, val and test")
     if problems:
         raise DataError("; ".join(problems))
-    path, name = located(cells["path"], root)
+    path, name = located(cells["path"], root, names)
     return Clip(
         path=path,
         relative_path=name,

@@ -10,6 +10,7 @@ from activity.data.clips import DataError, Manifest
 from activity.data.layouts.disk import existing_folder, read_text, rows_error
 from activity.data.layouts.manifests import make_manifest
 from activity.data.layouts.published import ListedVideo, Lists, clips_on_disk, find_lists
+from activity.data.names import cleaned
 
 CLASS_LIST = "classInd.txt"
 # How UCF101TrainTestSplits-RecognitionTask.zip unpacks, and with its outer folder left away.
@@ -125,4 +126,4 @@ def _listed_video(listed_path: str, label: str, side: str) -> ListedVideo:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         if text.strip():
-            yield line, text.strip()
+            yield line, cleaned(text)

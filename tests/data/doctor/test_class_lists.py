@@ -11,9 +11,9 @@ from activity.data.doctor.class_lists import ClassList, difference, find_class_l
 def test_a_list_is_found_in_the_data_set_and_beside_it(tmp_path: Path, place: str) -> None:
     (tmp_path / "videos").mkdir()
     (tmp_path / place).mkdir(exist_ok=True, parents=True)
-    (tmp_path / place / "classInd.txt").write_text("2 run\r\n1 walk\r\n")
+    (tmp_path / place / "classInd.txt").write_text("2 run\u200b\r\n1 cafe\u0301\r\n", "utf-16")
     (found,) = find_class_lists(tmp_path / "videos")
-    assert found.class_names == ("walk", "run")
+    assert found.class_names == ("caf\u00e9", "run")
 
 
 @pytest.mark.parametrize("text", ["", "run\n", "run\nrun\n"])

@@ -22,6 +22,24 @@ class TestFolder:
         assert manifest.clips[0].path == tmp_path / "run/c.Mov"
         assert {clip.split for clip in manifest.clips} == {None}
 
+    def test_folders_whose_names_look_alike_are_one_class_and_the_spellings_are_shown(self, tmp_path: Path) -> None:
+        touch(tmp_path, "caf\u00e9/a.mp4", "cafe\u0301/b.mp4", "run /c.mp4", "walk\u00a0fast/d.mp4")
+        with pytest.warns(DataNote, match=r"are taken for one: 'cafe' \+ U\+0301 = 'caf\u00e9'\."):
+            manifest = read_folder(tmp_path, group_pattern=None)
+        assert manifest.clips_per_class == {"caf\u00e9": 2, "run": 1, "walk fast": 1}
+        assert {clip.path.parent.name for clip in manifest.clips} == {
+            "caf\u00e9",
+            "cafe\u0301",
+            "run ",
+            "walk\u00a0fast",
+        }
+
+    def test_the_root_and_the_folders_of_a_split_are_found_however_they_are_spelled(self, tmp_path: Path) -> None:
+        sides = ("train ", "val\u200b", "test")
+        touch(tmp_path, *(f"vide\u0301os/{side}/{label}/a.mp4" for side in sides for label in ("run", "walk")))
+        manifest = read_folder(f"{tmp_path}/vid\u00e9os", group_pattern=None)
+        assert [clip.split for clip in manifest.clips] == ["test", "test", "train", "train", "val", "val"]
+
     def test_a_relative_root_gives_absolute_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         touch(tmp_path, "data/run/a.mp4", "data/walk/b.mp4", "other/x")
         monkeypatch.chdir(tmp_path / "other")

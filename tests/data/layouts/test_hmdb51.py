@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from pathlib import Path
 
 import pytest
 
 from activity.data.clips import DataError, DataNote, DataWarning, Manifest
-from activity.data.layouts import read_hmdb51
+from activity.data.layouts import detect_layout, read_hmdb51
 from activity.data.splits import split_manifest
 from tests.data.layouts.trees import HMDB51_VIDEOS, touch, write_csv, write_hmdb51
 
@@ -29,6 +30,16 @@ def test_codes_are_sides_and_names_may_have_any_letters(tmp_path: Path) -> None:
     assert {clip.name: clip.split for clip in manifest.clips} == expected
     assert all(clip.path.is_file() for clip in manifest.clips)
     assert manifest.published_split == "split 1 of HMDB51"
+
+
+def test_classes_and_videos_whose_names_are_spelled_otherwise_on_disk(tmp_path: Path) -> None:
+    for label in ("caf\u00e9", "run"):
+        video = f"Film_{label}_f_cm_np1_ba_bad_5.avi"
+        write_csv(tmp_path / "splits", f"{video} 1\n", f"{label}_test_split1.txt")
+        touch(tmp_path / "videos", unicodedata.normalize("NFD", f"{label}/{video}"))
+    assert detect_layout(tmp_path / "videos") == "hmdb51"
+    manifest = read(tmp_path / "videos")
+    assert manifest.class_names == ("caf\u00e9", "run")
 
 
 def test_videos_of_code_0_are_counted_by_a_note_and_nothing_else_is_said(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from activity.data.clips import DataError, DataNote, DataWarning, Manifest
-from activity.data.layouts import read_kinetics
+from activity.data.layouts import detect_layout, read_kinetics
 from activity.data.splits import split_manifest
 from tests.data.layouts.trees import kinetics_csv, touch, write_csv
 
@@ -58,6 +58,14 @@ def test_a_video_in_two_folders_is_taken_from_that_of_its_class_and_split(tmp_pa
     with pytest.warns(DataWarning, match="1 video .* not used"):
         manifest = read(write_csv(tmp_path, kinetics_csv(*TRAIN)))
     assert manifest.clips[0].name == "train/air_drumming/-3B32lodo2M_000059_000069.mp4"
+
+
+def test_a_table_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
+    rows = [("caf\u00e9", *TRAIN[0][1:]), ("cafe\u0301 ", *TRAIN[1][1:]), ("run", *VAL[0][1:])]
+    table = "sep=;\r\n" + kinetics_csv(*rows).replace(",", ";").replace("\n", ";;\r\n")
+    csv = write_csv(touch(tmp_path, *clip_files(rows)), table.encode("utf-16"))
+    assert detect_layout(csv) == "kinetics"
+    assert read(csv).clips_per_class == {"caf\u00e9": 2, "run": 1}
 
 
 def test_a_file_named_by_the_id_alone_is_the_whole_video(tmp_path: Path) -> None:

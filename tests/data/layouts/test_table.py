@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from activity.data.clips import DataError, DataWarning
+from activity.data.clips import DataError, DataNote, DataWarning
 from activity.data.layouts import read_csv, read_folder
 from tests.data.layouts.trees import names, touch, write_csv
 
@@ -46,12 +46,67 @@ class TestCsv:
             "label;path\r\nrun;a.mp4\r\nwalk, slowly;b.mp4\r\n",
             "path\tlabel\na.mp4\trun\nb.mp4\twalk, slowly\n",
             '\ufeffPath, Label\n\na.mp4, run \n,,\nb.mp4,"walk, slowly"\n',
+            "path;label;;;\r\na.mp4;run;;;\r\nb.mp4;walk, slowly;;;\r\n;;;;\r\n",
+            "path;;label\na.mp4;;run\nb.mp4;;walk, slowly\n",
+            "\ufeffsep=;\r\npath;label\r\na.mp4;run\r\nb.mp4;walk, slowly\r\n",
+            '"sep=|"|\nPATH|LABEL\na.mp4|run\nb.mp4|walk, slowly',
+            'path , label\n a.mp4 , run\n"b.mp4", "walk, slowly"\n',
+            "path;label\ra.mp4;run\rb.mp4;walk, slowly\r",
+            "path;label\n.\\a.mp4;run\nfolder\\..\\b.mp4;walk, slowly\n",
+            "path\tlabel\r\na.mp4\trun\r\nb.mp4\twalk, slowly\r\n".encode("utf-16"),
+            "path;label\n\u202aa.mp4;ru\u00adn\u200b\nb.mp4;walk,\u00a0slowly\n",
         ],
     )
-    def test_what_spreadsheets_write(self, tmp_path: Path, text: str) -> None:
+    def test_what_spreadsheets_write(self, tmp_path: Path, text: str | bytes) -> None:
         csv = write_csv(touch(tmp_path, "a.mp4", "b.mp4"), text)
         manifest = read_csv(csv, root=None, group_pattern=None)
         assert names(manifest) == [("a.mp4", "run"), ("b.mp4", "walk, slowly")]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "path;label;start\na.mp4;run;1,5\na.mp4;walk;2,125\n",
+            'path,label,start\na.mp4,run,"1,5"\na.mp4,walk,2.125\n',
+        ],
+    )
+    def test_decimals_with_a_comma(self, tmp_path: Path, text: str) -> None:
+        manifest = read_csv(write_csv(touch(tmp_path, "a.mp4"), text), root=None, group_pattern=None)
+        assert [clip.start_seconds for clip in manifest.clips] == [1.5, 2.125]
+
+    @pytest.mark.parametrize(
+        "on_disk", ["vid\u00e9/cafe\u0301.mp4", "vide\u0301/caf\u200b\u00e9.mp4", " vid\u00e9/caf\u00e9.mp4 "]
+    )
+    @pytest.mark.parametrize(
+        "in_table",
+        ["vid\u00e9/caf\u00e9.mp4", "vide\u0301/\ufeffcafe\u0301.mp4", "vid\u00e9\u200d\\caf\u00e9.mp4 "],
+    )
+    def test_a_file_is_found_however_its_name_is_spelled(self, tmp_path: Path, on_disk: str, in_table: str) -> None:
+        csv = write_csv(touch(tmp_path, on_disk, "b.mp4"), f"path,label\n{in_table},run\nb.mp4,walk\n")
+        clip = read_csv(csv, root=None, group_pattern=None).clips[0]
+        assert (clip.path, clip.name) == (tmp_path / on_disk, on_disk)
+
+    def test_of_several_files_that_look_alike_only_the_one_that_is_named_is_taken(self, tmp_path: Path) -> None:
+        both = ["cafe\u0301.mp4", "caf\u00e9\u200b.mp4"]
+        rows = f"{both[0]},run\n{both[1]},walk\ncaf\u00e9.mp4,walk\n"
+        csv = write_csv(touch(tmp_path, *both), f"path,label\n{rows}")
+        with pytest.warns(DataWarning, match=r"1 file named .* not found: 'caf\u00e9.mp4'"):
+            manifest = read_csv(csv, root=None, group_pattern=None)
+        assert [clip.name for clip in manifest.clips[:2]] == both
+
+    def test_names_that_look_alike_are_one_and_the_spellings_are_shown(self, tmp_path: Path) -> None:
+        rows = ["caf\u00e9,ann", "cafe\u0301,ann\u200b", "caf\u00e9\u200d,bob", "run,bob", "می\u200cدود,bob"]
+        lines = "".join(f"{number}.mp4,{row}\n" for number, row in enumerate(rows))
+        csv = write_csv(touch(tmp_path, *(f"{number}.mp4" for number in range(5))), f"path,label,group\n{lines}")
+        with pytest.warns(DataNote) as said:
+            manifest = read_csv(csv, root=None, group_pattern=None)
+        # A joiner that has a meaning stays where no other name lacks it.
+        assert manifest.clips_per_class == {"caf\u00e9": 3, "run": 1, "می\u200cدود": 1}
+        assert {clip.group for clip in manifest.clips} == {"ann", "bob"}
+        shown = [str(warning.message) for warning in said]
+        assert shown == [
+            "Names that look alike are taken for one: 'cafe' + U+0301 = 'caf\u00e9' = 'caf\u00e9' + U+200D.",
+            "Names that look alike are taken for one: 'ann' = 'ann' + U+200B.",
+        ]
 
     def test_paths_start_from_the_root_where_one_is_given(self, tmp_path: Path) -> None:
         touch(tmp_path, "videos/x/a.mp4", "videos/b.mp4", "tables/t")
@@ -91,13 +146,13 @@ class TestCsv:
         assert len(manifest.clips) == 3
 
     def test_all_files_missing_says_where_they_were_looked_up(self, tmp_path: Path) -> None:
-        csv = write_csv(tmp_path, "path,label\nrun\\a.mp4,run\nb.mp4,walk\n")
+        csv = write_csv(tmp_path, "path,label\nC:\\run\\a.mp4,run\nb.mp4,walk\n")
         with pytest.raises(DataError) as raised:
             read_csv(csv, root=None, group_pattern=None)
         message = str(raised.value)
         assert "Of 2 files" in message
         assert f"looked up in '{tmp_path}'" in message
-        assert "Write paths with /" in message
+        assert "begin with a drive are those of another computer" in message
 
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -110,7 +165,8 @@ class TestCsv:
             ("path,label,start,end\na.mp4,run,3,2\n", ["line 2: 'a.mp4': end 2 is not after start 3"]),
             ("path,label,start\na.mp4,run,-1\n", ["line 2: 'a.mp4': start is -1"]),
             ("path,label,start\na.mp4,run,nan\n", ["line 2: 'a.mp4': start is nan"]),
-            ("path;label;start\na.mp4;run;1,5\n", ["line 2: start is '1,5', not a number"]),
+            ("path\tlabel\tstart\na.mp4\trun\t1,500\n", ["line 2: start is '1,500', not a number"]),
+            ("sep=;\npath;label;start\na.mp4;run;x\n", ["line 3: start is 'x'"]),
             (
                 "path,label,split\na.mp4,run,dev\n",
                 ["line 2: split is 'dev'; accepted are train, val and test"],
@@ -131,7 +187,8 @@ class TestCsv:
             ("\n \n", ["is empty"]),
             ("path,label\n", ["header but no rows"]),
             (b"path,label\n\xe9t\xe9.mp4,run\n", ["not a UTF-8 text"]),
-            ("path,label\n".encode("utf-16"), ["not a UTF-8 text"]),
+            ("path,label\n".encode("utf-16-le"), ["not a UTF-8 text (byte 1); save it as 'CSV UTF-8'"]),
+            ("path,label\n".encode("utf-16")[:-1], ["not a UTF-8 text"]),
         ],
     )
     def test_a_bad_csv(self, tmp_path: Path, text: str | bytes, expected: list[str]) -> None:
