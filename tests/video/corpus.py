@@ -87,7 +87,7 @@ DV = "dvvideo -pix_fmt yuv420p -s 720x576"
 COPY = "-i {0} -map 0 -c copy"
 # Above 8 bits and for 4:1:1, FFmpeg 8.1 interpolates colours from where the file says that they stand between pixels;
 # 5.1 ignores that place. Soft colours are the same within the limit.
-SOFT = "format=yuv444p,gblur=12:steps=6:planes=6,hue=s=0.15"
+SOFT = "format=yuv444p,gblur=12:steps=6:planes=6,hue=s=0.12"
 
 
 # Containers and codecs
