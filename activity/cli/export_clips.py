@@ -76,7 +76,7 @@ def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> Iterator[Win
     for clip in clips:
         indices = clip.sampled_indices(recognizer.sample_fps)
         try:
-            with VideoReader(clip.path) as reader:
+            with VideoReader(clip.path, square_pixels=recognizer.square_pixels) as reader:
                 frames = reader.sampled_frames(recognizer.sample_fps, indices=indices)
                 shown = [frame.pixels for frame in islice(frames, recognizer.window_frames)]
         except VideoError as error:

@@ -84,6 +84,7 @@ def fill_store(
         [filling.request() for filling in fillings],
         motion="motion" in encoder.modalities,
         rgb_every=encoder.rgb_every,
+        square_pixels=encoder.preprocess.square_pixels,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,

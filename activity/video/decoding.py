@@ -158,6 +158,11 @@ class Decoding:
         return self.is_at_end and self._entry_seconds is None
 
     @property
+    def entry_seconds(self) -> float:
+        """When the key frame is shown at which `seek` has it begin; 0 for the start."""
+        return self._entry_seconds or 0.0
+
+    @property
     def duration_seconds(self) -> float:
         """When the last frame given ends; 0 for fewer than two."""
         if self._closed:

@@ -1,9 +1,11 @@
 """Video files to RGB frames with presentation times."""
 
+import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +17,7 @@ from activity.video.decoding import Decoding, Picture, SeekError
 from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning, unreadable
 from activity.video.files import VIDEO_SUFFIXES, find_videos
 from activity.video.opening import check_file
-from activity.video.picture import Pixels
+from activity.video.picture import Pixels, square
 from activity.video.sampling import GridSampler
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _LEAST_SEEK_SECONDS = 1.0  # less is decoded sooner than sought
+_LEAST_SKIP_SECONDS = 2.0  # likewise, where the file is opened once more for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class VideoReader:
     Times are seconds on the clock that a player shows: 0 is the start of the container, at which its sound may begin
     before its picture. Frames are upright (the display matrix is applied) and deinterlaced; each has its own size.
 
+    With ``square_pixels`` each frame is resized so that its pixels are as wide as high.
+
     Reading is given up after ``hang_seconds`` without a frame. What is assigned to ``on_frame`` is called after each
     frame that was decoded, whether it is given or not; what it raises ends the reading.
 
@@ -79,12 +84,19 @@ class VideoReader:
     [(0, 0.0), (1, 0.2)]
     """
 
-    def __init__(self, source: str | os.PathLike[str], *, hang_seconds: float = HANGS_AFTER_SECONDS) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        square_pixels: bool = False,
+        hang_seconds: float = HANGS_AFTER_SECONDS,
+    ) -> None:
         self.source = os.fspath(source)
         check_file(self.source)
         self.on_frame: Callable[[], None] = lambda: None
         self.damage: str | None = None
         """What the VideoWarning said of the video that was read to its end, without its name; None for a good one."""
+        self._square_pixels = square_pixels
         self._hang_seconds = hang_seconds
         self._open: set[Decoding] = set()
         self._latest: Decoding | None = None
@@ -92,7 +104,8 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         with self._decoding() as decoding:
             for picture in decoding:
-                yield Frame(decoding.rgb(picture), picture.time_seconds, picture.pixel_aspect)
+                pixels, pixel_aspect = self._pixels(decoding, picture)
+                yield Frame(pixels, picture.time_seconds, pixel_aspect)
             self._say(decoding)
 
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
@@ -108,17 +121,15 @@ class VideoReader:
         if wanted.step != 1:
             raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
         GridSampler(sample_fps=sample_fps)  # refuses a rate that makes no grid
-        start = wanted.start / sample_fps
-        if start >= _LEAST_SEEK_SECONDS:
-            with self._decoding() as decoding:
-                try:
-                    if decoding.seek(start):
-                        yield from self._sampled(decoding, sample_fps, wanted)
-                        return
-                except SeekError:  # before any frame was given
-                    pass
-        with self._decoding() as decoding:
-            yield from self._sampled(decoding, sample_fps, wanted)
+        yield from self._sampled_from(sample_fps, [wanted])
+
+    def sampled_spans(self, sample_fps: float, spans: Iterable[range]) -> Iterator[SampledFrame]:
+        """Yield what `sampled_frames` yields at the grid indices that are in any of the spans (of step 1), in order.
+
+        What lies between two spans is not decoded where a key frame lies well behind the one and before the other.
+        """
+        for group in self._read_at_once(sample_fps, _disjoint(spans)):
+            yield from self._sampled_from(sample_fps, group)
 
     @property
     def duration_seconds(self) -> float:
@@ -148,19 +159,68 @@ class VideoReader:
     ) -> None:
         self.close()
 
-    def _sampled(self, decoding: Decoding, sample_fps: float, wanted: range) -> Iterator[SampledFrame]:
+    def _read_at_once(self, sample_fps: float, spans: Sequence[range]) -> list[list[range]]:
+        """Group spans, ascending and disjoint: within a group, what lies between them is decoded."""
+        if len(spans) == 1:
+            return [list(spans)]
+        groups = [[spans[0]]]
+        with self._decoding() as decoding:
+            for before, span in itertools.pairwise(spans):
+                end, start = before.stop / sample_fps, span.start / sample_fps
+                is_far = start - end >= _LEAST_SKIP_SECONDS and decoding.seek(start)
+                if is_far and decoding.entry_seconds - end >= _LEAST_SKIP_SECONDS:
+                    groups.append([])
+                groups[-1].append(span)
+        return groups
+
+    def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+        """From the key frame before the first span, where it can be sought; else from the start."""
+        start = spans[0].start / sample_fps
+        if start >= _LEAST_SEEK_SECONDS:
+            with self._decoding() as decoding:
+                try:
+                    if decoding.seek(start):
+                        yield from self._sampled(decoding, sample_fps, spans)
+                        return
+                except SeekError:  # before any frame was given
+                    pass
+        with self._decoding() as decoding:
+            yield from self._sampled(decoding, sample_fps, spans)
+
+    def _sampled(self, decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
         sampler = GridSampler(sample_fps=sample_fps)
+        remaining = deque(spans)
         latest: Picture | None = None  # how long it is shown is known when the next one comes
         for picture in decoding:
             indices = sampler.push(picture.time_seconds)
             if latest is not None:
-                yield from _shown(decoding, latest, indices, wanted)
-            if indices.stop >= wanted.stop:
+                yield from self._shown(decoding, latest, indices, remaining)
+            if not remaining:
                 return
             latest = picture
         assert latest is not None  # a decoding without any frame raises
-        yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), wanted)
+        yield from self._shown(decoding, latest, sampler.finish(decoding.duration_seconds), remaining)
         self._say(decoding)
+
+    def _shown(
+        self, decoding: Decoding, picture: Picture, indices: range, remaining: deque[range]
+    ) -> Iterator[SampledFrame]:
+        """Give a picture at those of its indices that are in the remaining spans; removes the spans that are past."""
+        pixels: Pixels | None = None
+        while remaining and remaining[0].start <= indices.stop:
+            for index in range(max(indices.start, remaining[0].start), min(indices.stop, remaining[0].stop)):
+                if pixels is None:
+                    pixels, pixel_aspect = self._pixels(decoding, picture)
+                yield SampledFrame(index, pixels, picture.time_seconds, pixel_aspect)
+            if remaining[0].stop > indices.stop:
+                return
+            remaining.popleft()
+
+    def _pixels(self, decoding: Decoding, picture: Picture) -> tuple[Pixels, float]:
+        pixels = decoding.rgb(picture)
+        if self._square_pixels:
+            return square(pixels, picture.pixel_aspect), 1.0
+        return pixels, picture.pixel_aspect
 
     def _say(self, decoding: Decoding) -> None:
         """At the end: what is wrong with the video, and what was assumed of it."""
@@ -200,10 +260,16 @@ def declared_seconds(path: Path) -> float | None:
     return seconds or None
 
 
-def _shown(decoding: Decoding, picture: Picture, indices: range, wanted: range) -> Iterator[SampledFrame]:
-    shown = range(max(indices.start, wanted.start), min(indices.stop, wanted.stop))
-    if not shown:
-        return
-    pixels = decoding.rgb(picture)
-    for index in shown:
-        yield SampledFrame(index, pixels, picture.time_seconds, picture.pixel_aspect)
+def _disjoint(spans: Iterable[range]) -> list[range]:
+    """The same indices as ascending spans with something between them.
+
+    >>> _disjoint([range(7, 9), range(2, 5), range(4, 6), range(6, 7)])
+    [range(2, 9)]
+    """
+    disjoint: list[range] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if disjoint and span.start <= disjoint[-1].stop:
+            disjoint[-1] = range(disjoint[-1].start, max(disjoint[-1].stop, span.stop))
+        else:
+            disjoint.append(span)
+    return disjoint
