@@ -58,7 +58,8 @@ def write_timed_video(
     """Write RGB frames at the given times, counted in ``unit`` seconds (milliseconds where not given).
 
     Times need not start at 0 nor be evenly spaced. ``rotation`` is what the file asks players for, in degrees
-    counter-clockwise, ``pixel_aspect`` the width of a pixel by its height. H.264 in MP4 and Matroska, with B-frames, where no codec is given.
+    counter-clockwise, ``pixel_aspect`` the width of a pixel by its height. H.264 in MP4 and Matroska, with B-frames,
+    where no codec is given.
     """
     with av.open(path, "w", options=container_options or {}) as container:
         stream = container.add_stream(
