@@ -73,7 +73,8 @@ def write_timed_video(
         stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation:
             stream.set_display_rotation(rotation)
-        sound = container.add_stream("aac", rate=8000, layout="mono") if sound_seconds else None
+        sound_codec = "libopus" if path.suffix.lower() == ".webm" else "aac"
+        sound = container.add_stream(sound_codec, rate=8000, layout="mono") if sound_seconds else None
         for pixels, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             picture.pts, picture.time_base = time, unit

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hydra.errors import InstantiationException
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, videos_in
 from activity.cli.dataset import read_manifest
 from activity.cli.training_run import TrainingRun, training_run
 from activity.data.clips import Clip, DataError, Manifest, check_labels_are_known
@@ -124,7 +124,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
     for name in data:
         if Path(name).suffix.lower() == ".csv":
             raise UsageError(f"--verify {name}: a table stands alone; give it without the others, or videos only.")
-        videos += find_videos(name) if Path(name).is_dir() else [Path(name)]
+        videos += videos_in(name) if Path(name).is_dir() else [Path(name)]
     # A folder and a video in it: one that is given twice is one.
     clips = unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))

@@ -228,10 +228,11 @@ class VideoReader:
             return
         if damage := decoding.damage():
             self.damage = f"{damage.problem}; the {decoding.frames} good frames are used"
+        # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
         for note in decoding.notes():
-            warnings.warn(f"{self.source}: {note}.", VideoNote, stacklevel=3)
+            warnings.warn(f"{self.source}: {note}.", VideoNote, stacklevel=1)
         if self.damage:
-            warnings.warn(f"{self.source}: {self.damage}.", VideoWarning, stacklevel=3)
+            warnings.warn(f"{self.source}: {self.damage}.", VideoWarning, stacklevel=1)
 
     @contextmanager
     def _decoding(self) -> Iterator[Decoding]:

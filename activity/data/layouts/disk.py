@@ -12,6 +12,9 @@ from pathlib import Path
 from activity.data.clips import DataError, count_text
 from activity.video.reader import find_videos
 
+USUAL_SUFFIXES = ".mp4, .mkv, .avi, .mov, .webm and others"
+"""Of videos, for messages."""
+
 _PROBLEMS_SHOWN = 10
 
 
