@@ -56,11 +56,13 @@ def write_timed_video(
     sound_seconds: float = 0.0,
     sound_codec: str = "aac",
     rotation: float = 0.0,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """Write RGB frames at the given times, counted in ``unit`` seconds (milliseconds where not given).
 
     Times need not start at 0 nor be evenly spaced. ``rotation`` is what the file asks players for, in degrees
-    counter-clockwise. H.264 in MP4 and Matroska, with B-frames, where no codec is given.
+    counter-clockwise, ``pixel_aspect`` the width of a pixel by its height. H.264 in MP4 and Matroska, with B-frames,
+    where no codec is given.
     """
     with av.open(path, "w", options=container_options or {}) as container:
         stream = container.add_stream(
@@ -71,6 +73,7 @@ def write_timed_video(
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = unit
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation:
             stream.set_display_rotation(rotation)
         sound = container.add_stream(sound_codec, rate=8000, layout="mono") if sound_seconds else None

@@ -11,11 +11,12 @@ from typing import NoReturn
 
 import torch
 
+from activity.data.clips import count_text, first_few
 from activity.data.names import given_source
 from activity.formats.load import only_on_the_cpu
 from activity.formats.verified import fastest_model
 from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
-from activity.video.reader import find_videos
+from activity.video.files import scan_folder
 
 
 class UsageError(ValueError):
@@ -67,7 +68,7 @@ def device_of(name: str, model: str) -> torch.device:
 def expand_sources(sources: Sequence[str]) -> list[str]:
     """Files as given, the videos of folders (at any depth), and those that a pattern matches.
 
-    What names nothing stays, to be reported as a source that failed.
+    What names nothing stays, to be reported as a source that failed. What a folder holds besides videos is named.
 
     Raises:
         UsageError: for an empty name.
@@ -80,13 +81,22 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
         # os.path: pathlib's own tests raise for a name that is too long.
         if os.path.isdir(source):  # noqa: PTH112
             # An empty folder stays as it is: reading it fails and says why.
-            found += [str(path) for path in find_videos(source)] or [source]
+            found += [str(path) for path in videos_in(source)] or [source]
         elif not os.path.exists(source) and glob.has_magic(source):  # noqa: PTH110
             # Path.glob takes no absolute pattern.
             found += sorted(glob.glob(source, recursive=True)) or [source]  # noqa: PTH207
         else:
             found.append(source)
     return found
+
+
+def videos_in(folder: str) -> list[Path]:
+    """The videos of a folder, at any depth; names what is none."""
+    videos, others = scan_folder(folder)
+    if others:
+        names = first_few([path.relative_to(folder).as_posix() for path in others], limit=3)
+        note(f"note: {count_text(len(others), 'file')} in {folder} left out, as no videos: {names}")
+    return videos
 
 
 def positive_number(text: str) -> int:

@@ -25,15 +25,15 @@ _ROUNDS = 20  # batches that each thread encodes: some seconds, a shorter time i
 _QUICK_ROUNDS = 2
 
 
-def decoding_seconds(spans: Iterable[Span], sample_fps: float) -> tuple[float, int]:
+def decoding_seconds(videos: Iterable[tuple[str | Path, Sequence[range]]], sample_fps: float) -> tuple[float, int]:
     """CPU seconds that it takes to decode videos one after the other, and how many sampled frames they have.
 
     Those that cannot be read are passed over: the command that is measured names them.
     """
     begun, frames = time.process_time(), 0
-    for path, indices in spans:
+    for path, spans in videos:
         with suppress(VideoError), VideoReader(path) as reader:
-            frames += sum(1 for _ in reader.sampled_frames(sample_fps, indices=indices))
+            frames += sum(1 for _ in reader.sampled_spans(sample_fps, spans))
     return time.process_time() - begun, frames
 
 

@@ -214,9 +214,9 @@ def _extracted(
     return found, runs, stored
 
 
-def _decoded(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> list[Span]:
+def _decoded(clips: Sequence[Clip], encoder: FrameEncoder, sample_fps: float) -> list[tuple[Path, list[range]]]:
     """What extraction decodes: each video once, all its clips in one pass."""
     digests = dict.fromkeys((clip.path for clip in clips), "")  # no content is asked for here
     wanted, _ = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=plain_only)
     requests = [filling.request() for filling in fillings_of(wanted)]
-    return [(request.path, request.reading_range(encoder.rgb_every)) for request in requests]
+    return [(request.path, request.reading_spans(encoder.rgb_every)) for request in requests]

@@ -41,6 +41,7 @@ from activity.video.reader import find_videos
 
 _CPU = torch.device("cpu")
 _SIZE = (640, 360)
+_WHOLE = (range(2**62),)  # sampled frames of a video
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ def _many_files(
     """`predict` against its bound: the CPU time of decoding alone and of encoding alone, by the cores."""
     spans: list[Span] = [(source, None) for source in sources]
     (decoding, frames), decoded = medians(
-        lambda: decoding_seconds(spans, recognizer.sample_fps), quick=quick, most_seconds=MOST_SECONDS
+        lambda: decoding_seconds([(source, _WHOLE) for source in sources], recognizer.sample_fps),
+        quick=quick,
+        most_seconds=MOST_SECONDS,
     )
     batches = batches_of(recognizer.encode_rows, spans, recognizer.sample_fps, BATCH_FRAMES)
     encoding = frames * encoding_seconds(batches, batch_frames=BATCH_FRAMES, quick=quick)

@@ -122,6 +122,7 @@ def _video(record: VideoRecord) -> dict[str, Any]:
         "codec": facts.codec,
         "rotation": facts.rotation,
         "damage": facts.damage,
+        "notes": list(facts.notes),
         "black": facts.black,
         "frozen": facts.frozen,
     }

@@ -69,5 +69,5 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     # A note, unlike a warning, asks for nothing to be done; looked up by name for the reason above.
-    kind = "note" if category.__name__ == "DataNote" else "warning"
+    kind = "note" if category.__name__ in ("DataNote", "VideoNote") else "warning"
     print(f"{kind}: {message}", file=file or sys.stderr)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hydra.errors import InstantiationException
 
-from activity.cli.arguments import UsageError, note
+from activity.cli.arguments import UsageError, note, videos_in
 from activity.cli.dataset import read_manifest
 from activity.cli.training_run import TrainingRun, training_run
 from activity.data.clips import Clip, DataError, Manifest, clips_as_known
@@ -77,7 +77,7 @@ def first_windows(clips: Sequence[Clip], recognizer: Recognizer) -> Iterator[Win
     for clip in clips:
         indices = clip.sampled_indices(recognizer.sample_fps)
         try:
-            with VideoReader(clip.path) as reader:
+            with VideoReader(clip.path, square_pixels=recognizer.square_pixels) as reader:
                 frames = reader.sampled_frames(recognizer.sample_fps, indices=indices)
                 shown = [frame.pixels for frame in islice(frames, recognizer.window_frames)]
         except VideoError as error:
@@ -130,7 +130,7 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
     for name in data:
         if Path(name).suffix.lower() == ".csv":
             raise UsageError(f"--verify {name}: a table stands alone; give it without the others, or videos only.")
-        videos += find_videos(name) if Path(name).is_dir() else [Path(name)]
+        videos += videos_in(name) if Path(name).is_dir() else [Path(name)]
     # A folder and a video in it: one that is given twice is one.
     clips = unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))

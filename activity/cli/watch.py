@@ -71,6 +71,7 @@ def _watch(options: argparse.Namespace, live: LiveRecognizer, recognizer: Loaded
         options.source,
         sample_fps=recognizer.sample_fps,
         realtime=options.realtime,
+        square_pixels=recognizer.square_pixels,
         stall_seconds=options.stall_seconds or _STALL_SECONDS,
         give_up_seconds=options.give_up_seconds,
     )

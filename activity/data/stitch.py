@@ -80,7 +80,7 @@ def _frames(clips: Sequence[Clip], size: tuple[int, int], fps: float, frames_of:
     """The frames of all clips; how many each has is known when it ends."""
     for clip in clips:
         frames = 0
-        with VideoReader(clip.path) as video:
+        with VideoReader(clip.path, square_pixels=True) as video:
             for shown in video.sampled_frames(fps, indices=clip.sampled_indices(fps)):
                 frames += 1
                 yield letterboxed(shown.pixels, size)

@@ -50,10 +50,10 @@ class VideoRequest:
         """Whether sampled frame `index` is in one of the spans."""
         return any(index in span for span in self.spans)
 
-    def reading_range(self, rgb_every: int) -> range:
-        """All indices to be read: from the frame that "rgb" looks at for the first, and one before, for its motion."""
-        first = min(span.start for span in self.spans)
-        return range(max(0, first - first % rgb_every - 1), max(span.stop for span in self.spans))
+    def reading_spans(self, rgb_every: int) -> list[range]:
+        """The indices to be read for each span: from the frame that "rgb" looks at for its first one, and one before,
+        for its motion."""
+        return [range(max(0, span.start - span.start % rgb_every - 1), span.stop) for span in self.spans]
 
 
 def extract_features(
@@ -62,6 +62,7 @@ def extract_features(
     *,
     motion: bool,
     rgb_every: int,
+    square_pixels: bool,
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
@@ -80,6 +81,7 @@ def extract_features(
         requests: the videos.
         motion: give the encoder each frame's previous sampled frame.
         rgb_every: "rgb" looks at the sampled frames of a video whose index is a multiple of it, wherever a span begins.
+        square_pixels: give the encoder frames with square pixels, as of `Preprocess`.
         batch_frames: frames the encoder gets at once; a few more where that is no multiple of `rgb_every`.
         decode_threads: videos decoded at the same time.
         device: where the encoder is.
@@ -87,7 +89,8 @@ def extract_features(
         hang_seconds: a video of which no frame is decoded for so long is given up, and the others are done.
     """
     budget = ByteBudget(_MOST_BYTES)
-    sources = [partial(_decode, video, request, rgb_every, still_wanted) for video, request in enumerate(requests)]
+    decode = partial(_decode, rgb_every=rgb_every, square_pixels=square_pixels, still_wanted=still_wanted)
+    sources = [partial(decode, video, request) for video, request in enumerate(requests)]
     decoded = run_ahead(
         sources,
         size_of=size_of,
@@ -116,9 +119,11 @@ def extract_features(
 def _decode(
     video: int,
     request: VideoRequest,
-    rgb_every: int,
-    still_wanted: Callable[[int], bool],
     lives: Callable[[], None],
+    *,
+    rgb_every: int,
+    square_pixels: bool,
+    still_wanted: Callable[[int], bool],
 ) -> Iterator[DecodedFrame | VideoEnd]:
     """One video's wanted sampled frames, then its end; `lives` is called for each frame that was decoded."""
     if not still_wanted(video):
@@ -128,9 +133,9 @@ def _decode(
     shown: list[np.ndarray] = []  # the latest frame, in each view
     held: list[np.ndarray] = []  # the one that "rgb" looks at
     try:
-        with VideoReader(request.path) as reader:
+        with VideoReader(request.path, square_pixels=square_pixels) as reader:
             reader.on_frame = lives
-            for frame in reader.sampled_frames(request.sample_fps, indices=request.reading_range(rgb_every)):
+            for frame in reader.sampled_spans(request.sample_fps, request.reading_spans(rgb_every)):
                 before = shown
                 if previous is None or frame.pixels is not previous.pixels:  # a slow video shows a frame twice
                     shown = [frame.pixels if view == PLAIN else view.apply(frame.pixels) for view in request.views]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from activity.data.clips import Clip
+from activity.features import contents
 from activity.features.digests import video_digests
 from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, extract_features
 from activity.features.outcome import CheckProgress, FailedClip, FillProgress, FillState, StoredClip
@@ -84,6 +85,7 @@ def fill_store(
         [filling.request() for filling in fillings],
         motion="motion" in encoder.modalities,
         rgb_every=encoder.rgb_every,
+        square_pixels=encoder.preprocess.square_pixels,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,
@@ -127,9 +129,11 @@ def _prepare(store: FeatureStore) -> None:
         store.root.mkdir(parents=True, exist_ok=True)
     store.sweep()
     if old := store.other_versions():
+        size = sum(contents.size_of(path) for version in old for path in contents.files_of_version(version))
         warnings.warn(
-            f"{store.root} holds features that another version of activity stored ({old[0].name} and so on); they are "
-            "of no use to this one and are computed again. activity extract --prune removes them.",
+            f"{store.root} holds {size / 1e6:.1f} MB of features that another version of activity stored "
+            f"({old[0].name} and so on); they are of no use to this one and are computed again. "
+            "activity extract --prune removes them.",
             StoreWarning,
             stacklevel=3,
         )

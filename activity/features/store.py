@@ -22,7 +22,7 @@ from activity.files import write_atomically
 
 # Part of every key, and a folder of its own. Raise it when the same key would name other numbers: a changed sampling
 # rule, say.
-STORE_VERSION = 4
+STORE_VERSION = 5
 _BLOCK_BYTES = 1 << 20
 _CHECKED = "checked.json"
 

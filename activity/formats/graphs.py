@@ -98,6 +98,7 @@ class GraphsRecognizer:
         self.by_torch = by_torch
         self.graphs = graphs
         preprocess = Preprocess(**contract.preprocess)
+        self.square_pixels = preprocess.square_pixels
         self._resize: ResizeGraph = preprocess.pictures
         rooms, of_motion = threading.local(), replace(contract, modalities=["motion"], rgb_every=1)
         self._prepare: PrepareGraph = partial(_prepared, preprocess, contract, rooms)

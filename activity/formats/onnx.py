@@ -35,7 +35,7 @@ from activity.models.recognizer import Recognizer
 
 NAME, EXTRA, KEY, DIGEST = "ONNX", "onnx", "activity", "activity_digest"
 _MEANS = {
-    "frames": "uint8 (M, 3, H, W), RGB, of any size",
+    "frames": "uint8 (M, 3, H, W), RGB, of any size; with square pixels where the preprocessing's framing is centre",
     "rows": "int64 (N,), for each sampled frame which of the frames it is",
     "previous_rows": "int64 (N,), for each sampled frame which of the frames is the sampled one before it; at the "
     "beginning of a video, itself",

@@ -85,6 +85,8 @@ def load_torchscript(path: Path, device: torch.device) -> LoadedRecognizer:
     check_format_version(path, module.format_version)
     if not all(hasattr(module, name) for name in _FURTHER):
         raise of_another_version(path)
+    # Said of the recognizer itself only in files that know of pixels that are not square.
+    module.square_pixels = module.encoder.preprocess.framing != "whole"
     return module.eval()  # type: ignore[no-any-return]
 
 

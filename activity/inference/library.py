@@ -22,7 +22,8 @@ class VideoRecognizer:
 
     It is itself what `LiveRecognizer` takes. `class_names`, `sample_fps` (sampled frames a second), `window_frames`
     (sampled frames read at once), `modalities` and `rgb_every` (sampled frames from one that rgb looks at to the next)
-    are what the model says of itself; nothing else is asked for.
+    are what the model says of itself; nothing else is asked for. Where `square_pixels` is true, frames that you give
+    must have pixels as wide as high; of video files that is seen to.
 
     Args:
         model: on `device`.
@@ -37,6 +38,7 @@ class VideoRecognizer:
         self.window_frames = int(model.window_frames)
         self.modalities = list(model.modalities)
         self.rgb_every = int(model.rgb_every)
+        self.square_pixels = bool(model.square_pixels)
         self.format_version = int(model.format_version)
 
     def predict(self, source: Source) -> Prediction:

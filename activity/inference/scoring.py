@@ -66,6 +66,7 @@ def score_videos(
         [video.request() for video in videos],
         motion="motion" in recognizer.modalities,
         rgb_every=recognizer.rgb_every,
+        square_pixels=recognizer.square_pixels,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,

@@ -74,6 +74,7 @@ def read_videos(
         [VideoRequest(Path(source), _WHOLE_VIDEO, recognizer.sample_fps) for source in sources],
         motion="motion" in recognizer.modalities,
         rgb_every=recognizer.rgb_every,
+        square_pixels=recognizer.square_pixels,
         batch_frames=batch_frames,
         decode_threads=decode_threads,
         device=device,

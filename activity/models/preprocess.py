@@ -28,6 +28,9 @@ class Preprocess(nn.Module):
         mean, std: one number a channel (red, green, blue), on the [0, 1] scale.
         framing: "whole" or "centre".
 
+    `square_pixels` says whether frames are to be given with pixels as wide as high: a centred square of a picture
+    depends on its proportions, and the whole of it, resized to a square, does not.
+
     >>> preprocess = Preprocess(
     ...     resize_size=8, crop_size=6, interpolation="bilinear", mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]
     ... )
@@ -60,6 +63,7 @@ class Preprocess(nn.Module):
         self.crop_size = crop_size
         self.interpolation = interpolation
         self.framing = framing
+        self.square_pixels = framing != "whole"
         # For exporters, which write down what is done with one example: nothing is decided by a picture's size, and no
         # operation is taken that torch alone has.
         self.traced = False

@@ -19,6 +19,7 @@ class LoadedRecognizer(Protocol):
         sample_fps: sampled frames a second.
         window_frames: sampled frames that the head reads at once.
         modalities, rgb_every: what the encoder looks at, as of `FrameEncoder`.
+        square_pixels: frames are to be given with square pixels, as of `Preprocess`.
         format_version: of what it says of itself.
         format_name: of the file, for people.
         encoder_name: of the CNN.
@@ -33,6 +34,7 @@ class LoadedRecognizer(Protocol):
     window_frames: int
     modalities: list[str]
     rgb_every: int
+    square_pixels: bool
     format_version: int
     format_name: str
     encoder_name: str
@@ -85,6 +87,7 @@ class Recognizer(nn.Module):
         self.window_frames = int(window_frames)
         self.modalities = list(encoder.modalities)
         self.rgb_every = encoder.rgb_every
+        self.square_pixels = encoder.preprocess.square_pixels
         self.format_name = "checkpoint"
         self.encoder_name = encoder.name
         self.precision = self.computes_in = encoder.precision

@@ -23,7 +23,6 @@ from activity.training.frames import FrameBatch, FrameWindowLoader, ValidationCl
 from activity.training.module import RecognizerModule, TrainingSettings
 
 _WORTH_SAYING_SECONDS = 120.0
-_LONG_WAY, _LONG_WAY_SECONDS = 10.0, 600.0  # decoded for one second that is shown; decoded in all in an epoch
 
 
 @dataclass(frozen=True)
@@ -211,8 +210,6 @@ def finetune(
     say(f"fine-tuning trains {module.part.describe()}")
     trainer = make_trainer(folder)
     training = _training_windows(recognizer, clips["train"], finetuning)
-    if warning := _of_long_ways(*training.seconds()):
-        say(warning)
     trainer.fit(module.train(), training, _validation_clips(module, clips["val"], finetuning))
     if len(module.failed) == len({item.clip.key for item in clips["train"]}):
         raise DataError(f"None of the {len(clips['train'])} training clips can be read any more. Check data.root.")
@@ -223,16 +220,6 @@ def finetune(
     return Finetuned(head, module.part.describe(), before, after, list(module.failed.values()))
 
 
-def _of_long_ways(decoded: float, shown: float) -> str | None:
-    """What to say where most of the time goes into decoding what no window shows; of seconds an epoch."""
-    if decoded < _LONG_WAY_SECONDS or decoded < _LONG_WAY * shown:
-        return None
-    return (
-        f"fine-tuning decodes each window from the start of its video: about {_duration(decoded)} of video an epoch, "
-        f"of which the windows show {_duration(shown)}. Cut long videos into one file a clip first: that takes far less"
-    )
-
-
 def _training_windows(
     recognizer: Recognizer, clips: Sequence[StoredClip], finetuning: FinetuneSettings
 ) -> FrameWindowLoader:
@@ -241,6 +228,7 @@ def _training_windows(
         recognizer.class_names,
         window_frames=recognizer.window_frames,
         rgb_every=recognizer.rgb_every,
+        square_pixels=recognizer.square_pixels,
         clips_at_once=finetuning.clips_at_once,
         step_clips=finetuning.batch_size,
         balanced=finetuning.balance == "sampler",

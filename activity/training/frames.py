@@ -48,12 +48,16 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A window to be read: sampled frames `indices` of a clip at `sample_fps`, all of them shown as `view`."""
+    """A window to be read: sampled frames `indices` of a clip at `sample_fps`, all of them shown as `view`.
+
+    `square_pixels` as of `Preprocess`.
+    """
 
     clip: Clip
     label: int
     indices: range
     sample_fps: float
+    square_pixels: bool
     view: View
 
 
@@ -61,13 +65,15 @@ class FrameWindowLoader:
     """Batches of random windows of training clips, decoded ahead in threads; other windows in each iteration.
 
     The frames have their full size: the recognizer has the one preprocessing there is. A clip with stored views runs at
-    the rate of one of these, drawn at random; mirroring and cutting are drawn anew for each window.
+    the rate of one of these, drawn at random; mirroring and cutting are drawn anew for each window. Of a long video a
+    window is decoded from the key frame before it, where the container lets it be found.
 
     Args:
         clips: the training clips.
         class_names: the order of the classes.
         window_frames: sampled frames a window.
         rgb_every: of the encoder: windows begin, where their clip lets them, at a frame that "rgb" looks at.
+        square_pixels: likewise, as of `Preprocess`.
         clips_at_once: clips a batch.
         step_clips: clips a step of the optimizer; an iteration draws a multiple of it, each clip at least once
             (or, where classes are balanced, as many as there are clips).
@@ -84,6 +90,7 @@ class FrameWindowLoader:
         *,
         window_frames: int,
         rgb_every: int,
+        square_pixels: bool,
         clips_at_once: int,
         step_clips: int,
         balanced: bool,
@@ -95,6 +102,7 @@ class FrameWindowLoader:
         self._labels = class_indices((item.clip for item in clips), class_names)
         self._window_frames = window_frames
         self._rgb_every = rgb_every
+        self._square_pixels = square_pixels
         self._clips_at_once = clips_at_once
         self._draws = -(-len(clips) // step_clips) * step_clips
         self._balanced = balanced
@@ -111,19 +119,6 @@ class FrameWindowLoader:
         windows = _ahead([partial(_with_window, item) for item in drawn], self._decode_threads)
         for _ in range(len(self)):
             yield _batch([next(windows) for _ in range(self._clips_at_once)])
-
-    def seconds(self) -> tuple[float, float]:
-        """How much video an iteration decodes on average, and how much of it its windows show.
-
-        A video is decoded from its start: where frames of it may be entered is not known.
-        """
-        decoded = shown = 0.0
-        for item in self._clips:
-            window = min(self._window_frames, item.length)
-            decoded += (item.key.span[0] + (item.length - window) / 2 + window) / item.key.sample_fps
-            shown += window / item.key.sample_fps
-        share = self._draws / len(self._clips)
-        return decoded * share, shown * share
 
     def _order(self) -> list[int]:
         if not self._balanced:
@@ -148,7 +143,8 @@ class FrameWindowLoader:
             rate=rate,
         )
         stop = min(start + self._window_frames, key.span[0] + length)
-        return _Drawn(item.clip, self._labels[position], range(start, stop), view.sampled(key.sample_fps), view)
+        sample_fps = view.sampled(key.sample_fps)
+        return _Drawn(item.clip, self._labels[position], range(start, stop), sample_fps, self._square_pixels, view)
 
 
 class ValidationClips:
@@ -205,6 +201,7 @@ class ValidationClips:
             requests,
             motion="motion" in self._encoder.modalities,
             rgb_every=self._encoder.rgb_every,
+            square_pixels=self._encoder.preprocess.square_pixels,
             batch_frames=self._batch_frames,
             decode_threads=self._decode_threads,
             device=next(self._encoder.parameters()).device,
@@ -253,7 +250,7 @@ def _read(drawn: _Drawn) -> tuple[Tensor, Tensor] | str:
     shown: list[np.ndarray] = []
     before: np.ndarray | None = None
     try:
-        with VideoReader(drawn.clip.path) as reader:
+        with VideoReader(drawn.clip.path, square_pixels=drawn.square_pixels) as reader:
             for frame in reader.sampled_frames(drawn.sample_fps, indices=range(max(0, first - 1), drawn.indices.stop)):
                 pixels = drawn.view.apply(frame.pixels)
                 if frame.index < first:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
 from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
 from activity.video.opening import claimed_size, open_file, other_videos
-from activity.video.picture import Converter, Pixels, deinterlaced
+from activity.video.picture import Converter, Pixels, deinterlaced, square
 
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
@@ -43,11 +43,17 @@ class Damage:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded frame, its time on the player's clock and the width of its pixels by their height, upright."""
+    """A decoded frame, its time on the player's clock, and whether it is to be given with square pixels."""
 
     frame: av.VideoFrame
     time_seconds: float
-    pixel_aspect: float
+    stored_aspect: float
+    is_squared: bool
+
+    @property
+    def pixel_aspect(self) -> float:
+        """The width of a pixel by its height, of the frame as it is given, upright."""
+        return 1.0 if self.is_squared else self.stored_aspect
 
 
 class Decoding:
@@ -59,6 +65,7 @@ class Decoding:
         stream: of the container.
         on_frame: called after each frame that was decoded; what it raises ends the reading.
         hang_seconds: without a frame, after which reading is given up.
+        square_pixels: resize each frame so that its pixels are as wide as high.
         is_live: frames come as they arrive, at times of `time.monotonic`. Neither a clock nor threads hold any back.
     """
 
@@ -71,6 +78,7 @@ class Decoding:
         on_frame: Callable[[], None] = lambda: None,
         hang_seconds: float = HANGS_AFTER_SECONDS,
         is_live: bool = False,
+        square_pixels: bool = False,
     ) -> None:
         self.source = source
         self.stream = stream
@@ -78,6 +86,7 @@ class Decoding:
         self.time_seconds = 0.0  # of the last one
         self.is_at_end = False
         self.is_live = is_live
+        self._square_pixels = square_pixels
         self._container = container
         self._on_frame = on_frame
         self._hang_seconds = hang_seconds
@@ -107,11 +116,16 @@ class Decoding:
 
     @classmethod
     def of_file(
-        cls, source: str, *, on_frame: Callable[[], None] = lambda: None, hang_seconds: float = HANGS_AFTER_SECONDS
+        cls,
+        source: str,
+        *,
+        square_pixels: bool = False,
+        on_frame: Callable[[], None] = lambda: None,
+        hang_seconds: float = HANGS_AFTER_SECONDS,
     ) -> Self:
         """Open a file; VideoError where it is no video."""
         container, stream = open_file(source, hang_seconds=hang_seconds)
-        return cls(source, container, stream, on_frame=on_frame, hang_seconds=hang_seconds)
+        return cls(source, container, stream, square_pixels=square_pixels, on_frame=on_frame, hang_seconds=hang_seconds)
 
     def __iter__(self) -> Iterator[Picture]:
         """Give the frames; VideoError where there is none, or decoding hangs."""
@@ -121,7 +135,7 @@ class Decoding:
             self._first_seconds = self._first_seconds if self.frames else seconds
             self.frames, self.time_seconds = self.frames + 1, seconds
             is_turned = aspect != 1.0 and self.orientation(frame)[0]
-            yield Picture(frame, seconds, 1 / aspect if is_turned else aspect)
+            yield Picture(frame, seconds, 1 / aspect if is_turned else aspect, self._square_pixels)
             self._check_open()
         if not self.frames:
             raise self._no_frames() if self._entry_seconds is None else SeekError
@@ -130,10 +144,11 @@ class Decoding:
     def rgb(self, picture: Picture) -> Pixels:
         """Return a frame as RGB ``uint8 (H, W, 3)``, upright."""
         try:
-            return self._converter.rgb(picture.frame)
+            pixels = self._converter.rgb(picture.frame)
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
+        return square(pixels, picture.stored_aspect) if picture.is_squared else pixels
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         """How a frame is turned by `rgb`; see `Converter.orientation`."""
@@ -171,6 +186,11 @@ class Decoding:
     def is_whole(self) -> bool:
         """Whether it was read from its start to its end."""
         return self.is_at_end and self._entry_seconds is None
+
+    @property
+    def entry_seconds(self) -> float:
+        """When the key frame is shown at which `seek` has it begin; 0 for the start."""
+        return self._entry_seconds or 0.0
 
     @property
     def duration_seconds(self) -> float:

@@ -44,11 +44,12 @@ def scan_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]
         ]
         for name in files:
             if not name.startswith("."):
-                (videos if _is_video(Path(path, name)) else others).append(Path(path, name))
+                (videos if is_video(Path(path, name)) else others).append(Path(path, name))
     return sorted(videos), sorted(others)
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
+    """Whether a file of a folder is a video, as `find_videos` says it."""
     suffix = path.suffix.lower()
     if suffix not in _PERHAPS_VIDEO:
         return suffix in _ONLY_VIDEO

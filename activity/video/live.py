@@ -70,6 +70,7 @@ class LiveSource:
         source: a camera's index ("0"), a device (/dev/video0), a URL, or a file.
         sample_fps: sampled frames a second.
         realtime: play what has a length at its own speed; else it comes as fast as it is taken, and none is dropped.
+        square_pixels: resize frames so that their pixels are as wide as high.
         stall_seconds: a source that gives no frame for so long is lost.
         most_wait_seconds: waits between tries to have it back grow from 1 s to this.
         give_up_seconds: a source that is away for longer is given up; never where it is None.
@@ -95,6 +96,7 @@ class LiveSource:
         *,
         sample_fps: float,
         realtime: bool,
+        square_pixels: bool = False,
         stall_seconds: float = 10.0,
         most_wait_seconds: float = 30.0,
         give_up_seconds: float | None = None,
@@ -108,6 +110,7 @@ class LiveSource:
         self._source, self._kind = source, kind_of_source(source)
         self._sample_fps, self._realtime, self._stall_seconds = sample_fps, realtime, stall_seconds
         self._most_wait_seconds, self._give_up_seconds = most_wait_seconds, give_up_seconds
+        self._square_pixels = square_pixels
         self._latest = LatestFrame(self._heartbeat)
         self._heartbeats = 0
         self._closed = self._iterated = False
@@ -179,7 +182,7 @@ class LiveSource:
     def _play(self) -> None:
         """Go on until the source ends, if ever; VideoError where it cannot be opened or is given up."""
         if self._kind == "file":
-            with VideoReader(self._source) as reader:
+            with VideoReader(self._source, square_pixels=self._square_pixels) as reader:
                 reader.on_frame = self._on_frame
                 self._show(reader.sampled_frames(self._sample_fps))
             return
@@ -207,7 +210,14 @@ class LiveSource:
         try:
             if self._kind == "camera":  # neither it nor a live stream ends but with an error
                 self._arrive(camera_arrivals(self._source, on_frame=self._on_frame, stall_seconds=stall_seconds))
-            with closing(open_url(self._source, on_frame=self._on_frame, stall_seconds=stall_seconds)) as decoding:
+            with closing(
+                open_url(
+                    self._source,
+                    square_pixels=self._square_pixels,
+                    on_frame=self._on_frame,
+                    stall_seconds=stall_seconds,
+                )
+            ) as decoding:
                 if decoding.is_live:
                     self._arrive((picture.time_seconds, partial(decoding.rgb, picture)) for picture in decoding)
                 self._go_on(decoding)
@@ -241,7 +251,7 @@ class LiveSource:
     def _go_on(self, decoding: Decoding) -> None:
         """Show the frames of a stream with times of its own from where it was lost; VideoError where it ends early."""
         begin = self._next_index
-        self._show(sampled(decoding, self._sample_fps, range(begin, sys.maxsize)))
+        self._show(sampled(decoding, self._sample_fps, [range(begin, sys.maxsize)]))
         damage = decoding.damage()
         # It may be shorter than it says: then it is read once more, and gives nothing new.
         if damage is not None and damage.ends_early and self._next_index > begin:

@@ -31,7 +31,7 @@ class CaptionedSpan:
     """What is written on the frames from `start_seconds` until before `end_seconds`.
 
     Attributes:
-        start_seconds: counted from the video's first frame.
+        start_seconds: on the video's clock, as of `VideoReader`.
         end_seconds: later than that.
         text: the label.
         score: 0 to 1, the length of the bar below it.
@@ -49,7 +49,8 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
     """Write a copy of a video in which each frame says what happens: label, a bar for the score, the time.
 
     Each frame is there once, in its size and at its time, so that rate, duration and borders are the source's, also
-    where its rate varies. Sound is not kept. Memory does not grow with the length. The file is there when it is whole.
+    where its rate varies. Pixels that are not square stay so in `.mp4`; in `.webm` they are made square. Sound is not
+    kept. Memory does not grow with the length. The file is there when it is whole.
 
     Args:
         source: the video.
@@ -76,7 +77,8 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
     check_overlay(source, out)
     from activity.video.encoding import VideoWriter  # here: brings a second FFmpeg, which drawing does not need
 
-    with VideoReader(source) as video:
+    # VP9 itself says no pixel aspect, and PyAV gives Matroska's writer none.
+    with VideoReader(source, square_pixels=out.suffix.lower() == ".webm") as video:
         captions, frames = _Captions(spans), iter(video)
         first = next(frames)
         with (

@@ -30,6 +30,7 @@ _BT2020 = 9  # colour primaries
 _DIFFUSE_WHITE_NITS = 203.0  # ITU-R BT.2408
 _KNEE = 0.7  # of diffuse white: above it highlights are compressed
 _DISPLAY_GAMMA = 2.4  # ITU-R BT.1886
+_MOST_PIXEL_ASPECT = 4.0  # half-width PAL on a 16:9 screen has 2.9
 # Linear BT.2020 to BT.709, ITU-R BT.2087.
 _TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float64
@@ -73,6 +74,23 @@ class Converter:
         if frame.rotation != self._rotation:
             self._rotation, self._orientation = frame.rotation, _orientation(frame)
         return self._orientation
+
+
+def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
+    """Return a frame with square pixels, ``uint8 (H, W, 3)``: as a player shows it. One side grows, none shrinks.
+
+    Args:
+        pixels: the frame.
+        pixel_aspect: width of a pixel by its height; one beyond 1:4 to 4:1 is taken for a wrong tag.
+
+    >>> square(np.zeros((480, 352, 3), np.uint8), 2.0).shape
+    (480, 704, 3)
+    """
+    if pixel_aspect == 1.0 or not 1 / _MOST_PIXEL_ASPECT <= pixel_aspect <= _MOST_PIXEL_ASPECT:
+        return pixels
+    height, width = pixels.shape[:2]
+    size = (round(width * max(1.0, pixel_aspect)), round(height * max(1.0, 1 / pixel_aspect)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:

@@ -1,9 +1,11 @@
 """Video files to RGB frames with presentation times."""
 
+import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _LEAST_SEEK_SECONDS = 1.0  # less is decoded sooner than sought
+_LEAST_SKIP_SECONDS = 2.0  # likewise, where the file is opened once more for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class VideoReader:
     Times are seconds on the clock that a player shows: 0 is the start of the container, at which its sound may begin
     before its picture. Frames are upright (the display matrix is applied) and deinterlaced; each has its own size.
 
+    With ``square_pixels`` each frame is resized so that its pixels are as wide as high.
+
     Reading is given up after ``hang_seconds`` without a frame. What is assigned to ``on_frame`` is called after each
     frame that was decoded, whether it is given or not; what it raises ends the reading.
 
@@ -79,12 +84,19 @@ class VideoReader:
     [(0, 0.0), (1, 0.2)]
     """
 
-    def __init__(self, source: str | os.PathLike[str], *, hang_seconds: float = HANGS_AFTER_SECONDS) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        square_pixels: bool = False,
+        hang_seconds: float = HANGS_AFTER_SECONDS,
+    ) -> None:
         self.source = os.fspath(source)
         check_file(self.source)
         self.on_frame: Callable[[], None] = lambda: None
         self.damage: str | None = None
         """What the VideoWarning said of the video that was read to its end, without its name; None for a good one."""
+        self._square_pixels = square_pixels
         self._hang_seconds = hang_seconds
         self._open: set[Decoding] = set()
         self._latest: Decoding | None = None
@@ -108,21 +120,19 @@ class VideoReader:
         if wanted.step != 1:
             raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
         first_index_at_or_after(0.0, sample_fps)  # refuses a rate that makes no grid
-        start = wanted.start / sample_fps
-        if start >= _LEAST_SEEK_SECONDS:
-            with self._decoding() as decoding:
-                try:
-                    if decoding.seek(start):
-                        yield from self._sampled(decoding, sample_fps, wanted)
-                        return
-                except SeekError:  # before any frame was given
-                    pass
-        with self._decoding() as decoding:
-            yield from self._sampled(decoding, sample_fps, wanted)
+        yield from self._sampled_from(sample_fps, [wanted])
+
+    def sampled_spans(self, sample_fps: float, spans: Iterable[range]) -> Iterator[SampledFrame]:
+        """Yield what `sampled_frames` yields at the grid indices that are in any of the spans (of step 1), in order.
+
+        What lies between two spans is not decoded where a key frame lies well behind the one and before the other.
+        """
+        for group in self._read_at_once(sample_fps, _disjoint(spans)):
+            yield from self._sampled_from(sample_fps, group)
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame that was read ends, if it lasts as long as the mean before; 0 for fewer than two."""
+        """When the last frame that was read ends; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
     @property
@@ -148,8 +158,36 @@ class VideoReader:
     ) -> None:
         self.close()
 
-    def _sampled(self, decoding: Decoding, sample_fps: float, wanted: range) -> Iterator[SampledFrame]:
-        yield from sampled(decoding, sample_fps, wanted)
+    def _read_at_once(self, sample_fps: float, spans: Sequence[range]) -> list[list[range]]:
+        """Group spans, ascending and disjoint: within a group, what lies between them is decoded."""
+        if len(spans) == 1:
+            return [list(spans)]
+        groups = [[spans[0]]]
+        with self._decoding() as decoding:
+            for before, span in itertools.pairwise(spans):
+                end, start = before.stop / sample_fps, span.start / sample_fps
+                is_far = start - end >= _LEAST_SKIP_SECONDS and decoding.seek(start)
+                if is_far and decoding.entry_seconds - end >= _LEAST_SKIP_SECONDS:
+                    groups.append([])
+                groups[-1].append(span)
+        return groups
+
+    def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+        """From the key frame before the first span, where it can be sought; else from the start."""
+        start = spans[0].start / sample_fps
+        if start >= _LEAST_SEEK_SECONDS:
+            with self._decoding() as decoding:
+                try:
+                    if decoding.seek(start):
+                        yield from self._sampled(decoding, sample_fps, spans)
+                        return
+                except SeekError:  # before any frame was given
+                    pass
+        with self._decoding() as decoding:
+            yield from self._sampled(decoding, sample_fps, spans)
+
+    def _sampled(self, decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+        yield from sampled(decoding, sample_fps, spans)
         self._say(decoding)
 
     def _say(self, decoding: Decoding) -> None:
@@ -159,7 +197,9 @@ class VideoReader:
 
     @contextmanager
     def _decoding(self) -> Iterator[Decoding]:
-        decoding = Decoding.of_file(self.source, on_frame=self.on_frame, hang_seconds=self._hang_seconds)
+        decoding = Decoding.of_file(
+            self.source, square_pixels=self._square_pixels, on_frame=self.on_frame, hang_seconds=self._hang_seconds
+        )
         self._open.add(decoding)
         self._latest = decoding
         try:
@@ -169,19 +209,20 @@ class VideoReader:
             self._open.discard(decoding)
 
 
-def sampled(decoding: Decoding, sample_fps: float, wanted: range) -> Iterator[SampledFrame]:
-    """Yield the frames of a decoding on the time grid, as `VideoReader.sampled_frames` does."""
+def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+    """Yield the frames of a decoding at the grid indices of spans, which ascend and are disjoint."""
     sampler = GridSampler(sample_fps=sample_fps)
+    remaining = deque(spans)
     latest: Picture | None = None  # how long it is shown is known when the next one comes
     for picture in decoding:
         indices = sampler.push(picture.time_seconds)
         if latest is not None:
-            yield from _shown(decoding, latest, indices, wanted)
-        if indices.stop >= wanted.stop:
+            yield from _shown(decoding, latest, indices, remaining)
+        if not remaining:
             return
         latest = picture
     assert latest is not None  # a decoding without any frame raises
-    yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), wanted)
+    yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), remaining)
 
 
 def problem_of(decoding: Decoding) -> str | None:
@@ -192,10 +233,11 @@ def problem_of(decoding: Decoding) -> str | None:
 
 def warn_at_end(decoding: Decoding, problem: str | None) -> None:
     """Warn of what had to be assumed of a video that was read to its end, and of its problem."""
+    # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
     for note in decoding.notes():
-        warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=4)
+        warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=1)
     if problem:
-        warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=4)
+        warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=1)
 
 
 def declared_seconds(path: Path) -> float | None:
@@ -213,10 +255,28 @@ def declared_seconds(path: Path) -> float | None:
     return seconds or None
 
 
-def _shown(decoding: Decoding, picture: Picture, indices: range, wanted: range) -> Iterator[SampledFrame]:
-    shown = range(max(indices.start, wanted.start), min(indices.stop, wanted.stop))
-    if not shown:
-        return
-    pixels = decoding.rgb(picture)
-    for index in shown:
-        yield SampledFrame(index, pixels, picture.time_seconds, picture.pixel_aspect)
+def _disjoint(spans: Iterable[range]) -> list[range]:
+    """The same indices as ascending spans with something between them.
+
+    >>> _disjoint([range(7, 9), range(2, 5), range(4, 6), range(6, 7)])
+    [range(2, 9)]
+    """
+    disjoint: list[range] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if disjoint and span.start <= disjoint[-1].stop:
+            disjoint[-1] = range(disjoint[-1].start, max(disjoint[-1].stop, span.stop))
+        else:
+            disjoint.append(span)
+    return disjoint
+
+
+def _shown(decoding: Decoding, picture: Picture, indices: range, remaining: deque[range]) -> Iterator[SampledFrame]:
+    """Give a picture at those of its indices that are in the remaining spans; removes the spans that are past."""
+    pixels: Pixels | None = None
+    while remaining and remaining[0].start <= indices.stop:
+        for index in range(max(indices.start, remaining[0].start), min(indices.stop, remaining[0].stop)):
+            pixels = decoding.rgb(picture) if pixels is None else pixels
+            yield SampledFrame(index, pixels, picture.time_seconds, picture.pixel_aspect)
+        if remaining[0].stop > indices.stop:
+            return
+        remaining.popleft()

@@ -63,7 +63,9 @@ def kind_of_source(source: str) -> Kind:
     return "file"
 
 
-def open_url(url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float) -> Decoding:
+def open_url(
+    url: str, *, square_pixels: bool = False, on_frame: Callable[[], None] = lambda: None, stall_seconds: float
+) -> Decoding:
     """Open a stream, which is live unless it says how long it is; VideoError, without credentials, where it fails.
 
     Opening may wait for data for `stall_seconds`, and so may each frame.
@@ -89,7 +91,15 @@ def open_url(url: str, *, on_frame: Callable[[], None] = lambda: None, stall_sec
         container.close()
         raise
     is_live = not container.duration
-    return Decoding(name, container, stream, on_frame=on_frame, hang_seconds=stall_seconds, is_live=is_live)
+    return Decoding(
+        name,
+        container,
+        stream,
+        is_live=is_live,
+        square_pixels=square_pixels,
+        on_frame=on_frame,
+        hang_seconds=stall_seconds,
+    )
 
 
 def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds: float) -> Iterator[Arrival]:

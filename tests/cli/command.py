@@ -13,7 +13,7 @@ from activity.cli.main import main
 from activity.data.clips import DataWarning
 from activity.features.spans import FillWarning
 from activity.features.store import StoreWarning
-from activity.video.reader import VideoWarning
+from activity.video.reader import VideoNote, VideoWarning
 
 # A script's background jobs are started with SIGINT ignored, and processes inherit that: these hear it all the same.
 _HEAR_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -41,7 +41,7 @@ def activity(*arguments: object) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         # What the program has to say to its user is printed; any other warning stays an error.
-        for category in (DataWarning, FillWarning, StoreWarning, VideoWarning):
+        for category in (DataWarning, FillWarning, StoreWarning, VideoNote, VideoWarning):
             warnings.filterwarnings("always", category=category)
         try:
             code = main([str(argument) for argument in arguments])

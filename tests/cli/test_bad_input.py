@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from activity.cli import configuration, settings
 from activity.cli.arguments import UsageError
 from tests.cli.command import Outcome, activity
-from tests.datasets import GROUP_PATTERN, TINY, write_colour_folder, write_colour_video
+from tests.datasets import GROUP_PATTERN, TINY, colour_frames, write_colour_folder, write_colour_video
 from tests.videos import cut_off, noise_frames, write_video
 
 
@@ -138,9 +139,35 @@ class TestClips:
         assert "pipe.mp4: it is no file but a pipe or a device; name a video file" in " ".join(outcome.messages)
         assert "1 of 13 clips" in outcome.messages[-1]
 
-    def test_files_that_are_not_taken_for_videos_are_counted(
-        self, train: Callable[..., Outcome], tmp_path: Path
+    def test_sound_that_outlasts_the_picture_is_no_damage(
+        self, train: Callable[..., Outcome], exported: Path, tmp_path: Path
     ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=6)
+        long = [root / "red" / "actor6.mkv", root / "red" / "actor7.webm", root / "blue" / "actor6.mp4"]
+        for path in long:
+            write_video(path, colour_frames(path.parent.name, 12), fps=25, sound_seconds=5.0)
+        outcomes = [activity(verb, exported, *long, "--format", "jsonl") for verb in ("predict", "timeline")]
+        for outcome in (*outcomes, train("data.root=videos")):
+            assert outcome.code == 0, outcome.err
+            assert "damage" not in outcome.out + outcome.err
+            assert "cut off" not in outcome.err
+        assert [json.loads(line)["duration_seconds"] for line in outcomes[0].out.splitlines()] == [0.48] * 3
+
+    def test_what_is_assumed_of_a_good_video_is_a_note_said_once(
+        self, store: str, exported: Path, tmp_path: Path
+    ) -> None:
+        root = write_colour_folder(tmp_path / "videos", actors=2)
+        raw = root / "red" / "raw.mjpeg"
+        raw.write_bytes(b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame in colour_frames("red", 12)))
+        said = f"note: {raw}: it does not say its frame rate: 25 frames/s are assumed."
+        predicted = activity("predict", exported, raw)
+        extracted, again = (activity("extract", "data.root=videos", store, *TINY[:3]) for _ in range(2))
+        assert [outcome.code for outcome in (predicted, extracted, again)] == [0, 0, 0]
+        for outcome in (predicted, extracted):
+            assert outcome.err.splitlines().count(said) == 1
+        assert "frame rate" not in again.err
+
+    def test_files_that_are_no_videos_are_named(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=6)
         for name in (
             "red/clip.m2v_old",
@@ -154,10 +181,8 @@ class TestClips:
             (root / name).touch()
         outcome = train("data.root=videos")
         assert outcome.code == 0, outcome.err
-        assert "4 files in class folders of" in outcome.err
-        assert "by suffix: .txt (2), " in outcome.err
-        assert ".m2v_old (1)" in outcome.err
-        assert "none (1)" in outcome.err
+        assert "note: 4 files in class folders of" in outcome.err
+        assert "no videos: 'blue/more.txt', 'blue/notes.TXT', 'red/clip.m2v_old' and 1 more." in outcome.err
 
     def test_training_that_diverges_ends_with_what_to_change(
         self, train: Callable[..., Outcome], colour_folder: Path

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import pytest
 
 from tests.cli.command import activity
@@ -57,3 +58,32 @@ def test_of_one_video_the_advice_speaks_in_the_singular(root: Path) -> None:
         write_video(root / "walk" / "actor7.mp4", moving_frames(2, 1))
         cut_off(write_video(root / "run" / "actor7.avi", noise_frames(80)), 0.6)
         write_video(root / "walk" / "actor6.mp4", moving_frames(6), rotation=90)
+
+
+def test_good_videos_of_uncommon_kinds_are_not_called_bad(root: Path) -> None:
+    interlaced = {"codec": "mpeg2video", "codec_options": {"flags": "+ildct+ilme"}}
+    write_video(root / "run" / "actor0.mpg", moving_frames(0), **interlaced)
+    write_video(root / "run" / "actor1.mkv", moving_frames(1), codec_options={"x264-params": "tff=1"})
+    for seed, name in enumerate(("run/actor2.mkv", "run/actor3.webm", "walk/actor0.mp4"), 20):
+        write_video(root / name, moving_frames(seed), sound_seconds=9.0)
+    for path in ("run/actor0.mp4", "run/actor1.mp4", "run/actor2.mp4", "run/actor3.mp4"):
+        (root / path).unlink()
+    document = diagnose(root, *PATTERN, code=0)
+    assert {code for code, (severity, _) in findings(document).items() if severity != "note"} == set()
+    assert {video["name"]: video["damage"] for video in document["videos"] if video["damage"]} == {}
+
+
+def test_two_recordings_joined_are_told_by_their_size_and_an_unknown_rate_is_said(root: Path) -> None:
+    larger = [cv2.resize(frame, (96, 72)) for frame in moving_frames(3)]
+    parts = [write_video(root / "part.h264", frames).read_bytes() for frames in (moving_frames(2), larger)]
+    (root / "part.h264").unlink()
+    (root / "run" / "actor9.h264").write_bytes(b"".join(parts))
+    jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in moving_frames(5)]
+    (root / "walk" / "actor9.mjpeg").write_bytes(b"".join(jpegs))
+    document = diagnose(root, *PATTERN, code=0)
+    found = findings(document)
+    assert found["size-changes"] == ("warning", [["run/actor9.h264"]])
+    assert found["assumed"] == ("note", [["walk/actor9.mjpeg"]])
+    details = {finding["code"]: finding["subjects"][0]["detail"] for finding in document["findings"]}
+    assert details["size-changes"] == "64x48, 96x72"
+    assert details["assumed"] == "it does not say its frame rate: 25 frames/s are assumed"

@@ -157,6 +157,21 @@ def test_prune_removes_what_no_current_configuration_uses(root: Path) -> None:
     assert extract().out.startswith("0 clips stored now, 6 already there")
 
 
+def test_the_features_of_the_version_before_are_named_with_their_size_and_removed(root: Path) -> None:
+    assert extract().code == 0
+    (current,) = Path("store").glob("v*")
+    before = current.rename(current.with_name(f"v{int(current.name[1:]) - 1}"))
+    size = sum(path.stat().st_size for path in before.rglob("*.safetensors"))
+    outcome = extract()
+    assert outcome.code == 0
+    assert outcome.out.startswith("6 clips stored now, 0 already there")
+    assert f"store holds {size / 1e6:.1f} MB of features that another version of activity stored" in outcome.err
+    assert activity("extract", "--prune", "features.store=store").code == 0
+    assert not before.exists()
+    assert len(entries(current)) == 6
+    assert "another version" not in extract("data.views=2").err
+
+
 def test_prune_of_a_store_without_records_removes_nothing(root: Path) -> None:
     outcome = activity("extract", "--prune", "features.store=store")
     assert outcome.code == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import activity, start
-from tests.datasets import write_colour_video
+from tests.datasets import colour_frames, write_colour_video
 from tests.videos import cut_off, noise_frames, write_video
 
 
@@ -83,6 +83,26 @@ class TestSources:
         assert outcome.code == 0, outcome.err
         expected = ["last.mp4", "b/1.MP4", "b/deep/er/2.mp4", "a/3.mp4", "a/4.mp4", "b/deep/er/2.mp4"]
         assert [line["source"] for line in json_lines(outcome.out)] == expected
+        assert "note: 1 file in b left out, as no videos: 'notes.txt'" in outcome.err.splitlines()
+
+    def test_a_folder_drops_no_file_in_silence(self, exported: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "videos"
+        folder.mkdir()
+        for name in ("stream.ts", "camera.m2t", "raw.h264", "phone.3gp", "raw.ivf"):
+            codec = {".ivf": "libvpx", ".3gp": "mpeg4"}.get(Path(name).suffix)
+            write_video(folder / name, colour_frames("red", 8), codec=codec)
+        (folder / "model.ts").write_bytes(exported.read_bytes())  # TorchScript
+        (folder / "program.ts").write_text("export const seconds: number = 3;\n" * 200)
+        for name in ("labels.csv", "data.json", ".hidden"):
+            (folder / name).write_text("no video")
+        for verb in ("predict", "timeline"):
+            outcome = activity(verb, exported, folder, "--format", "jsonl")
+            assert outcome.code == 0, outcome.err
+            sources = [Path(str(line["source"])).name for line in json_lines(outcome.out)]
+            assert sources == ["camera.m2t", "phone.3gp", "raw.h264", "raw.ivf", "stream.ts"]
+            (line,) = [line for line in outcome.err.splitlines() if "no videos" in line]
+            assert line.startswith(f"note: 4 files in {folder} left out, as no videos: 'data.json', 'labels.csv', ")
+            assert line.endswith(" and 1 more")
 
     def test_one_bad_file_is_named_and_the_rest_is_done(self, exported: Path, red_video: Path, tmp_path: Path) -> None:
         (tmp_path / "notes.mp4").write_text("this is no video")

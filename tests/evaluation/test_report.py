@@ -1,4 +1,5 @@
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from activity.evaluation.report import (
     write_report,
 )
 from activity.evaluation.statistics import paired_test
-from tests.datasets import write_colour_video
+from tests.datasets import colour_frames, write_colour_video
+from tests.videos import write_video
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -219,6 +221,11 @@ class TestStrip:
     def test_six_frames_side_by_side(self, tmp_path: Path) -> None:
         path = write_colour_video(tmp_path / "clip.mp4", "red", frames=200)
         assert self.widths(frame_strip(self.clip(path))) == (96, 6 * 128 + 5 * 3)
+
+    def test_pixels_are_square(self, tmp_path: Path) -> None:
+        frames = colour_frames("red", 200)
+        path = write_video(tmp_path / "clip.mp4", frames, pixel_aspect=Fraction(3, 2))  # 64 x 48 shown as 96 x 48
+        assert self.widths(frame_strip(self.clip(path))) == (96, 6 * 192 + 5 * 3)
 
     def test_a_short_span_has_fewer(self, tmp_path: Path) -> None:
         path = write_colour_video(tmp_path / "clip.mp4", "red", frames=30)

@@ -1,11 +1,13 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor
 from activity.features import extract
 from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.features.views import PLAIN, View
+from activity.models.preprocess import Preprocess
+from activity.video import decoding
 from activity.video.decoding import Decoding, Picture
 from activity.video.reader import SampledFrame, VideoError, VideoReader
 from tests.recognizers import tiny_encoder
@@ -45,8 +49,8 @@ def encode_by(encode: Callable[[Tensor, Tensor | None], Tensor]) -> EncodeRows:
 
 
 def run(encode: Encode, requests: Sequence[VideoRequest], **changes: Any) -> Iterator[FeatureChunk | VideoEnd]:
-    settings = {"motion": True, "rgb_every": 1, "batch_frames": 4, "decode_threads": 2, "device": CPU}
-    return extract_features(encode_by(encode), requests, **{**settings, **changes})
+    settings = {"motion": True, "rgb_every": 1, "square_pixels": False, "batch_frames": 4, "decode_threads": 2}
+    return extract_features(encode_by(encode), requests, **{**settings, "device": CPU, **changes})
 
 
 def request(path: Path, spans: tuple[range, ...], views: tuple[View, ...] = (PLAIN,)) -> VideoRequest:
@@ -123,8 +127,8 @@ def test_rgb_looks_at_some_frames_of_the_video_wherever_a_span_begins(
         assert len(wanted) % 3 == 0
         return encoder.encode_rows(frames, wanted, previous)
 
-    settings = {"motion": True, "rgb_every": 3, "batch_frames": batch_frames, "decode_threads": decode_threads}
-    done = by_video(extract_features(encode_rows, requests, device=CPU, **settings))  # type: ignore[arg-type]
+    settings = {"batch_frames": batch_frames, "decode_threads": decode_threads, "square_pixels": False}
+    done = by_video(extract_features(encode_rows, requests, motion=True, rgb_every=3, device=CPU, **settings))  # type: ignore[arg-type]
     for video, path in enumerate(videos):
         indices, features, end = done[video]
         assert end.error is None
@@ -176,7 +180,7 @@ def test_frames_of_all_sizes_fill_a_batch(videos: list[Path]) -> None:
         return torch.zeros(len(rows), 2)
 
     requests = [request(path, WHOLE) for path in videos]
-    settings = {"motion": True, "rgb_every": 1, "decode_threads": 1, "device": CPU}
+    settings = {"motion": True, "rgb_every": 1, "square_pixels": False, "decode_threads": 1, "device": CPU}
     list(extract_features(encode, requests, batch_frames=5, **settings))  # type: ignore[arg-type]
     assert [rows for rows, _ in seen] == [5] * 6 + [3]
     assert max(sizes for _, sizes in seen) > 1
@@ -220,6 +224,62 @@ def test_a_span_beyond_the_end_gives_nothing_but_the_end(videos: list[Path]) -> 
     assert end.duration_seconds == pytest.approx(2.4, abs=0.05)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_what_lies_between_spans_far_apart_is_not_decoded_and_changes_nothing(tmp_path: Path, suffix: str) -> None:
+    frames = [np.roll(picture, 3 * i, axis=1) for i, picture in enumerate(noise_frames(10, width=48, height=32) * 40)]
+    path = write_video(tmp_path / f"long{suffix}", frames, codec_options={"g": "25", "bf": "2", "crf": "30"})
+    encoder = tiny_encoder("rgb", "motion", rgb_every=3)
+    spans = (range(70, 74), range(5, 8), range(6, 9), range(10, 11), range(41, 42))
+
+    def extracted(*spans: range) -> tuple[list[int], Tensor]:
+        settings: dict[str, Any] = {"rgb_every": 3, "batch_frames": 6, "decode_threads": 1, "device": CPU}
+        results = extract_features(
+            encoder.encode_rows, [request(path, spans)], motion=True, square_pixels=False, **settings
+        )
+        indices, features, end = by_video(results)[0]
+        assert end.error is None
+        return indices, features
+
+    decoded = 0
+
+    def count() -> None:
+        nonlocal decoded
+        decoded += 1
+
+    with VideoReader(path) as reader:
+        reader.on_frame = count
+        shown = [frame.index for frame in reader.sampled_spans(SAMPLE_FPS, spans)]
+    assert shown == [5, 6, 7, 8, 10, 41, *range(70, 74)]
+    assert decoded < 200 if suffix != ".ts" else 360 < decoded <= 400
+    _, whole = extracted(range(80))
+    indices, features = extracted(*spans)
+    assert indices == shown
+    torch.testing.assert_close(features, whole[indices], rtol=0, atol=1e-5)
+
+
+# Pixels that are not square
+
+
+@pytest.mark.parametrize("framing", ["centre", "whole"])
+def test_a_picture_stored_narrow_has_the_features_of_the_same_with_square_pixels(tmp_path: Path, framing: str) -> None:
+    rng = np.random.default_rng(0)
+    wide = [cv2.resize(rng.integers(0, 255, (4, 12, 3), np.uint8), (192, 48)) for _ in range(12)]
+    narrow = [cv2.resize(frame, (96, 48), interpolation=cv2.INTER_AREA) for frame in wide]
+    square = write_video(tmp_path / "square.mp4", wide, codec_options={"crf": "5"})
+    stored = write_video(tmp_path / "stored.mp4", narrow, codec_options={"crf": "5"}, pixel_aspect=Fraction(2))
+    encoder = tiny_encoder("rgb")
+    encoder.preprocess = Preprocess(**encoder.preprocess.describe() | {"framing": framing})
+    requests = [request(path, WHOLE) for path in (square, stored)]
+    done = by_video(run(encoder, requests, motion=False, square_pixels=encoder.preprocess.square_pixels))
+    (_, features, _), (_, same, _) = done[0], done[1]
+    assert (same - features).norm() < 0.05 * features.norm()
+    as_stored = torch.stack(list(frame_by_frame(encoder, stored, motion=False).values()))
+    if framing == "centre":
+        assert (as_stored - features).norm() > 0.2 * features.norm()
+    else:  # its proportions play no role: nothing is resized but by the preprocessing
+        torch.testing.assert_close(same, as_stored, rtol=0, atol=1e-5)
+
+
 def test_no_videos_give_nothing() -> None:
     assert list(run(tiny_encoder(), [])) == []
 
@@ -256,15 +316,14 @@ def test_a_video_that_fails_says_so_and_the_others_are_done(
 def test_a_video_in_which_decoding_hangs_is_given_up_and_the_others_are_done(
     videos: list[Path], monkeypatch: pytest.MonkeyPatch, decode_threads: int
 ) -> None:
-    let_go, real = threading.Event(), Decoding.__iter__
+    let_go, real = threading.Event(), Decoding.rgb
 
-    def pictures(decoding: Decoding) -> Iterator[Picture]:
-        for picture in real(decoding):
-            if decoding.source == str(videos[1]) and decoding.frames == 3:
-                let_go.wait()
-            yield picture
+    def rgb(decoding: Decoding, picture: Picture) -> np.ndarray:
+        if decoding.source == str(videos[1]) and decoding.frames == 3:
+            let_go.wait()
+        return real(decoding, picture)
 
-    monkeypatch.setattr(Decoding, "__iter__", pictures)
+    monkeypatch.setattr(Decoding, "rgb", rgb)
     encoder = tiny_encoder("rgb", "motion")
     requests = [request(path, WHOLE) for path in videos]
     start = time.monotonic()
@@ -284,15 +343,14 @@ def test_a_video_in_which_decoding_hangs_is_given_up_and_the_others_are_done(
 
 
 def test_a_span_far_into_a_video_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Decoding.__iter__
-
-    def pictures(decoding: Decoding) -> Iterator[Picture]:
-        for picture in real(decoding):
+    def slow(frames: Iterable[Any]) -> Iterator[Any]:
+        for frame in real(frames):
             time.sleep(0.02)
-            yield picture
+            yield frame
 
-    path = write_video(tmp_path / "long.ts", index_frames(60))  # no index: all before the span is decoded
-    monkeypatch.setattr(Decoding, "__iter__", pictures)
+    real = decoding.deinterlaced
+    path = write_video(tmp_path / "long.ts", index_frames(60))  # in which nothing can be sought
+    monkeypatch.setattr(decoding, "deinterlaced", slow)
     indices, _, end = by_video(run(tiny_encoder("rgb"), [request(path, (range(11, 12),))], hang_seconds=0.5))[0]
     assert (indices, end.error) == ([11], None)
 
@@ -307,7 +365,7 @@ class FakeReader:
     damage: str | None = None
     last_frame_seconds = 1.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, square_pixels: bool) -> None:
         self.path = path
         self.duration_seconds = 1.0
 
@@ -317,8 +375,8 @@ class FakeReader:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
-        for index in range(indices.start, min(indices.stop, type(self).ends_at)):
+    def sampled_spans(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+        for index in range(spans[0].start, min(spans[0].stop, type(self).ends_at)):
             type(self).produced += 1
             yield SampledFrame(index, np.full((8, 8, 3), index % 256, np.uint8), index / sample_fps)
         if type(self).error is not None:
@@ -387,8 +445,8 @@ def test_large_frames_are_held_in_smaller_number(
             alive -= 1
 
     class Reader(FakeReader):
-        def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
-            for index in range(indices.start, 30):
+        def sampled_spans(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
+            for index in range(spans[0].start, 30):
                 yield SampledFrame(index, born(np.full((8, 8, 3), index, np.uint8)), index / sample_fps)
 
     monkeypatch.setattr(extract, "VideoReader", Reader)
@@ -452,7 +510,7 @@ def test_a_video_that_breaks_off_ends_after_its_good_frames(reader: type[FakeRea
 
 def test_a_video_may_change_its_size_midway(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reader(FakeReader):
-        def sampled_frames(self, sample_fps: float, *, indices: range) -> Iterator[SampledFrame]:
+        def sampled_spans(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
             for index, size in enumerate([8, 8, 12, 12, 8]):
                 yield SampledFrame(index, np.full((size, 10, 3), 40 * index, np.uint8), index / sample_fps)
 

@@ -92,9 +92,9 @@ def test_a_video_with_several_clips_is_decoded_once(
     opened: list[Path] = []
 
     class CountingReader(VideoReader):
-        def __init__(self, source: Path) -> None:
+        def __init__(self, source: Path, **options: Any) -> None:
             opened.append(source)
-            super().__init__(source)
+            super().__init__(source, **options)
 
     monkeypatch.setattr(extract, "VideoReader", CountingReader)
     _, failed, progress = fill(store, [clip_of(video, 0, 1), clip_of(video, 0.4, 2), clip_of(video)])
@@ -332,8 +332,8 @@ def test_a_video_that_breaks_off_fails_all_of_its_clips(
     from activity.video.reader import VideoError
 
     class BreakingReader(VideoReader):
-        def sampled_frames(self, *arguments: Any, **options: Any) -> Any:
-            for number, frame in enumerate(super().sampled_frames(*arguments, **options)):
+        def sampled_spans(self, *arguments: Any, **options: Any) -> Any:
+            for number, frame in enumerate(super().sampled_spans(*arguments, **options)):
                 if number == 7:
                     raise VideoError(self.source, "it broke off", "copy it again")
                 yield frame

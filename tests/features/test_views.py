@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,9 +60,9 @@ def test_views_are_stored_beside_the_plain_features(tmp_path: Path, monkeypatch:
     opened: list[Path] = []
 
     class CountingReader(VideoReader):
-        def __init__(self, source: Path) -> None:
+        def __init__(self, source: Path, **options: Any) -> None:
             opened.append(source)
-            super().__init__(source)
+            super().__init__(source, **options)
 
     def fill(count: int) -> list[torch.Tensor]:
         [stored], failed = fill_store(

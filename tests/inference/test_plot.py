@@ -1,7 +1,9 @@
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -9,12 +11,12 @@ import pytest
 from PIL import Image
 
 from activity.inference.palette import COLOURS, NO_CLASS_COLOUR, colour_of, ink_on, pattern_of, rgb_of
-from activity.inference.plot import SUFFIXES, PlotError, check_plot, plot_timeline, thumbnails_of
+from activity.inference.plot import SUFFIXES, PlotError, check_plot, plot_timeline, thumbnails, thumbnails_of
 from activity.inference.plot.labels import CHARACTER_INCHES, fitting, shortened, text_width, times_along
 from activity.inference.plot.rows import AXIS_INCHES, DOTS_AN_INCH
-from activity.video.reader import VideoError
+from activity.video.reader import VideoError, VideoReader
 from tests.inference.timelines import FakeTimeline, segment, timeline
-from tests.videos import Pixels, frame_index, index_frames, write_video
+from tests.videos import Pixels, frame_index, index_frame, index_frames, write_video
 
 
 def drawn(path: Path, drawn_timeline: FakeTimeline, thumbnails: list[tuple[float, Pixels]] | None = None) -> Pixels:
@@ -200,6 +202,30 @@ class TestThumbnails:
         assert [seconds for seconds, _ in found] == [0.5, 1.5, 2.5, 3.5]
         assert [frame_index(pixels) for _, pixels in found] == [5, 15, 25, 35]
         assert {pixels.shape for _, pixels in found} == {(24, 32, 3)}
+
+    @pytest.mark.parametrize(("suffix", "most_decoded"), [(".mp4", 200), (".webm", 200), (".ts", 1200)])
+    def test_what_lies_between_is_not_decoded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, most_decoded: int
+    ) -> None:
+        frames = [index_frame(number // 10) for number in range(1200)]
+        video = write_video(tmp_path / f"long{suffix}", frames, fps=10, codec_options={"g": "10"})
+        decoded = []
+
+        class Reader(VideoReader):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self.on_frame = lambda: decoded.append(1)
+
+        monkeypatch.setattr(thumbnails, "VideoReader", Reader)
+        found = thumbnails_of(video, count=10, duration_seconds=120.0, height=24)
+        assert [frame_index(pixels) for _, pixels in found] == list(range(6, 120, 12))
+        assert len(decoded) <= most_decoded
+
+    def test_pixels_are_square(self, tmp_path: Path) -> None:
+        video = write_video(tmp_path / "clip.mp4", index_frames(20), fps=10, pixel_aspect=Fraction(2))
+        assert {pixels.shape for _, pixels in thumbnails_of(video, count=2, duration_seconds=2.0, height=24)} == {
+            (24, 64, 3)
+        }
 
     def test_fewer_of_a_video_that_is_shorter_than_said(self, tmp_path: Path) -> None:
         video = write_video(tmp_path / "clip.mp4", index_frames(20), fps=10)

@@ -150,8 +150,8 @@ def test_a_video_that_breaks_off_with_an_error_is_a_failure(
     from activity.video.reader import VideoError
 
     class BreakingReader(VideoReader):
-        def sampled_frames(self, *arguments: Any, **options: Any) -> Any:
-            for frame in super().sampled_frames(*arguments, **options):
+        def sampled_spans(self, *arguments: Any, **options: Any) -> Any:
+            for frame in super().sampled_spans(*arguments, **options):
                 if frame.index == 6:
                     raise VideoError(self.source, "it broke off", "copy it again")
                 yield frame

@@ -273,6 +273,7 @@ class TestFrameWindows:
         own = {
             "window_frames": WINDOW,
             "rgb_every": 1,
+            "square_pixels": True,
             "clips_at_once": 1,
             "step_clips": 2,
             "balanced": False,

@@ -111,6 +111,19 @@ class TestWriting:
             assert (found & wanted).sum() > 0.7 * wanted.sum()
             assert (found ^ wanted).sum() < (found ^ other).sum()
 
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    @pytest.mark.parametrize("pixel_aspect", [Fraction(64, 45), Fraction(2), Fraction(1, 2)])
+    def test_pixels_keep_their_shape(self, tmp_path: Path, suffix: str, pixel_aspect: Fraction) -> None:
+        path = write_video(tmp_path / "source.mp4", [grey(96, 64)] * 5, pixel_aspect=pixel_aspect)
+        write_overlay(path, tmp_path / f"out{suffix}", [span(0.0, 0.1)])
+        with av.open(tmp_path / f"out{suffix}") as container:  # what players go by
+            stream = container.streams.video[0]
+            shape = stream.width / stream.height * float(stream.sample_aspect_ratio or 1)
+        assert shape == pytest.approx(1.5 * float(pixel_aspect), rel=0.02)
+        (first, *_) = VideoReader(tmp_path / f"out{suffix}")
+        height, width, _ = first.pixels.shape
+        assert width / height * first.pixel_aspect == pytest.approx(1.5 * float(pixel_aspect), rel=0.02)
+
     def test_a_video_of_one_frame(self, tmp_path: Path) -> None:
         write_overlay(write_video(tmp_path / "one.mp4", [grey()]), tmp_path / "out.webm", [span(0.0, 1.0)])
         (frame,) = VideoReader(tmp_path / "out.webm")

@@ -76,6 +76,12 @@ _KINDS = (
         lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
     ),
     _Kind(
+        *("assumed", "note", "of which something is assumed"),
+        "Nothing to do where it is right; else export {them} again, in MP4, from what recorded {them}.",
+        lambda facts: facts.notes,
+        lambda facts: "; ".join(facts.notes),
+    ),
+    _Kind(
         *("rotated", "note", "to be shown rotated"),
         "Nothing to do where {they} play{s} upright: the rotation is applied. Where {they} play{s} on {their} side, "
         "correct it.",

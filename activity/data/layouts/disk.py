@@ -15,6 +15,9 @@ from activity.data.clips import DataError, count_text
 from activity.data.names import comparable, given_path
 from activity.video.reader import find_videos
 
+USUAL_SUFFIXES = ".mp4, .mkv, .avi, .mov, .webm and others"
+"""Of videos, for messages."""
+
 _PROBLEMS_SHOWN = 10
 _HEADER_BYTES = 10_000
 # The first line of a table for Excel may say how cells are delimited.

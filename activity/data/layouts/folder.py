@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
-from activity.data.layouts.disk import existing_folder, folders_in
+from activity.data.layouts.disk import USUAL_SUFFIXES, existing_folder, folders_in
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, one_spelling, warn
 from activity.data.names import comparable
-from activity.video.reader import VIDEO_SUFFIXES, find_videos
+from activity.video.files import find_videos, is_video, scan_folder
 
 
 def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
@@ -33,26 +31,29 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
 
     Warns:
         DataWarning: for class folders without videos and for videos outside of class folders.
-        DataNote: for files in class folders whose names are not those of videos.
+        DataNote: for files in class folders that are no videos.
     """
     root = existing_folder(root)
     split_folders = _split_folders(root)
     parents = split_folders or {root: None}
     clips: list[Clip] = []
-    classes: list[Path] = []
+    others: list[Path] = []
     without_videos = [f for f in folders_in(root) if f not in split_folders] if split_folders else []
     label_of = one_spelling(folder.name for parent in parents for folder in folders_in(parent))
     for parent, split in parents.items():
         for folder in folders_in(parent):
-            found = [_clip(path, root, label=label_of[folder.name], split=split) for path in find_videos(folder)]
-            clips += found
-            (classes if found else without_videos).append(folder)
+            videos, rest = scan_folder(folder)
+            clips += [_clip(path, root, label=label_of[folder.name], split=split) for path in videos]
+            if videos:
+                others += rest
+            else:
+                without_videos.append(folder)
     loose = [video for parent in dict.fromkeys([root, *parents]) for video in _videos_directly_in(parent)]
     if not clips:
         raise _no_class_folders(root, videos=len(loose))
     _check_not_one_level_too_high(root, clips)
     _warn_of_left_out(root, without_videos, loose)
-    _say_other_files(root, classes, {clip.path for clip in clips})
+    _say_other_files(root, others)
     return make_manifest(clips, root, group_pattern=group_pattern, groups_given=False)
 
 
@@ -77,8 +78,8 @@ def _split_folders(root: Path) -> dict[Path, str | None]:
 
 
 def _videos_directly_in(folder: Path) -> list[Path]:
-    entries = (path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    return sorted(path for path in entries if path.is_file() and not path.name.startswith("."))
+    entries = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in entries if is_video(path))
 
 
 def _no_class_folders(root: Path, *, videos: int) -> DataError:
@@ -89,8 +90,7 @@ def _no_class_folders(root: Path, *, videos: int) -> DataError:
         return DataError(
             f"{str(root)!r} holds {count_text(videos, 'video')} in no class folder; expected is {shape}{hint}."
         )
-    suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
-    return DataError(f"{str(root)!r} holds no videos ({suffixes}); expected is {shape}{hint}.")
+    return DataError(f"{str(root)!r} holds no videos ({USUAL_SUFFIXES}); expected is {shape}{hint}.")
 
 
 def _check_not_one_level_too_high(root: Path, clips: Sequence[Clip]) -> None:
@@ -115,23 +115,12 @@ def _warn_of_left_out(root: Path, without_videos: Sequence[Path], loose: Sequenc
         warn(f"{count_text(len(loose), 'video')} in no class folder of {str(root)!r}, left out: {names}.")
 
 
-def _say_other_files(root: Path, classes: Iterable[Path], videos: Collection[Path]) -> None:
-    """Count by suffix what class folders hold that is not taken for a video: one of another name would be missed."""
-    others = Counter(
-        Path(name).suffix.lower() or "none"
-        for top in classes
-        for folder, _, names in os.walk(top)
-        if not any(part.startswith(".") for part in Path(folder).relative_to(root).parts)
-        for name in names
-        if not name.startswith(".") and Path(folder, name) not in videos
-    )
+def _say_other_files(root: Path, others: Sequence[Path]) -> None:
+    """Name what class folders hold that is no video: a video in a format that is not known here would be missed."""
     if others:
-        suffixes = ", ".join(f"{suffix} ({count})" for suffix, count in others.most_common(10))
-        warn(
-            f"{count_text(others.total(), 'file')} in class folders of {str(root)!r} not taken for videos, by suffix: "
-            f"{suffixes}. Videos are those with {', '.join(sorted(VIDEO_SUFFIXES))}.",
-            DataNote,
-        )
+        names = first_few([path.relative_to(root).as_posix() for path in others], limit=3)
+        count = count_text(len(others), "file")
+        warn(f"{count} in class folders of {str(root)!r} left out, as no videos: {names}.", DataNote)
 
 
 def _clip(path: Path, root: Path, *, label: str, split: str | None) -> Clip:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, count_text, first_few
-from activity.data.layouts.disk import VideosByName
+from activity.data.layouts.disk import USUAL_SUFFIXES, VideosByName
 from activity.data.layouts.manifests import warn
 from activity.data.names import given_path
-from activity.video.reader import VIDEO_SUFFIXES
 
 _ARCHIVES = (".rar", ".zip", ".tar", ".gz", ".tgz")
 
@@ -205,9 +204,8 @@ def _none_found(listed: Sequence[ListedVideo], videos: VideosByName, lists: List
     root = str(videos.root)
     problem = f"Of {count_text(len(listed), 'video')} that {lists.title} name ({named}), none is in {root!r}"
     if not videos.paths:
-        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
         advice = _archives_hint(videos.root) or " Give data.root the folder with the videos."
-        return DataError(f"{problem}: it holds no videos ({suffixes}).{advice}")
+        return DataError(f"{problem}: it holds no videos ({USUAL_SUFFIXES}).{advice}")
     there = first_few([path.relative_to(videos.root).as_posix() for path in videos.paths], limit=2)
     others = count_text(len(videos.paths), "other")
     return DataError(

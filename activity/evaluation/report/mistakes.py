@@ -9,7 +9,7 @@ import numpy.typing as npt
 from activity.data.clips import Clip
 from activity.evaluation.predictions import ScoredClips
 from activity.evaluation.report.content import Mistake
-from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.reader import VideoError, VideoNote, VideoReader, VideoWarning
 
 SHOWN = 12
 _STRIP_FPS = 10.0
@@ -67,8 +67,9 @@ def _chosen(clip: Clip, frames: int, height: int) -> list[npt.NDArray[np.uint8]]
     """Evenly spaced frames of the span, BGR `(height, W, 3)`."""
     kept: list[npt.NDArray[np.uint8]] = []
     stride = 1
-    with VideoReader(clip.path) as reader, warnings.catch_warnings():
-        warnings.simplefilter("ignore", VideoWarning)  # said when its features were computed
+    with VideoReader(clip.path, square_pixels=True) as reader, warnings.catch_warnings():
+        for category in (VideoNote, VideoWarning):  # said when its features were computed
+            warnings.simplefilter("ignore", category)
         for number, frame in enumerate(reader.sampled_frames(_STRIP_FPS, indices=clip.sampled_indices(_STRIP_FPS))):
             if number % stride:
                 continue

@@ -14,7 +14,8 @@ Thumbnail = tuple[float, Pixels]
 def thumbnails_of(source: str | Path, *, count: int, duration_seconds: float, height: int) -> list[Thumbnail]:
     """Frames in the middles of `count` equal parts of a video, with these times; fewer where it is shorter than said.
 
-    The video is decoded once; memory does not grow with its length.
+    They have square pixels. What lies between them is decoded only where it must be, once; memory does not grow with
+    the length.
 
     Args:
         source: the video.
@@ -25,16 +26,13 @@ def thumbnails_of(source: str | Path, *, count: int, duration_seconds: float, he
     Raises:
         VideoError: it cannot be read.
     """
-    with VideoReader(source) as video:
+    with VideoReader(source, square_pixels=True) as video:
         if duration_seconds <= 0:  # one frame
             return [(0.0, _scaled(next(iter(video)).pixels, height))]
         # A grid twice as fine: its odd points are the middles.
-        grid = video.sampled_frames(2 * count / duration_seconds, indices=range(1, 2 * count))
-        return [
-            (shown.index * duration_seconds / (2 * count), _scaled(shown.pixels, height))
-            for shown in grid
-            if shown.index % 2
-        ]
+        middles = [range(index, index + 1) for index in range(1, 2 * count, 2)]
+        grid = video.sampled_spans(2 * count / duration_seconds, middles)
+        return [(shown.index * duration_seconds / (2 * count), _scaled(shown.pixels, height)) for shown in grid]
 
 
 def _scaled(pixels: Pixels, height: int) -> Pixels:
