@@ -49,7 +49,8 @@ def write_overlay(source: str | Path, out: str | Path, spans: Sequence[Captioned
     """Write a copy of a video in which each frame says what happens: label, a bar for the score, the time.
 
     Each frame is there once, in its size and at its time, so that rate, duration and borders are the source's, also
-    where its rate varies. Pixels that are not square stay so in `.mp4`; in `.webm` they are made square. Sound is not kept. Memory does not grow with the length. The file is there when it is whole.
+    where its rate varies. Pixels that are not square stay so in `.mp4`; in `.webm` they are made square. Sound is not
+    kept. Memory does not grow with the length. The file is there when it is whole.
 
     Args:
         source: the video.
