@@ -29,7 +29,7 @@ FOUNDATIONS = {"allocator", "files", "torchvision_operators"}
 HOMES = {
     "torch.jit": ("formats/torchscript.py",),
     "cv2.VideoCapture": ("video/",),
-    "av": ("video/encoding.py",),
+    "av": ("video/",),
     "matplotlib": ("inference/plot/", "cli/bench_chart.py"),
     "hydra": ("cli/",),
     "omegaconf": ("cli/",),

@@ -165,8 +165,8 @@ class Decoding:
             latest = seconds - _FRAMES_BEFORE / self._fps
             try:
                 self._container.seek(int((latest - back + self._origin) / self._tick), stream=self.stream)
-                packets = self._container.demux(self.stream)
-                first = next(packets)
+                packets = self._container.demux()
+                first = next(packet for packet in packets if packet.stream_index == self.stream.index and packet.size)
             except (av.error.FFmpegError, StopIteration):
                 return False
             if first.pts is not None and first.is_keyframe and first.pts * self._tick - self._origin <= latest:

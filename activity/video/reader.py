@@ -191,7 +191,7 @@ class VideoReader:
         self._say(decoding)
 
     def _say(self, decoding: Decoding) -> None:
-        if decoding.is_whole:
+        if decoding.is_at_end:
             self.damage = problem_of(decoding)
             warn_at_end(decoding, self.damage)
 
@@ -226,15 +226,21 @@ def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> It
 
 
 def problem_of(decoding: Decoding) -> str | None:
-    """Say what is missing of a video that was read to its end; None for a good one."""
+    """Say what is missing of a video that was read to its end; None for a good one.
+
+    Where reading did not begin at its start, that is only whether its end is missing.
+    """
     damage = decoding.damage()
-    return f"{damage.problem}; the {decoding.frames} good frames are used" if damage else None
+    if damage is not None and not (decoding.is_whole or damage.ends_early):
+        return None
+    good = f"{decoding.frames} good frames" if decoding.is_whole else "good frames"
+    return f"{damage.problem}; the {good} are used" if damage else None
 
 
 def warn_at_end(decoding: Decoding, problem: str | None) -> None:
     """Warn of what had to be assumed of a video that was read to its end, and of its problem."""
     # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
-    for note in decoding.notes():
+    for note in decoding.notes() if decoding.is_whole else ():
         warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=1)
     if problem:
         warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=1)
