@@ -152,7 +152,7 @@ def test_every_file_has_its_place() -> None:
         ("training/module.py", "from omegaconf import DictConfig"),
         ("data/demo.py", "import argparse"),
         ("features/fill.py", "from rich.progress import track"),
-        ("video/reader.py", "import av"),
+        ("features/extract.py", "import av"),
         ("evaluation/metrics.py", "from matplotlib.figure import Figure"),
         ("cli/train.py", "from pytorch_lightning import Trainer"),
     ],

@@ -54,7 +54,6 @@ def write_timed_video(
     codec_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     sound_seconds: float = 0.0,
-    sound_codec: str = "aac",
     rotation: float = 0.0,
     pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
@@ -76,6 +75,7 @@ def write_timed_video(
         stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation:
             stream.set_display_rotation(rotation)
+        sound_codec = "libopus" if path.suffix.lower() == ".webm" else "aac"
         sound = container.add_stream(sound_codec, rate=8000, layout="mono") if sound_seconds else None
         for pixels, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")

@@ -114,7 +114,9 @@ def _in_order(stream: IO[str]) -> Iterator[Write]:
 
         try:
             yield write
-        except KeyboardInterrupt:
+        except BrokenPipeError:
+            raise
+        except BaseException:
             for position in sorted(waiting.spans):
                 print_piece(position)
             raise

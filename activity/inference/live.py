@@ -99,11 +99,11 @@ class LiveRecognizer:
             self._times = (time_seconds, time_seconds)
         first, last = self._times
         events = self.interrupt() if time_seconds - last > MOST_GAP_SECONDS else []
+        self._interval = time_seconds - last  # 0 for the first frame
         sampled = self._sampler.push(time_seconds - first)
         if self._held is not None:  # what came before a break is not shown on
             events += self._shown(sampled, self._held)
         self._held, self._times = pixels, (first, time_seconds)
-        self._frames += 1
         return events
 
     @property
@@ -144,8 +144,7 @@ class LiveRecognizer:
         events: list[LiveEvent] = []
         if self._times is not None and self._held is not None:
             first, last = self._times
-            mean = (last - first) / (self._frames - 1) if self._frames > 1 else 0.0
-            events += self._shown(self._sampler.finish(last - first + mean), self._held)
+            events += self._shown(self._sampler.finish(last - first + self._interval), self._held)
         events += self._end()
         self._start_clock()
         self._begin(0)
@@ -176,7 +175,7 @@ class LiveRecognizer:
         self._sampler = GridSampler(sample_fps=self._recognizer.sample_fps)
         self._held = None
         self._times = None
-        self._frames = 0
+        self._interval = 0.0  # between the last two frames
 
     def _begin(self, index: int) -> None:
         """A new stream of features, whose first sampled frame is `index`."""

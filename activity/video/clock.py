@@ -99,5 +99,5 @@ class Clock:
         return True
 
     def _show(self, seconds: float) -> float:
-        self._shown = seconds
-        return seconds
+        self._shown = round(seconds, 9)  # sums of intervals are off by less
+        return self._shown

@@ -1,5 +1,6 @@
 """One pass of FFmpeg's decoder over a video: its frames in the order and at the times at which a player shows them."""
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +23,12 @@ from activity.video.picture import Converter, Pixels, deinterlaced, square
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
 _SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_DURATION_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif")  # that say how long each frame lasts; others have a usual time
 _LENGTH_FROM_ZERO = ("matroska,webm", "flv", "nut")  # and not from where the first stream begins
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
 _FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
 _SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
+_TRANSPORT_PACKETS = (188, 192, 204)  # bytes; the longer ones of cameras and broadcasts
 _MOST_FAILURES = 50  # reads that fail one after the other
 _LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
 _DEFAULT_FPS = 25
@@ -95,19 +98,33 @@ class Decoding:
         self._clock = Clock(most_gap_seconds=MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS)
         self._tick = float(stream.time_base or 1)
         self._has_clock = cast(int | None, container.start_time) is not None
+        self._stream_index, self._says_rate = stream.index, bool(stream.codec_context.framerate)
+        self._late_seconds = 0.0
         self._is_raw = bool(container.format.flags & cast(int, Flags.no_timestamps.value))  # its times are only made up
         self._origin = self._start_seconds()
         self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
+        self.rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(_DEFAULT_FPS)
+        """Frames a second, as the container or the codec says."""
+        self._stored_aspect = float(stream.sample_aspect_ratio or 1)
+        self._size = container.size
+        self._length_seconds = (container.duration or 0) / av.time_base  # as its header says
+        self.declared_seconds = self._declared_seconds()
+        """When the container says that it ends, on the player's clock; 0 where it does not say."""
+        self._others = [str(other.index) for other in other_videos(container, stream)]
+        self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
+        # A subtitle or a time code may last beyond what is left of a file that is cut off: only its start counts.
+        self._ticks = {other.index: float(other.time_base or 1) for other in container.streams}
+        self._with_length = {other.index for other in container.streams if other.type in ("video", "audio")}
         self._packets: Iterator[Packet[Any]] | None = None
         self._entry_seconds: float | None = None  # of the key frame at which reading begins
         self._sought_seconds = 0.0
-        self._first_seconds = 0.0
+        self._last_interval = self._last_duration = 0.0
         self._begun = False
         self._read_to: dict[int, int] = {}  # by stream, the end of its packets
         self._num_packets = self._bad_packets = self._bad_pictures = 0
         self._last_is_bad = False
         self._flagged: list[int] = []  # packets that the container marks as damaged
-        self._encrypted = self._closed = False
+        self._closed = False
         self._final_seconds = self._frame_at = 0.0
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
@@ -129,10 +146,9 @@ class Decoding:
 
     def __iter__(self) -> Iterator[Picture]:
         """Give the frames; VideoError where there is none, or decoding hangs."""
-        aspect = float(self.stream.sample_aspect_ratio or 1)
-        times = self._arrived() if self.is_live else self._clock.times(deinterlaced(self._stamped()))
-        for frame, seconds in times:
-            self._first_seconds = self._first_seconds if self.frames else seconds
+        aspect = self._stored_aspect
+        for frame, seconds in self._timed():
+            self._last_interval = seconds - self.time_seconds if self.frames else 0.0
             self.frames, self.time_seconds = self.frames + 1, seconds
             is_turned = aspect != 1.0 and self.orientation(frame)[0]
             yield Picture(frame, seconds, 1 / aspect if is_turned else aspect, self._square_pixels)
@@ -154,13 +170,24 @@ class Decoding:
         """How a frame is turned by `rgb`; see `Converter.orientation`."""
         return self._converter.orientation(frame)
 
+    @functools.cached_property
+    def can_seek(self) -> bool:
+        """Whether the container has an index that can be trusted."""
+        name = self._container.format.name
+        in_order = name == "avi" and not self.stream.codec_context.has_b_frames
+        if not self._has_clock or self._late_seconds or not (name in _SEEKABLE_FORMATS or in_order):
+            return False
+        if self.stream.frames > (self.declared_seconds - MOST_GAP_SECONDS) * float(self.stream.guessed_rate or 0):
+            return True  # with so many frames no gap is so long that the clock would jump
+        # Where it jumps, a time is not what the index says.
+        entries = [entry.timestamp * self._tick for entry in self.stream.index_entries]
+        return all(later - earlier <= MOST_GAP_SECONDS for earlier, later in itertools.pairwise(entries))
+
     def seek(self, seconds: float) -> bool:
         """Begin at the key frame before a time, so that what is shown then is decoded as from the start.
 
-        False where the container has no index that can be trusted for it; then nothing more can be read here.
+        False where that fails; then nothing more can be read here.
         """
-        if not self._may_seek():
-            return False
         for back in _SEEK_BACK_SECONDS:
             latest = seconds - _FRAMES_BEFORE / self._fps
             try:
@@ -179,8 +206,11 @@ class Decoding:
     def close(self) -> None:
         """Close the file; what was read of it can be asked on."""
         if not self._closed:
-            self._closed, self._final_seconds = True, self.duration_seconds
-            self._container.close()
+            try:
+                self._final_seconds = self.duration_seconds
+            finally:
+                self._closed = True
+                self._container.close()
 
     @property
     def is_whole(self) -> bool:
@@ -194,68 +224,78 @@ class Decoding:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame given ends, if it lasts as long as the mean of those before; 0 for fewer than two."""
+        """When the last frame ends, by its duration (MP4, GIF) or the interval before it; 0 for fewer than two."""
         if self._closed:
             return self._final_seconds
         if self.frames < 2:
             return 0.0
-        end = self.time_seconds + (self.time_seconds - self._first_seconds) / (self.frames - 1)
+        end = self.time_seconds + self._last_interval
+        if self._container.format.name in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
+            # In an MP4 with B-frames it may be that of another frame: it does not go beyond the video.
+            own_end = self.time_seconds + self._last_duration
+            end = min(own_end, max(end, self.declared_seconds)) if self.declared_seconds else own_end
         if not (self.is_at_end and self._container.format.name == "avi") or _missing_bytes(Path(self._container.name)):
-            return end
+            return round(end, 9)
         # An AVI lists frames that only repeat the one before; no packet says so at its end.
         declared = ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick - self._origin
-        return declared if 0 < declared - end <= MOST_GAP_SECONDS else end
-
-    @property
-    def declared_seconds(self) -> float:
-        """When the container says that it ends, on the player's clock; 0 where it does not say."""
-        if self._container.format.name == "avi":  # FFmpeg takes what is there of one that is cut off for its length
-            return self.stream.frames / float(self.rate)
-        hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
-        return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames a second, as the container or the codec says."""
-        return self.stream.average_rate or self.stream.guessed_rate or Fraction(_DEFAULT_FPS)
+        return round(declared if 0 < declared - end <= MOST_GAP_SECONDS else end, 9)
 
     def notes(self) -> list[str]:
         """Say what was assumed of a good video."""
         notes = []
-        if self._is_raw and not self.stream.codec_context.framerate:
+        if self._is_raw and not self._says_rate:
             notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
         if jumps := self._clock.jumps:
             times = "once" if len(jumps) == 1 else f"{len(jumps)} times"
             notes.append(f"its clock jumps {times}, first at {jumps[0]:.1f} s: what follows is taken to go on at once")
-        others = [str(stream.index) for stream in other_videos(self._container, self.stream)]
-        if others:
-            notes.append(
-                f"it holds further videos (streams {', '.join(others)}): only stream {self.stream.index} is read"
-            )
+        if self._late_seconds:
+            notes.append(f"its picture begins {self._late_seconds:.0f} s after its start: time 0 is the first picture")
+        if self._others:
+            others = ", ".join(self._others)
+            notes.append(f"it holds further videos (streams {others}): only stream {self._stream_index} is read")
         return notes
 
     def damage(self) -> Damage | None:
         """At the end: what is missing, on evidence only; None for a good video."""
-        said, ends = self.declared_seconds, self._ends_seconds() - self._origin
-        short = self._tells_its_length() and said - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
-        cut = _missing_bytes(Path(self._container.name)) if self._container.format.name == "avi" else None
-        if short or cut:
-            length = f"its frames end at {self.duration_seconds:.1f} s, but it says it is {said:.1f} s long"
+        cut = self._cut_off()
+        if cut or self._is_short() or self._last_is_bad:
+            length = f"its frames end at {self.duration_seconds:.1f} s"
+            if self.declared_seconds - self.duration_seconds >= 0.1:
+                length += f", but it says it is {self.declared_seconds:.1f} s long"
             return Damage(f"{cut or 'it is cut off or damaged'}; {length}", ends_early=True)
-        if bad := max(self._bad_packets, len(self._flagged)):
+        if bad := self._bad_packets:
             packets = "1 damaged packet" if bad == 1 else f"{bad} damaged packets"
             return Damage(f"{packets} in it could not be decoded and {'was' if bad == 1 else 'were'} left out", False)
-        if bad := self._bad_pictures:
+        if bad := max(self._bad_pictures, len(self._flagged)):
             pictures = "1 of its pictures is" if bad == 1 else f"{bad} of its pictures are"
             return Damage(f"{pictures} damaged in part", ends_early=False)
-        if self._last_is_bad:
-            return Damage("it is cut off: its last picture is damaged", ends_early=True)
         return None
 
-    def _arrived(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """The frames with the times of their arrival: only interlaced ones wait for the next."""
-        for frame in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
-            yield frame.item, frame.seconds or 0.0
+    def _cut_off(self) -> str | None:
+        """Say that bytes are missing, of containers that show it by their size."""
+        name = self._container.format.name
+        if name == "mpegts" and not self.is_live and all(self._size % packet for packet in _TRANSPORT_PACKETS):
+            return "it is cut off within its last packet"
+        return _missing_bytes(Path(self._container.name)) if name == "avi" else None
+
+    def _is_short(self) -> bool:
+        """Whether all packets end clearly before the length in the header of a container that has one."""
+        if self._in_parts or self._is_raw or self._container.format.name == "avi":
+            return False
+        ends = max((end * self._ticks[index] for index, end in self._read_to.items()), default=0.0)
+        return self._length_seconds - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
+
+    def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        try:
+            if not self.is_live:
+                yield from self._clock.times(deinterlaced(self._stamped()))
+                return
+            # At the times of their arrival only interlaced frames wait for the next.
+            for frame in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
+                yield frame.item, frame.seconds or 0.0
+        except av.error.FFmpegError as error:
+            reason = f"the frame after {self.time_seconds:.2f} s cannot be deinterlaced ({error.strerror})"
+            raise VideoError(self.source, reason, CONVERT) from None
 
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
         for frame in self._decoded():
@@ -268,21 +308,22 @@ class Decoding:
                     continue  # it refers to pictures before the key frame
                 if not self._begun and seconds > self._sought_seconds:
                     raise SeekError
-            self._begun = True
-            yield Stamped(frame, seconds, frame.duration * self._tick)
+            self._begun, self._last_duration = True, frame.duration * self._tick
+            yield Stamped(frame, seconds, self._last_duration)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         self._frame_at, begun = time.monotonic(), False
         for packet in self._read():
+            if packet is not None and packet.has_sidedata("encryption_info"):  # some of it may decode to noise
+                raise VideoError(self.source, "it is encrypted", "give a copy without copy protection")
             try:
                 frames = self.stream.codec_context.decode(packet)
             except av.error.FFmpegError:
                 frames = []
                 self._bad_packets += packet is not None
-                self._encrypted |= packet is not None and packet.has_sidedata("encryption_info")
             for frame in frames:
                 begun = begun or frame.key_frame
-                self._last_is_bad = frame.is_corrupt
+                self._last_is_bad = frame.is_corrupt and self._container.format.name != "mpegts"
                 # In streams those around a seam are marked, and good.
                 self._bad_pictures += begun and frame.is_corrupt and not self._in_parts
                 self._on_frame()
@@ -306,7 +347,8 @@ class Decoding:
                     if time.monotonic() - self._frame_at > self._hang_seconds:  # also where its sound goes on
                         raise hanging(self.source, self._hang_seconds)
                     if packet.pts is not None:
-                        end = packet.pts + (packet.duration or 0)
+                        lasts = packet.duration or 0 if packet.stream_index in self._with_length else 0
+                        end = packet.pts + lasts
                         self._read_to[packet.stream_index] = max(end, self._read_to.get(packet.stream_index, end))
                     if packet.stream_index != self.stream.index or not packet.size:
                         continue
@@ -324,6 +366,7 @@ class Decoding:
                 failures += 1
                 self._bad_packets += failures == 1
         yield None
+        self._last_is_bad |= cut is not None
 
     def _note_damage(self, packet: "Packet[Any]") -> None:
         self._num_packets += 1
@@ -333,37 +376,31 @@ class Decoding:
             self._flagged.append(self._num_packets)
 
     def _start_seconds(self) -> float:
-        """The container's time that a player shows as 0: where its first stream begins, sound or picture."""
-        own = (self.stream.start_time or 0) * self._tick
+        """The container's time that a player shows as 0: where its first stream begins, sound or picture.
+
+        It is the picture's where that begins so much later that the clocks are not the same, as in a broadcast of
+        several programmes.
+        """
         if not self._has_clock:
             return 0.0
-        start = self._container.start_time / av.time_base
-        return own if abs(start - own) < 2 / av.time_base else start  # it is rounded to microseconds
+        picture, start = (self.stream.start_time or 0) * self._tick, self._container.start_time / av.time_base
+        if picture - start > (MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS):
+            self._late_seconds = picture - start
+            return picture
+        return picture if abs(start - picture) < 2 / av.time_base else start  # it is rounded to microseconds
 
-    def _may_seek(self) -> bool:
-        name = self._container.format.name
-        in_order = name == "avi" and not self.stream.codec_context.has_b_frames
-        if not self._has_clock or not (name in _SEEKABLE_FORMATS or in_order):
-            return False
-        if self.declared_seconds <= MOST_GAP_SECONDS:
-            return True
-        # Where the clock jumps, a time is not what the index says.
-        entries = [entry.timestamp * self._tick for entry in self.stream.index_entries]
-        return all(later - earlier <= MOST_GAP_SECONDS for earlier, later in itertools.pairwise(entries))
-
-    def _tells_its_length(self) -> bool:
-        """Whether the container has a length in its header, and is not one that counts frames without packets."""
-        return not self._in_parts and self._container.format.name != "avi" and self.declared_seconds > 0
-
-    def _ends_seconds(self) -> float:
-        """Where the last packet of all streams ends, on the container's clock."""
-        ticks = {stream.index: float(stream.time_base or 1) for stream in self._container.streams}
-        return max((end * ticks[index] for index, end in self._read_to.items()), default=0.0)
+    def _declared_seconds(self) -> float:
+        if self._is_raw:  # FFmpeg guesses from the bit rate
+            return 0.0
+        if self._container.format.name == "avi":  # FFmpeg takes what is there of one that is cut off for its length
+            return self.stream.frames / float(self.rate)
+        hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
+        return max(0.0, self._length_seconds - hidden)
 
     def _no_frames(self) -> VideoError:
-        if self._encrypted:
-            return VideoError(self.source, "it is encrypted", "give a copy without copy protection")
-        width, height = claimed_size(Path(self._container.name))
+        width, height = self._claimed_size
+        if not width * height:
+            width, height = claimed_size(Path(self._container.name))
         if width * height > MOST_PIXELS:
             return too_large(self.source, width, height)
         return VideoError(self.source, NO_FRAMES, CONVERT)

@@ -55,8 +55,10 @@ def is_video(path: Path) -> bool:
         return suffix in _ONLY_VIDEO
     try:
         container, _ = open_file(str(path))
-    except (VideoError, OSError):
-        return False
+    except VideoError:
+        return not os.access(path, os.R_OK)  # then reading it says so
+    except OSError:
+        return True
     container.close()
     return True
 

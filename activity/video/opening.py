@@ -188,9 +188,9 @@ def _playlist_kind(path: Path) -> str | None:
 
 
 def _not_opened(source: str, path: Path) -> VideoError:
-    if "%" in str(path):
+    if re.search(r"%\d*d", path.name):
         reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
-        return VideoError(source, reason, "rename it without the %, or give it the suffix of a video")
+        return VideoError(source, reason, "rename it without the %")
     boxes = _mp4_boxes(path)
     if boxes and b"moov" not in boxes:
         return VideoError(source, "it was cut off: its index (moov) is missing", "copy or record it again")

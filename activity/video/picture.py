@@ -16,10 +16,12 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 
 from activity.video.clock import Stamped
+from activity.video.errors import MOST_PIXELS
 
 Pixels = npt.NDArray[np.uint8]
 
 # As ffmpeg does it: one frame a picture, fields found by their flags, pictures without the flag left as they are.
+_LEAST_SIDE = 4  # pixels: the filter refuses less
 _DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
 
 # ITU-T H.273 matrix to swscale's number of the coefficients. What it has none for FFmpeg shows as BT.601.
@@ -81,7 +83,8 @@ def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
 
     Args:
         pixels: the frame.
-        pixel_aspect: width of a pixel by its height; one beyond 1:4 to 4:1 is taken for a wrong tag.
+        pixel_aspect: width of a pixel by its height; one beyond 1:4 to 4:1 is taken for a wrong tag; a frame
+            that would grow too large stays as it is.
 
     >>> square(np.zeros((480, 352, 3), np.uint8), 2.0).shape
     (480, 704, 3)
@@ -89,6 +92,8 @@ def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
     if pixel_aspect == 1.0 or not 1 / _MOST_PIXEL_ASPECT <= pixel_aspect <= _MOST_PIXEL_ASPECT:
         return pixels
     height, width = pixels.shape[:2]
+    if height * width * max(pixel_aspect, 1 / pixel_aspect) > MOST_PIXELS:
+        return pixels
     size = (round(width * max(1.0, pixel_aspect)), round(height * max(1.0, 1 / pixel_aspect)))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
@@ -139,7 +144,7 @@ class _Deinterlacer:
         if layout != self._layout:
             yield from self.rest()
             self._layout = layout
-        if self._graph is None and not picture.interlaced_frame:
+        if self._graph is None and not (picture.interlaced_frame and min(layout[:2]) >= _LEAST_SIDE):
             self._before = picture
             yield frame
             return

@@ -155,8 +155,8 @@ def _read(decoding: Decoding) -> VideoFacts:
             intervals[round((seconds - before) / _TICK_SECONDS)] += 1
         before = seconds
         sizes[(frame.height, frame.width) if turn[0] else (frame.width, frame.height)] = None
-        if sampler.wants(seconds):
-            sampler.add(decoding.rgb(picture), seconds)
+        if sampler.wants(seconds - first):
+            sampler.add(decoding.rgb(picture), seconds - first)
     damage = decoding.damage()
     pictures = np.stack(sampler.pictures)
     frames, (width, height) = decoding.frames, next(iter(sizes))

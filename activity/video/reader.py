@@ -160,13 +160,13 @@ class VideoReader:
 
     def _read_at_once(self, sample_fps: float, spans: Sequence[range]) -> list[list[range]]:
         """Group spans, ascending and disjoint: within a group, what lies between them is decoded."""
-        if len(spans) == 1:
-            return [list(spans)]
+        if len(spans) < 2:
+            return [list(spans)] if spans else []
         groups = [[spans[0]]]
         with self._decoding() as decoding:
             for before, span in itertools.pairwise(spans):
                 end, start = before.stop / sample_fps, span.start / sample_fps
-                is_far = start - end >= _LEAST_SKIP_SECONDS and decoding.seek(start)
+                is_far = start - end >= _LEAST_SKIP_SECONDS and decoding.can_seek and decoding.seek(start)
                 if is_far and decoding.entry_seconds - end >= _LEAST_SKIP_SECONDS:
                     groups.append([])
                 groups[-1].append(span)
@@ -175,14 +175,16 @@ class VideoReader:
     def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
         """From the key frame before the first span, where it can be sought; else from the start."""
         start = spans[0].start / sample_fps
-        if start >= _LEAST_SEEK_SECONDS:
-            with self._decoding() as decoding:
-                try:
-                    if decoding.seek(start):
-                        yield from self._sampled(decoding, sample_fps, spans)
-                        return
-                except SeekError:  # before any frame was given
-                    pass
+        with self._decoding() as decoding:
+            if start < _LEAST_SEEK_SECONDS or not decoding.can_seek:
+                yield from self._sampled(decoding, sample_fps, spans)
+                return
+            try:
+                if decoding.seek(start):
+                    yield from self._sampled(decoding, sample_fps, spans)
+                    return
+            except SeekError:  # before any frame was given
+                pass
         with self._decoding() as decoding:
             yield from self._sampled(decoding, sample_fps, spans)
 

@@ -90,7 +90,7 @@ def open_url(
     except VideoError:
         container.close()
         raise
-    is_live = not container.duration
+    is_live = not container.duration and container.size <= 0  # a file on a server has a size
     return Decoding(
         name,
         container,

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from activity.video.decoding import Damage, Decoding
@@ -22,6 +23,11 @@ def damage_of(path: Path) -> Damage | None:
     damage = decoding.damage()
     decoding.close()
     return damage
+
+
+def write_subtitle(path: Path) -> Path:
+    path.write_text("1\n00:00:00,000 --> 00:00:04,000\nall the time\n")
+    return path
 
 
 def with_riff_size(path: Path, size: int) -> Path:
@@ -58,7 +64,9 @@ def test_a_stream_without_a_length_in_its_header_tells_its_last_picture(tmp_path
     assert damage_of(path) is None
     damage = damage_of(shorten(path, 0.7))
     assert damage is not None
-    assert "of its pictures is damaged" in damage.problem or "its last picture is damaged" in damage.problem
+    assert "it is cut off" in damage.problem
+    assert "its frames end at 2." in damage.problem
+    assert damage.ends_early
 
 
 def test_a_fragmented_mp4_that_breaks_off_within_a_fragment(tmp_path: Path) -> None:
@@ -66,15 +74,37 @@ def test_a_fragmented_mp4_that_breaks_off_within_a_fragment(tmp_path: Path) -> N
     assert damage_of(path) is None
     damage = damage_of(shorten(path, 0.95))
     assert damage is not None
-    assert "1 damaged packet in it could not be decoded and was left out" in damage.problem
+    assert "it is cut off or damaged; its frames end at" in damage.problem
 
 
 @pytest.mark.parametrize("name", ["sound.mkv", "sound.webm", "sound.ts", "sound.avi", "sound.mp4"])
 def test_sound_that_outlasts_the_picture_is_no_damage(tmp_path: Path, name: str) -> None:
-    codec = "libopus" if name == "sound.webm" else "aac"
-    path = write_video(tmp_path / name, index_frames(25), sound_seconds=6.0, sound_codec=codec)
+    path = write_video(tmp_path / name, index_frames(25), sound_seconds=6.0)
     assert damage_of(path) is None
     assert VideoReader(path).damage is None
+
+
+@pytest.mark.parametrize("name", ["subtitle.mkv", "subtitle.mp4"])
+def test_a_subtitle_that_lasts_to_the_end_does_not_hide_that_half_is_missing(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with av.open(path, "w", options=FASTSTART if name.endswith("mp4") else {}) as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        template = av.open(write_subtitle(tmp_path / "text.srt"))
+        words = container.add_stream_from_template(template.streams[0]) if name.endswith("mkv") else None
+        if words is not None:
+            for packet in template.demux():
+                if packet.size:
+                    packet.stream = words
+                    container.mux(packet)
+        for pixels in noise_frames(100):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode(None))
+        template.close()
+    assert damage_of(path) is None
+    damage = damage_of(shorten(path, 0.5))
+    assert damage is not None
+    assert damage.ends_early
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFF_FFFF])

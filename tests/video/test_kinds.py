@@ -115,6 +115,12 @@ class TestInterlaced:
         assert not facts.black
         assert facts.damage is None
 
+    def test_pictures_too_small_for_the_filter_are_given_as_they_are(self, tmp_path: Path) -> None:
+        frames = [av.VideoFrame.from_ndarray(np.full((2, 2, 3), 90, np.uint8), format="rgb24") for _ in range(5)]
+        frames = [frame.reformat(format="yuv444p") for frame in frames]
+        path = write_frames(tmp_path / "tiny.mkv", frames, "ffv1", flags="+ildct", top="1")
+        assert len(list(VideoReader(path))) == 5
+
 
 class TestColours:
     def flat(self, luma: int, *, matrix: int = 2, colour_range: int = 0, transfer: int = 2) -> av.VideoFrame:
@@ -267,6 +273,19 @@ class TestSeeking:
         reader.on_frame = lambda: decoded.append(1)
         assert len(list(reader.sampled_frames(10, indices=range(180, 185)))) == 5
         assert len(decoded) < 80
+
+
+def test_a_picture_that_begins_on_another_clock_begins_at_zero(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", index_frames(10), fps=10, sound_seconds=1.0, start_frames=30_000)
+    with pytest.warns(VideoNote, match="its picture begins 3000 s after its start: time 0 is the first picture"):
+        sampled = list(VideoReader(path).sampled_frames(10))
+    assert [(shown.index, frame_index(shown.pixels)) for shown in sampled] == [(index, index) for index in range(10)]
+
+
+def test_what_was_read_can_be_asked_of_a_closed_file(tmp_path: Path) -> None:
+    reader = VideoReader(write_video(tmp_path / "a.mp4", index_frames(50)))
+    frames = list(reader)
+    assert (len(frames), reader.rate, reader.duration_seconds) == (50, 25, pytest.approx(2.0))
 
 
 def test_reading_changes_nothing_outside(tmp_path: Path) -> None:

@@ -41,11 +41,10 @@ def times_of(path: Path) -> list[float]:
     return [frame.time_seconds for frame in VideoReader(path)]
 
 
-def expected_samples(times: list[float], sample_fps: float) -> list[tuple[int, int]]:
+def expected_samples(times: list[float], sample_fps: float, *, lasts: float) -> list[tuple[int, int]]:
     """Grid index and frame index by the definition: the last frame that is not later than the grid point."""
-    mean = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
     samples, k = [], 0
-    while k == 0 or k / sample_fps + TIME_TOLERANCE_SECONDS < times[-1] + mean:
+    while k == 0 or k / sample_fps + TIME_TOLERANCE_SECONDS < times[-1] + lasts:
         shown = max(i for i, time in enumerate(times) if time <= k / sample_fps + TIME_TOLERANCE_SECONDS)
         samples.append((k, shown))
         k += 1
@@ -94,6 +93,16 @@ class TestTimes:
         assert [frame.time_seconds for frame in frames] == pytest.approx([(i + delay) / 25 for i in range(count)])
         assert [shown.index for shown in VideoReader(path).sampled_frames(25)][:2] == [0, 1]
 
+    @pytest.mark.parametrize("name", ["last.mp4", "last.mkv"])
+    def test_of_a_variable_rate_too_wherever_reading_begins(self, tmp_path: Path, name: str) -> None:
+        times = [*range(0, 20_000, 1000), *range(20_000, 22_000, 40)]
+        path = write_timed_video(tmp_path / name, index_frames(len(times)), times)
+        whole, span = VideoReader(path), VideoReader(path)
+        list(whole.sampled_frames(10))
+        assert [shown.index for shown in span.sampled_frames(10, indices=range(212, 999))][-1] == 219
+        assert whole.duration_seconds == pytest.approx(22.0, abs=0.002)
+        assert span.duration_seconds == whole.duration_seconds
+
     def test_duration_ends_with_the_last_frame(self, video: Path, tmp_path: Path) -> None:
         reader = VideoReader(video)
         assert reader.duration_seconds == 0.0
@@ -133,7 +142,7 @@ class TestSampledFrames:
     @pytest.mark.parametrize("fps", [10, 25, NTSC, 60])
     def test_constant_rate(self, tmp_path: Path, fps: Fraction, sample_fps: float) -> None:
         path = write_video(tmp_path / "video.mp4", index_frames(40), fps=fps)
-        assert samples_of(path, sample_fps) == expected_samples(container_times(path), sample_fps)
+        assert samples_of(path, sample_fps) == expected_samples(container_times(path), sample_fps, lasts=float(1 / fps))
 
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,11 +155,11 @@ class TestSampledFrames:
         times = np.cumsum([start, *gaps]).tolist()
         path = write_timed_video(tmp_path / f"video{suffix}", index_frames(len(times)), times)
         seconds = [(time - start) / 1000 for time in times]
-        assert samples_of(path, sample_fps) == expected_samples(seconds, sample_fps)
-        some = range(3, 9)
-        assert samples_of(path, sample_fps, some) == [
-            sample for sample in expected_samples(seconds, sample_fps) if sample[0] in some
-        ]
+        samples, expected = samples_of(path, sample_fps), expected_samples(seconds, sample_fps, lasts=0.0)
+        assert samples[: len(expected)] == expected
+        assert {frame for _, frame in samples[len(expected) :]} <= {len(times) - 1}
+        for some in (range(3, 9), range(20, 99)):
+            assert samples_of(path, sample_fps, some) == [sample for sample in samples if sample[0] in some]
 
     def test_a_sudden_gap_shows_the_frame_before_it(self, tmp_path: Path) -> None:
         times = [*range(0, 440, 20), *range(1420, 1800, 20)]
