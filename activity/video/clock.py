@@ -19,7 +19,7 @@ _LEAST_STEP = 0.25  # of an interval, where frames put between others have come 
 _ROUNDING_SECONDS = 0.0015  # a container's milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Stamped(Generic[Item]):
     """A frame and what its container says: when it is shown (None: it does not say) and how long (0: unknown)."""
 

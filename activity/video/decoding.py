@@ -44,7 +44,7 @@ class Damage:
     ends_early: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Picture:
     """A decoded frame, its time on the player's clock, and whether it is to be given with square pixels."""
 
