@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def run_with_configuration(config_name: str, arguments: Sequence[str], task: Cal
     def guarded(config: DictConfig) -> None:
         # Hydra prints a message of its own for what a task raises; ours is raised after it, and only once.
         try:
-            with used_by_no_other_run(run_folder()):
+            # `extract` leaves nothing in its folder, which is the current one: others may run there.
+            is_current = run_folder() == Path.cwd()
+            with nullcontext() if is_current else used_by_no_other_run(run_folder()):
                 outcomes.append(task(config))
         except Exception as error:  # noqa: BLE001 - raised below
             outcomes.append(error)

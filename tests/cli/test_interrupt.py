@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,9 +115,9 @@ def test_in_extraction_the_clips_that_are_done_stay_done(tmp_path: Path, monkeyp
     opened: list[Path] = []
 
     class RecordingReader(VideoReader):
-        def __init__(self, source: str | os.PathLike[str]) -> None:
+        def __init__(self, source: str | os.PathLike[str], **settings: Any) -> None:
             opened.append(Path(source))
-            super().__init__(source)
+            super().__init__(source, **settings)
 
     monkeypatch.setattr(extract, "VideoReader", RecordingReader)
     write_colour_video(long, "red", frames=4, seed=7)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,6 @@ def test_a_long_video_that_is_given_first_stands_first(exported: Path, tmp_path:
     text = (tmp_path / name).read_text()
     places = [text.index(str(source)) for source in (*sources, "gone.mp4")]
     assert places == sorted(places)
-    assert (
-        text == activity(verb, exported, *sources, "gone.mp4", "--format", {"csv": "csv", "txt": "table"}[name[4:]]).out
-    )
+    shown = activity(verb, exported, *sources, "gone.mp4", "--format", {"csv": "csv", "txt": "table"}[name[4:]]).out
+    # Which frames are encoded together is chance, and moves a score in its last places.
+    assert re.sub(r"(\.\d{4})\d+", r"\1", text) == re.sub(r"(\.\d{4})\d+", r"\1", shown)
