@@ -51,7 +51,7 @@ class EarlierResults:
         """The positions of the sources that are still to be computed."""
 
     def leave_what_is_kept(self) -> None:
-        """Remove from the file what is no whole line, or is to be computed again; what is left is in order."""
+        """Remove half lines and what is to be computed again from the file; the rest stays in order."""
         if self._path.exists():
             positions = sorted(self.spans)
             self.spans = dict(

@@ -140,7 +140,7 @@ class Decoding:
         on_frame: Callable[[], None] = lambda: None,
         hang_seconds: float = HANGS_AFTER_SECONDS,
     ) -> Self:
-        """Open a file; VideoError where it is no video."""
+        """Open a file; VideoError if it is not a video."""
         container, stream = open_file(source, hang_seconds=hang_seconds)
         return cls(source, container, stream, square_pixels=square_pixels, on_frame=on_frame, hang_seconds=hang_seconds)
 
@@ -167,7 +167,7 @@ class Decoding:
         return square(pixels, picture.stored_aspect) if picture.is_squared else pixels
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-        """How a frame is turned by `rgb`; see `Converter.orientation`."""
+        """Return how `rgb` turns a frame; see `Converter.orientation`."""
         return self._converter.orientation(frame)
 
     @functools.cached_property
@@ -234,7 +234,7 @@ class Decoding:
             # In an MP4 with B-frames it may be that of another frame: it does not go beyond the video.
             own_end = self.time_seconds + self._last_duration
             end = min(own_end, max(end, self.declared_seconds)) if self.declared_seconds else own_end
-        if not (self.is_at_end and self._container.format.name == "avi") or _missing_bytes(Path(self._container.name)):
+        if not (self.is_at_end and self._container.format.name == "avi") or self._cut_off:
             return round(end, 9)
         # An AVI lists frames that only repeat the one before; no packet says so at its end.
         declared = ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick - self._origin
@@ -257,7 +257,7 @@ class Decoding:
 
     def damage(self) -> Damage | None:
         """At the end: what is missing, on evidence only; None for a good video."""
-        cut = self._cut_off()
+        cut = self._cut_off
         if cut or self._is_short() or self._last_is_bad:
             length = f"its frames end at {self.duration_seconds:.1f} s"
             if self.declared_seconds - self.duration_seconds >= 0.1:
@@ -271,6 +271,7 @@ class Decoding:
             return Damage(f"{pictures} damaged in part", ends_early=False)
         return None
 
+    @functools.cached_property
     def _cut_off(self) -> str | None:
         """Say that bytes are missing, of containers that show it by their size."""
         name = self._container.format.name

@@ -229,7 +229,7 @@ class LiveSource:
             raise
 
     def _arrive(self, arrivals: Iterator[Arrival]) -> Never:
-        """Show frames on the grid of their arrival; raises VideoError at their end, which is no end of the stream."""
+        """Show frames on the grid of their arrival; raises VideoError at their end: the stream goes on."""
         end, frames, begun_at = self._error(_NO_MORE), 0, 0.0
         latest: Arrival | None = None  # how long it is shown is known when the next one comes
         try:

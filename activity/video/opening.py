@@ -45,7 +45,7 @@ _SEARCHED = 1 << 20  # bytes at the start and at the end
 
 
 def check_file(source: str) -> None:
-    """Raise VideoError where there is no such file, or nothing in it."""
+    """Raise VideoError if the file is missing, empty or cannot be read."""
     try:
         source.encode()
     except UnicodeEncodeError:
@@ -60,7 +60,7 @@ def check_file(source: str) -> None:
             source, "it is a folder in which no video is to be found", "name a video, or a folder of videos"
         )
     if not path.is_file():  # a pipe would be waited for, for ever
-        raise VideoError(source, "it is no file but a pipe or a device", "name a video file")
+        raise VideoError(source, "it is a pipe or a device, not a file", "name a video file")
     if not os.access(path, os.R_OK):
         raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
     if path.stat().st_size == 0:
@@ -107,7 +107,7 @@ def open_file(source: str, *, hang_seconds: float = HANGS_AFTER_SECONDS) -> tupl
     """Open a video file; its container and the stream of it that a player shows.
 
     Raises:
-        VideoError: it is no video, or one that cannot be opened.
+        VideoError: it is not a video, or cannot be opened.
     """
     check_file(source)
     path = Path(source).absolute()  # never a URL, a protocol ("concat:a.mp4") or an option
@@ -133,7 +133,7 @@ def open_file(source: str, *, hang_seconds: float = HANGS_AFTER_SECONDS) -> tupl
 
 
 def shown_stream(source: str, container: InputContainer) -> VideoStream:
-    """Return the video that players show: the default or best one that is no cover picture; VideoError for none."""
+    """Return the video that players show: the default or best one, cover pictures aside. VideoError if it has none."""
     streams = _videos(container)
     if not streams:
         reason = "there is no video in it that FFmpeg can decode, only sound or an unknown format"
@@ -153,7 +153,7 @@ def other_videos(container: InputContainer, shown: VideoStream) -> list[VideoStr
 
 
 def claimed_size(path: Path) -> tuple[int, int]:
-    """Width and height of the picture as the header of an AVI or MP4 file says; (0, 0) where there is no such file."""
+    """Width and height in the header of an AVI or MP4 file; (0, 0) for any other source."""
     if not path.is_file():
         return 0, 0
     size = path.stat().st_size
@@ -205,7 +205,7 @@ def _damaged_headers(source: str) -> VideoError:
 
 
 def _mp4_boxes(path: Path) -> dict[bytes, int]:
-    """The outermost boxes of an MP4, each with the byte at which it ends; none where it is no MP4.
+    """The outermost boxes of an MP4, each with the byte at which it ends; empty for other files.
 
     Each is a size (4 bytes), a name (4), for size 1 the size (8).
     """

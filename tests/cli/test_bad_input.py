@@ -136,7 +136,7 @@ class TestClips:
         os.mkfifo(tmp_path / "videos" / "red" / "pipe.mp4")
         outcome = train("data.root=videos")
         assert outcome.code == 1, outcome.err
-        assert "pipe.mp4: it is no file but a pipe or a device; name a video file" in " ".join(outcome.messages)
+        assert "pipe.mp4: it is a pipe or a device, not a file; name a video file" in " ".join(outcome.messages)
         assert "1 of 13 clips" in outcome.messages[-1]
 
     def test_sound_that_outlasts_the_picture_is_no_damage(

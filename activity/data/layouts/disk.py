@@ -106,7 +106,7 @@ def column_name(cell: str) -> str:
 
 
 def header_of(path: Path, columns: Collection[str]) -> list[str]:
-    """The names of a table's columns; none of a file that cannot be read, or is no table."""
+    """The names of a table's columns; empty if the file cannot be read or is not a table."""
     try:
         with path.open("rb") as file:
             text = _decoded(file.read(_HEADER_BYTES), errors="replace")

@@ -116,7 +116,7 @@ def _warn_of_left_out(root: Path, without_videos: Sequence[Path], loose: Sequenc
 
 
 def _say_other_files(root: Path, others: Sequence[Path]) -> None:
-    """Name what class folders hold that is no video: a video in a format that is not known here would be missed."""
+    """Name the files in class folders that are not videos: a video in an unknown format would be missed."""
     if others:
         names = first_few([path.relative_to(root).as_posix() for path in others], limit=3)
         count = count_text(len(others), "file")
