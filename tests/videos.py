@@ -77,20 +77,23 @@ def write_timed_video(
             stream.set_display_rotation(rotation)
         sound_codec = "libopus" if path.suffix.lower() == ".webm" else "aac"
         sound = container.add_stream(sound_codec, rate=8000, layout="mono") if sound_seconds else None
+        packets = []
         for pixels, time in zip(frames, times, strict=True):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             picture.pts, picture.time_base = time, unit
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+            packets += stream.encode(picture)
+        packets += stream.encode(None)
         if sound is not None:
-            _write_silence(container, sound, sound_seconds)
+            packets += _silence(sound, sound_seconds)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
     return path
 
 
 def write_sound(path: Path, seconds: float = 1.0) -> Path:
     """Write a file that holds sound only."""
     with av.open(path, "w") as container:
-        _write_silence(container, container.add_stream("aac", rate=8000, layout="mono"), seconds)
+        container.mux(_silence(container.add_stream("aac", rate=8000, layout="mono"), seconds))
     return path
 
 
@@ -124,10 +127,9 @@ def container_times(path: Path) -> list[float]:
     return [float(time - times[0]) for time in times]
 
 
-def _write_silence(container: Any, stream: Any, seconds: float) -> None:
+def _silence(stream: Any, seconds: float) -> list[av.Packet]:
     samples = np.zeros((1, int(stream.rate * seconds)), np.float32)
     format_ = "fltp" if stream.codec_context.name == "aac" else "flt"
     sound = av.AudioFrame.from_ndarray(samples, format=format_, layout="mono")
     sound.sample_rate, sound.pts, sound.time_base = stream.rate, 0, Fraction(1, stream.rate)
-    container.mux(stream.encode(sound))
-    container.mux(stream.encode(None))
+    return [*stream.encode(sound), *stream.encode(None)]

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 MOST_GAP_SECONDS = 600.0
-"""From one frame to the next. After a longer gap the clock goes on at once: repeats would fill it for ever."""
+"""From one frame to the next. After a longer gap the clock goes on at once, or repeats would fill it for ever."""
 MOST_GAP_IN_STREAM_SECONDS = 10.0
 """The same in transport and program streams, whose clock may start again anywhere (FFmpeg's dts_delta_threshold)."""
 
@@ -17,15 +17,42 @@ _MOST_INTERVALS_BACK = 2.5
 _LATE_INTERVALS = 1.5  # a frame that comes later than this may have a wrong time
 _LEAST_STEP = 0.25  # of an interval, where frames put between others have come too far
 _ROUNDING_SECONDS = 0.0015  # a container's milliseconds
+_LATE_SOUND_SECONDS = 2.0  # containers store it up to so much after the picture
 
 
 @dataclass(slots=True)
 class Stamped(Generic[Item]):
-    """A frame and what its container says: when it is shown (None: it does not say) and how long (0: unknown)."""
+    """A frame and what its container says of it.
+
+    Attributes:
+        item: the frame.
+        seconds: when it is shown; None if the container does not say.
+        duration_seconds: how long it is shown; 0 if the container does not say.
+        follows_pause: the gap before it is real, however long, because the sound goes on.
+    """
 
     item: Item
     seconds: float | None
     duration_seconds: float
+    follows_pause: bool = False
+
+
+class Sound:
+    """Tells whether any sound of a video goes on through a gap between two of its frames."""
+
+    def __init__(self, *, most_gap_seconds: float) -> None:
+        self._most_gap = most_gap_seconds
+        self._runs: dict[int, tuple[float, float]] = {}  # by stream, from when to when there is no gap or jump
+
+    def add(self, stream_index: int, seconds: float) -> None:
+        """Take the time of a stream's next packet."""
+        start, end = self._runs.get(stream_index, (seconds, seconds))
+        self._runs[stream_index] = (start if abs(seconds - end) <= self._most_gap else seconds, seconds)
+
+    def spans(self, start_seconds: float, end_seconds: float) -> bool:
+        """Whether there is sound without a gap or jump from before `start_seconds` to about `end_seconds`."""
+        end_seconds -= _LATE_SOUND_SECONDS
+        return any(start <= start_seconds and end_seconds <= end for start, end in self._runs.values())
 
 
 class Clock:
@@ -75,7 +102,7 @@ class Clock:
             seconds = self._before + min(self._interval, next_step / 2)
         elif step <= 0 and -step <= _MOST_INTERVALS_BACK * self._interval:
             return self._show(self._shown + self._interval)  # `_before` stays: its times are taken up where they rise
-        elif not 0 < step <= self._most_gap:
+        elif step <= 0 or (step > self._most_gap and not frame.follows_pause):
             self._shift = self._shown + self._interval - seconds
             self.jumps.append(self._shown + self._interval)
         elif frame.duration_seconds <= 0:

@@ -15,7 +15,8 @@ from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
+from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Sound, Stamped
+from activity.video.damage import Damage, Evidence
 from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
 from activity.video.opening import claimed_size, open_file, other_videos
 from activity.video.picture import Converter, Pixels, deinterlaced, square
@@ -25,51 +26,35 @@ _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 _SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _DURATION_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif")  # that say how long each frame lasts; others have a usual time
 _LENGTH_FROM_ZERO = ("matroska,webm", "flv", "nut")  # and not from where the first stream begins
-_SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame found may be shown later than its place says
-_FRAMES_BEFORE = 3  # of what is sought: deinterlacing compares with the frame before
-_SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
-_TRANSPORT_PACKETS = (188, 192, 204)  # bytes; the longer ones of cameras and broadcasts
+_SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame may be shown later than the index says
+_FRAMES_BEFORE = 3  # decoded before the time sought: deinterlacing compares with the frame before
 _MOST_FAILURES = 50  # reads that fail one after the other
-_LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
 _DEFAULT_FPS = 25
-_PADDING_BYTES = 16  # writers round sizes up, or count a header into them
-_UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What is missing of a video whose good frames were delivered: in words, and whether its end is."""
-
-    problem: str
-    ends_early: bool
 
 
 @dataclass(slots=True, eq=False)
 class Picture:
-    """A decoded frame, its time on the player's clock, and whether it is to be given with square pixels."""
+    """A decoded frame, and its time on the player's clock."""
 
     frame: av.VideoFrame
     time_seconds: float
-    stored_aspect: float
-    is_squared: bool
 
-    @property
-    def pixel_aspect(self) -> float:
-        """The width of a pixel by its height, of the frame as it is given, upright."""
-        return 1.0 if self.is_squared else self.stored_aspect
+
+class SeekError(Exception):
+    """The frames behind a key frame do not begin where they should; the video is to be read from its start."""
 
 
 class Decoding:
-    """One pass over a video that was opened; reads from its start unless `seek` was called before.
+    """One pass over an open video; reads from its start unless `seek` was called before.
 
     Args:
         source: what errors call it.
         container: closed by `close`.
         stream: of the container.
-        on_frame: called after each frame that was decoded; what it raises ends the reading.
+        on_frame: called after each decoded frame; what it raises ends the reading.
         hang_seconds: without a frame, after which reading is given up.
         square_pixels: resize each frame so that its pixels are as wide as high.
-        is_live: frames come as they arrive, at times of `time.monotonic`. Neither a clock nor threads hold any back.
+        is_live: frames come as they arrive, at times of `time.monotonic`. Neither a clock nor threads delay any.
     """
 
     def __init__(
@@ -83,49 +68,41 @@ class Decoding:
         is_live: bool = False,
         square_pixels: bool = False,
     ) -> None:
-        self.source = source
-        self.stream = stream
-        self.frames = 0  # given so far
-        self.time_seconds = 0.0  # of the last one
+        self.source, self.stream, self.is_live = source, stream, is_live
+        self.frames = 0
+        """Given so far."""
+        self.time_seconds = 0.0
+        """Of the last frame."""
         self.is_at_end = False
-        self.is_live = is_live
-        self._square_pixels = square_pixels
-        self._container = container
-        self._on_frame = on_frame
-        self._hang_seconds = hang_seconds
-        self._converter = Converter()
-        self._in_parts = container.format.name in _STREAM_FORMATS
-        self._clock = Clock(most_gap_seconds=MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS)
-        self._tick = float(stream.time_base or 1)
-        self._has_clock = cast(int | None, container.start_time) is not None
-        self._stream_index, self._says_rate = stream.index, bool(stream.codec_context.framerate)
-        self._late_seconds = 0.0
-        self._is_raw = bool(container.format.flags & cast(int, Flags.no_timestamps.value))  # its times are only made up
-        self._origin = self._start_seconds()
-        self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
         self.rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(_DEFAULT_FPS)
         """Frames a second, as the container or the codec says."""
-        self._stored_aspect = float(stream.sample_aspect_ratio or 1)
-        self._size = container.size
-        self._length_seconds = (container.duration or 0) / av.time_base  # as its header says
-        self.declared_seconds = self._declared_seconds()
+        self._container, self._on_frame, self._hang_seconds = container, on_frame, hang_seconds
+        self._square_pixels = square_pixels
+        self._format = container.format.name
+        self._is_stream = self._format in _STREAM_FORMATS
+        # The times of raw video are made up by FFmpeg, and its length is guessed from the bit rate.
+        self._is_raw = bool(container.format.flags & cast(int, Flags.no_timestamps.value))
+        self._has_clock = cast(int | None, container.start_time) is not None
+        self._tick = float(stream.time_base or 1)
+        self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
+        self._aspect = float(stream.sample_aspect_ratio or 1)
+        self._most_gap_seconds = MOST_GAP_IN_STREAM_SECONDS if self._is_stream else MOST_GAP_SECONDS
+        self._origin, self._late_seconds = self._start_seconds()
+        self.declared_seconds = 0.0 if self._is_raw else self._declared_seconds()
         """When the container says that it ends, on the player's clock; 0 where it does not say."""
-        self._others = [str(other.index) for other in other_videos(container, stream)]
-        self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
-        # A subtitle or a time code may last beyond what is left of a file that is cut off: only its start counts.
-        self._ticks = {other.index: float(other.time_base or 1) for other in container.streams}
-        self._with_length = {other.index for other in container.streams if other.type in ("video", "audio")}
+        # An AVI lists frames that only repeat the one before; no packet says so at its end.
+        self._list_end_seconds = ((stream.start_time or 0) + (stream.duration or 0)) * self._tick - self._origin
+        has_length = not (self._is_stream or self._is_raw or self._format == "avi")
+        self._evidence = Evidence(container, stream, is_stream=self._is_stream, has_length=has_length)
+        self._clock = Clock(most_gap_seconds=self._most_gap_seconds)
+        self._sound = Sound(most_gap_seconds=self._most_gap_seconds)
+        self._sound_ticks = {sound.index: float(sound.time_base or 1) for sound in container.streams.audio}
+        self._converter = Converter()
         self._packets: Iterator[Packet[Any]] | None = None
         self._entry_seconds: float | None = None  # of the key frame at which reading begins
-        self._sought_seconds = 0.0
-        self._last_interval = self._last_duration = 0.0
-        self._begun = False
-        self._read_to: dict[int, int] = {}  # by stream, the end of its packets
-        self._num_packets = self._bad_packets = self._bad_pictures = 0
-        self._last_is_bad = False
-        self._flagged: list[int] = []  # packets that the container marks as damaged
-        self._closed = False
-        self._final_seconds = self._frame_at = 0.0
+        self._sought_seconds = self._last_interval = self._last_duration = self._frame_at = 0.0
+        self._begun = self._closed = False
+        self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
         if is_live:
@@ -145,13 +122,11 @@ class Decoding:
         return cls(source, container, stream, square_pixels=square_pixels, on_frame=on_frame, hang_seconds=hang_seconds)
 
     def __iter__(self) -> Iterator[Picture]:
-        """Give the frames; VideoError where there is none, or decoding hangs."""
-        aspect = self._stored_aspect
+        """Give the frames; VideoError if there is none, or decoding hangs."""
         for frame, seconds in self._timed():
             self._last_interval = seconds - self.time_seconds if self.frames else 0.0
             self.frames, self.time_seconds = self.frames + 1, seconds
-            is_turned = aspect != 1.0 and self.orientation(frame)[0]
-            yield Picture(frame, seconds, 1 / aspect if is_turned else aspect, self._square_pixels)
+            yield Picture(frame, seconds)
             self._check_open()
         if not self.frames:
             raise self._no_frames() if self._entry_seconds is None else SeekError
@@ -164,7 +139,11 @@ class Decoding:
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
-        return square(pixels, picture.stored_aspect) if picture.is_squared else pixels
+        return square(pixels, self._upright_aspect(picture)) if self._square_pixels else pixels
+
+    def pixel_aspect(self, picture: Picture) -> float:
+        """Return the width of a pixel by its height, in a frame as `rgb` gives it."""
+        return 1.0 if self._square_pixels else self._upright_aspect(picture)
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         """Return how `rgb` turns a frame; see `Converter.orientation`."""
@@ -173,9 +152,8 @@ class Decoding:
     @functools.cached_property
     def can_seek(self) -> bool:
         """Whether the container has an index that can be trusted."""
-        name = self._container.format.name
-        in_order = name == "avi" and not self.stream.codec_context.has_b_frames
-        if not self._has_clock or self._late_seconds or not (name in _SEEKABLE_FORMATS or in_order):
+        in_order = self._format == "avi" and not self.stream.codec_context.has_b_frames
+        if not self._has_clock or self._late_seconds or not (self._format in _SEEKABLE_FORMATS or in_order):
             return False
         if self.stream.frames > (self.declared_seconds - MOST_GAP_SECONDS) * float(self.stream.guessed_rate or 0):
             return True  # with so many frames no gap is so long that the clock would jump
@@ -188,8 +166,8 @@ class Decoding:
 
         False where that fails; then nothing more can be read here.
         """
+        latest = seconds - _FRAMES_BEFORE / self._fps
         for back in _SEEK_BACK_SECONDS:
-            latest = seconds - _FRAMES_BEFORE / self._fps
             try:
                 self._container.seek(int((latest - back + self._origin) / self._tick), stream=self.stream)
                 packets = self._container.demux()
@@ -204,13 +182,9 @@ class Decoding:
         return False
 
     def close(self) -> None:
-        """Close the file; what was read of it can be asked on."""
-        if not self._closed:
-            try:
-                self._final_seconds = self.duration_seconds
-            finally:
-                self._closed = True
-                self._container.close()
+        """Close the file. What was learnt of it can still be asked for."""
+        self._closed = True
+        self._container.close()
 
     @property
     def is_whole(self) -> bool:
@@ -225,66 +199,38 @@ class Decoding:
     @property
     def duration_seconds(self) -> float:
         """When the last frame ends, by its duration (MP4, GIF) or the interval before it; 0 for fewer than two."""
-        if self._closed:
-            return self._final_seconds
         if self.frames < 2:
             return 0.0
         end = self.time_seconds + self._last_interval
-        if self._container.format.name in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
-            # In an MP4 with B-frames it may be that of another frame: it does not go beyond the video.
-            own_end = self.time_seconds + self._last_duration
-            end = min(own_end, max(end, self.declared_seconds)) if self.declared_seconds else own_end
-        if not (self.is_at_end and self._container.format.name == "avi") or self._cut_off:
-            return round(end, 9)
-        # An AVI lists frames that only repeat the one before; no packet says so at its end.
-        declared = ((self.stream.start_time or 0) + (self.stream.duration or 0)) * self._tick - self._origin
-        return round(declared if 0 < declared - end <= MOST_GAP_SECONDS else end, 9)
+        if self._format in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
+            # In an MP4 with B-frames it may be that of another frame, so it does not go beyond the video.
+            by_duration = self.time_seconds + self._last_duration
+            end = min(by_duration, max(end, self.declared_seconds)) if self.declared_seconds else by_duration
+        elif self._format == "avi" and self.is_at_end and not self._evidence.missing_bytes:
+            end = self._list_end_seconds if 0 < self._list_end_seconds - end <= MOST_GAP_SECONDS else end
+        return round(end, 9)
 
     def notes(self) -> list[str]:
-        """Say what was assumed of a good video."""
+        """Say what was assumed of a good video; asked before it is closed."""
         notes = []
-        if self._is_raw and not self._says_rate:
+        if self._is_raw and not self.stream.codec_context.framerate:
             notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
         if jumps := self._clock.jumps:
             times = "once" if len(jumps) == 1 else f"{len(jumps)} times"
             notes.append(f"its clock jumps {times}, first at {jumps[0]:.1f} s: what follows is taken to go on at once")
         if self._late_seconds:
             notes.append(f"its picture begins {self._late_seconds:.0f} s after its start: time 0 is the first picture")
-        if self._others:
-            others = ", ".join(self._others)
-            notes.append(f"it holds further videos (streams {others}): only stream {self._stream_index} is read")
+        if others := ", ".join(str(other.index) for other in other_videos(self._container, self.stream)):
+            notes.append(f"it holds further videos (streams {others}): only stream {self.stream.index} is read")
         return notes
 
     def damage(self) -> Damage | None:
         """At the end: what is missing, on evidence only; None for a good video."""
-        cut = self._cut_off
-        if cut or self._is_short() or self._last_is_bad:
-            length = f"its frames end at {self.duration_seconds:.1f} s"
-            if self.declared_seconds - self.duration_seconds >= 0.1:
-                length += f", but it says it is {self.declared_seconds:.1f} s long"
-            return Damage(f"{cut or 'it is cut off or damaged'}; {length}", ends_early=True)
-        if bad := self._bad_packets:
-            packets = "1 damaged packet" if bad == 1 else f"{bad} damaged packets"
-            return Damage(f"{packets} in it could not be decoded and {'was' if bad == 1 else 'were'} left out", False)
-        if bad := max(self._bad_pictures, len(self._flagged)):
-            pictures = "1 of its pictures is" if bad == 1 else f"{bad} of its pictures are"
-            return Damage(f"{pictures} damaged in part", ends_early=False)
-        return None
-
-    @functools.cached_property
-    def _cut_off(self) -> str | None:
-        """Say that bytes are missing, of containers that show it by their size."""
-        name = self._container.format.name
-        if name == "mpegts" and not self.is_live and all(self._size % packet for packet in _TRANSPORT_PACKETS):
-            return "it is cut off within its last packet"
-        return _missing_bytes(Path(self._container.name)) if name == "avi" else None
-
-    def _is_short(self) -> bool:
-        """Whether all packets end clearly before the length in the header of a container that has one."""
-        if self._in_parts or self._is_raw or self._container.format.name == "avi":
-            return False
-        ends = max((end * self._ticks[index] for index, end in self._read_to.items()), default=0.0)
-        return self._length_seconds - ends > max(_LEAST_MISSING_SECONDS, 2 / self._fps)
+        return self._evidence.damage(
+            duration_seconds=self.duration_seconds,
+            declared_seconds=self.declared_seconds,
+            frame_seconds=1 / self._fps,
+        )
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
         try:
@@ -299,6 +245,7 @@ class Decoding:
             raise VideoError(self.source, reason, CONVERT) from None
 
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
+        before = 0.0
         for frame in self._decoded():
             pts = None if self._is_raw else frame.dts if frame.pts is None else frame.pts
             if not (self._begun or self._has_clock):  # of a video so short that FFmpeg cannot say where it begins
@@ -310,36 +257,49 @@ class Decoding:
                 if not self._begun and seconds > self._sought_seconds:
                     raise SeekError
             self._begun, self._last_duration = True, frame.duration * self._tick
-            yield Stamped(frame, seconds, self._last_duration)
+            follows_pause = False
+            if seconds is not None:
+                if seconds - before > self._most_gap_seconds:
+                    follows_pause = self._sound.spans(before + self._origin, seconds + self._origin)
+                before = seconds
+            yield Stamped(frame, seconds, self._last_duration, follows_pause)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        self._frame_at, begun = time.monotonic(), False
-        for packet in self._read():
+        self._frame_at = time.monotonic()
+        for packet in self._good_packets():
             if packet is not None and packet.has_sidedata("encryption_info"):  # some of it may decode to noise
                 raise VideoError(self.source, "it is encrypted", "give a copy without copy protection")
             try:
                 frames = self.stream.codec_context.decode(packet)
             except av.error.FFmpegError:
                 frames = []
-                self._bad_packets += packet is not None
+                self._evidence.bad_packets += packet is not None
             for frame in frames:
-                begun = begun or frame.key_frame
-                self._last_is_bad = frame.is_corrupt and self._container.format.name != "mpegts"
-                # In streams those around a seam are marked, and good.
-                self._bad_pictures += begun and frame.is_corrupt and not self._in_parts
+                self._evidence.add_frame(frame)
                 self._on_frame()
                 yield frame
                 self._frame_at = time.monotonic()
             self._check_open()
 
-    def _read(self) -> Iterator["Packet[Any] | None"]:
-        """The packets of the video, then None; reading goes on behind damage.
+    def _good_packets(self) -> Iterator["Packet[Any] | None"]:
+        """The packets of the video, then None.
 
         A packet that is cut off is left out where it is the last: PyAV gives none of the frames that the decoder still
         holds where one of them fails.
         """
-        failures = 0
         cut: Packet[Any] | None = None
+        for packet in self._read():
+            if cut is not None:
+                yield cut
+            cut = packet if packet.is_corrupt else None
+            if cut is None:
+                yield packet
+        yield None
+        self._evidence.last_is_bad |= cut is not None
+
+    def _read(self) -> Iterator["Packet[Any]"]:
+        """The packets of the video; reading goes on behind damage."""
+        failures = 0
         while failures < _MOST_FAILURES:
             packets, self._packets = self._packets or self._container.demux(), None
             try:
@@ -347,56 +307,41 @@ class Decoding:
                     failures = 0
                     if time.monotonic() - self._frame_at > self._hang_seconds:  # also where its sound goes on
                         raise hanging(self.source, self._hang_seconds)
-                    if packet.pts is not None:
-                        lasts = packet.duration or 0 if packet.stream_index in self._with_length else 0
-                        end = packet.pts + lasts
-                        self._read_to[packet.stream_index] = max(end, self._read_to.get(packet.stream_index, end))
-                    if packet.stream_index != self.stream.index or not packet.size:
-                        continue
-                    if cut is not None:
-                        yield cut
-                    self._note_damage(packet)
-                    cut = packet if packet.is_corrupt else None
-                    if cut is None:
+                    self._evidence.add_packet(packet)
+                    if packet.stream_index == self.stream.index and packet.size:
                         yield packet
-                    self._check_open()
-                break
+                        self._check_open()
+                    elif packet.pts is not None and (tick := self._sound_ticks.get(packet.stream_index)):
+                        self._sound.add(packet.stream_index, packet.pts * tick)
+                return
             except av.error.ExitError:
                 raise hanging(self.source, self._hang_seconds) from None
             except av.error.FFmpegError:
                 failures += 1
-                self._bad_packets += failures == 1
-        yield None
-        self._last_is_bad |= cut is not None
+                self._evidence.bad_packets += failures == 1
 
-    def _note_damage(self, packet: "Packet[Any]") -> None:
-        self._num_packets += 1
-        if self._in_parts and packet.is_keyframe:  # what is marked just before it is a seam, where streams were joined
-            self._flagged = [number for number in self._flagged if self._num_packets - number > _SEAM_PACKETS]
-        if packet.is_corrupt:
-            self._flagged.append(self._num_packets)
+    def _start_seconds(self) -> tuple[float, float]:
+        """The container's time that a player shows as 0, and by how much the picture is late.
 
-    def _start_seconds(self) -> float:
-        """The container's time that a player shows as 0: where its first stream begins, sound or picture.
-
-        It is the picture's where that begins so much later that the clocks are not the same, as in a broadcast of
-        several programmes.
+        A player shows 0 where the first stream begins, sound or picture. If the picture begins so much later that the
+        clocks are not the same, as in a broadcast of several programmes, 0 is the picture's start, which is late.
         """
         if not self._has_clock:
-            return 0.0
+            return 0.0, 0.0
         picture, start = (self.stream.start_time or 0) * self._tick, self._container.start_time / av.time_base
-        if picture - start > (MOST_GAP_IN_STREAM_SECONDS if self._in_parts else MOST_GAP_SECONDS):
-            self._late_seconds = picture - start
-            return picture
-        return picture if abs(start - picture) < 2 / av.time_base else start  # it is rounded to microseconds
+        if picture - start > self._most_gap_seconds:
+            return picture, picture - start
+        return picture if abs(start - picture) < 2 / av.time_base else start, 0.0  # it is rounded to microseconds
 
     def _declared_seconds(self) -> float:
-        if self._is_raw:  # FFmpeg guesses from the bit rate
-            return 0.0
-        if self._container.format.name == "avi":  # FFmpeg takes what is there of one that is cut off for its length
+        if self._format == "avi":  # FFmpeg takes what is there of one that is cut off for its length
             return self.stream.frames / float(self.rate)
-        hidden = self._origin if self._container.format.name in _LENGTH_FROM_ZERO else 0.0
-        return max(0.0, self._length_seconds - hidden)
+        hidden = self._origin if self._format in _LENGTH_FROM_ZERO else 0.0
+        return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
+
+    def _upright_aspect(self, picture: Picture) -> float:
+        is_turned = self._aspect != 1.0 and self.orientation(picture.frame)[0]
+        return 1 / self._aspect if is_turned else self._aspect
 
     def _no_frames(self) -> VideoError:
         width, height = self._claimed_size
@@ -409,25 +354,3 @@ class Decoding:
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
-
-
-class SeekError(Exception):
-    """The frames behind a key frame do not begin where they should; the video is to be read from its start."""
-
-
-def _missing_bytes(path: Path) -> str | None:
-    """Where an AVI has fewer bytes than its outermost chunks declare, say so: those above 1 GB have several."""
-    if not path.is_file():  # it is read from a server
-        return None
-    size = path.stat().st_size
-    declared = 0
-    with path.open("rb") as file:
-        while (header := file.read(8))[:4] == b"RIFF" and len(header) == 8:
-            length = int.from_bytes(header[4:], "little")
-            if length in _UNKNOWN_SIZES:
-                return None
-            declared = file.seek(length + length % 2, 1)
-    if declared - size <= _PADDING_BYTES:
-        return None
-    share = max(0.1, 100 * (declared - size) / declared)
-    return f"it is cut off: {declared - size:,} of the {declared:,} bytes that it declares are missing ({share:.1f} %)"

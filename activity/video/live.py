@@ -14,7 +14,7 @@ from activity.video.addresses import without_credentials
 from activity.video.decoding import Decoding
 from activity.video.errors import HANGS, HANGS_AFTER_SECONDS, NO_FRAMES, VideoError, hanging
 from activity.video.picture import Pixels
-from activity.video.reader import SampledFrame, VideoReader, problem_of, sampled, warn_at_end
+from activity.video.reader import SampledFrame, VideoReader, sampled, warn_at_end
 from activity.video.sampling import GridSampler, first_index_at_or_after
 from activity.video.sources import Arrival, camera_arrivals, kind_of_source, open_url
 
@@ -256,7 +256,7 @@ class LiveSource:
         # It may be shorter than it says: then it is read once more, and gives nothing new.
         if damage is not None and damage.ends_early and self._next_index > begin:
             raise self._error(_NO_MORE)
-        warn_at_end(decoding, problem_of(decoding))
+        warn_at_end(decoding)
 
     def _show(self, frames: Iterator[SampledFrame]) -> None:
         """Show frames with times of their own: at their own speed, or as fast as they are taken."""

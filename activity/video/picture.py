@@ -1,8 +1,10 @@
 """Decoded pictures as RGB: deinterlaced, in the colours and the orientation that a player shows."""
 
 import functools
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -100,11 +102,9 @@ def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
-    """Give each frame, deinterlaced where it is flagged; from the first such frame on, each comes one frame later."""
-    filter_ = _Deinterlacer()
-    for frame in frames:
-        yield from filter_.push(frame)
-    yield from filter_.rest()
+    """Give each frame, deinterlaced if it is flagged; from the first such frame on, each comes one frame later."""
+    for _, group in itertools.groupby(frames, key=_layout):
+        yield from _deinterlaced(group)
 
 
 @functools.cache
@@ -132,56 +132,32 @@ def hdr_tables(transfer: int, *, wide: bool) -> tuple[npt.NDArray[np.uint16], np
     )
 
 
-class _Deinterlacer:
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-        self._layout: tuple[int, int, str] | None = None
-        self._before: av.VideoFrame | None = None
-        self._inside: deque[Stamped[av.VideoFrame]] = deque()
-
-    def push(self, frame: Stamped[av.VideoFrame]) -> Iterator[Stamped[av.VideoFrame]]:
-        picture = frame.item
-        if self._graph is None and not picture.interlaced_frame:
-            self._before = picture
-            yield frame
-            return
-        layout = _layout(picture)
-        if layout != self._layout:
-            yield from self.rest()
-            self._layout = layout
-        if min(layout[:2]) < _LEAST_SIDE:
-            yield frame
-            return
-        self._inside.append(frame)
-        if self._graph is None:
-            self._graph = _deinterlacing_graph(picture)
-            if self._before is not None and _layout(self._before) == layout:  # the filter compares with it
-                self._graph.push(self._before)
-                self._graph.push(picture)
-                self._graph.vpull()  # the one before, which was given already
-                return
-        self._graph.push(picture)
-        yield from self._pulled()
-
-    def rest(self) -> Iterator[Stamped[av.VideoFrame]]:
-        if self._graph is not None:
-            self._graph.push(None)
-            yield from self._pulled()
-        self._graph = None
-        self._inside.clear()
-
-    def _pulled(self) -> Iterator[Stamped[av.VideoFrame]]:
-        assert self._graph is not None
-        while self._inside:
-            try:
-                picture = self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            yield replace(self._inside.popleft(), item=picture)
+def _deinterlaced(frames: Iterator[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
+    before: Stamped[av.VideoFrame] | None = None
+    for first in frames:
+        if first.item.interlaced_frame and min(first.item.width, first.item.height) >= _LEAST_SIDE:
+            break
+        before = first
+        yield first
+    else:
+        return
+    graph = _deinterlacing_graph(first.item)
+    inside: deque[Stamped[av.VideoFrame] | None] = deque()
+    if before is not None:  # the filter compares with it
+        graph.push(before.item)
+        inside.append(None)
+    for frame in itertools.chain([first], frames, [None]):
+        graph.push(None if frame is None else frame.item)
+        inside.append(frame)
+        with suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:
+                picture = graph.vpull()
+                if (stamped := inside.popleft()) is not None:
+                    yield replace(stamped, item=picture)
 
 
-def _layout(frame: av.VideoFrame) -> tuple[int, int, str]:
-    return frame.width, frame.height, frame.format.name
+def _layout(frame: Stamped[av.VideoFrame]) -> tuple[int, int, str]:
+    return frame.item.width, frame.item.height, frame.item.format.name
 
 
 def _deinterlacing_graph(frame: av.VideoFrame) -> Graph:

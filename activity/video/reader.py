@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,12 +48,11 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SampledFrame:
-    """The frame shown at ``index / sample_fps`` seconds: RGB ``uint8 (H, W, 3)``, its own time and pixel aspect."""
+    """The frame shown at ``index / sample_fps`` seconds: RGB ``uint8 (H, W, 3)``, and when it appears."""
 
     index: int
     pixels: Pixels
     time_seconds: float
-    pixel_aspect: float = 1.0
 
 
 class VideoReader:
@@ -104,8 +103,8 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         with self._decoding() as decoding:
             for picture in decoding:
-                yield Frame(decoding.rgb(picture), picture.time_seconds, picture.pixel_aspect)
-            self._say(decoding)
+                yield Frame(decoding.rgb(picture), picture.time_seconds, decoding.pixel_aspect(picture))
+            self._warn_at_end(decoding)
 
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
         """Yield for each grid index k the frame shown at ``k / sample_fps`` seconds, in order.
@@ -116,17 +115,14 @@ class VideoReader:
         for a clip: decoding begins at the key frame before it, where the container has an index that can be trusted,
         and stops when it is past. Raises and warns as an iteration does.
         """
-        wanted = range(sys.maxsize) if indices is None else indices
-        if wanted.step != 1:
-            raise ValueError(f"indices is {wanted}; it must be a range of step 1, as grid_range gives.")
-        first_index_at_or_after(0.0, sample_fps)  # refuses a rate that makes no grid
-        yield from self._sampled_from(sample_fps, [wanted])
+        yield from self.sampled_spans(sample_fps, [range(sys.maxsize) if indices is None else indices])
 
     def sampled_spans(self, sample_fps: float, spans: Iterable[range]) -> Iterator[SampledFrame]:
         """Yield what `sampled_frames` yields at the grid indices that are in any of the spans (of step 1), in order.
 
         What lies between two spans is not decoded where a key frame lies well behind the one and before the other.
         """
+        first_index_at_or_after(0.0, sample_fps)  # refuses a rate that makes no grid
         for group in self._read_at_once(sample_fps, _disjoint(spans)):
             yield from self._sampled_from(sample_fps, group)
 
@@ -173,29 +169,20 @@ class VideoReader:
         return groups
 
     def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-        """From the key frame before the first span, where it can be sought; else from the start."""
+        """Read from the key frame before the first span if it can be sought, or else from the start."""
         start = spans[0].start / sample_fps
-        with self._decoding() as decoding:
-            if start < _LEAST_SEEK_SECONDS or not decoding.can_seek:
-                yield from self._sampled(decoding, sample_fps, spans)
+        with self._decoding() as decoding, suppress(SeekError):  # which comes before any frame
+            if start < _LEAST_SEEK_SECONDS or not decoding.can_seek or decoding.seek(start):
+                yield from sampled(decoding, sample_fps, spans)
+                self._warn_at_end(decoding)
                 return
-            try:
-                if decoding.seek(start):
-                    yield from self._sampled(decoding, sample_fps, spans)
-                    return
-            except SeekError:  # before any frame was given
-                pass
         with self._decoding() as decoding:
-            yield from self._sampled(decoding, sample_fps, spans)
+            yield from sampled(decoding, sample_fps, spans)
+            self._warn_at_end(decoding)
 
-    def _sampled(self, decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-        yield from sampled(decoding, sample_fps, spans)
-        self._say(decoding)
-
-    def _say(self, decoding: Decoding) -> None:
+    def _warn_at_end(self, decoding: Decoding) -> None:
         if decoding.is_at_end:
-            self.damage = problem_of(decoding)
-            warn_at_end(decoding, self.damage)
+            self.damage = warn_at_end(decoding)
 
     @contextmanager
     def _decoding(self) -> Iterator[Decoding]:
@@ -227,25 +214,21 @@ def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> It
     yield from _shown(decoding, latest, sampler.finish(decoding.duration_seconds), remaining)
 
 
-def problem_of(decoding: Decoding) -> str | None:
-    """Say what is missing of a video that was read to its end; None for a good one.
+def warn_at_end(decoding: Decoding) -> str | None:
+    """Warn of damage of a video that was read to its end, and of what had to be assumed; returns what is damaged.
 
-    Where reading did not begin at its start, that is only whether its end is missing.
+    If reading did not begin at its start, that is only whether its end is missing.
     """
-    damage = decoding.damage()
-    if damage is not None and not (decoding.is_whole or damage.ends_early):
-        return None
-    good = f"{decoding.frames} good frames" if decoding.is_whole else "good frames"
-    return f"{damage.problem}; the {good} are used" if damage else None
-
-
-def warn_at_end(decoding: Decoding, problem: str | None) -> None:
-    """Warn of what had to be assumed of a video that was read to its end, and of its problem."""
     # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
     for note in decoding.notes() if decoding.is_whole else ():
         warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=1)
-    if problem:
-        warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=1)
+    damage = decoding.damage()
+    if damage is None or not (decoding.is_whole or damage.ends_early):
+        return None
+    good = f"{decoding.frames} good frames" if decoding.is_whole else "good frames"
+    problem = f"{damage.problem}; the {good} are used"
+    warnings.warn(f"{decoding.source}: {problem}.", VideoWarning, stacklevel=1)
+    return problem
 
 
 def declared_seconds(path: Path) -> float | None:
@@ -271,6 +254,8 @@ def _disjoint(spans: Iterable[range]) -> list[range]:
     """
     disjoint: list[range] = []
     for span in sorted(spans, key=lambda span: span.start):
+        if span.step != 1:
+            raise ValueError(f"A span is {span}; it must be a range of step 1, as grid_range gives.")
         if disjoint and span.start <= disjoint[-1].stop:
             disjoint[-1] = range(disjoint[-1].start, max(disjoint[-1].stop, span.stop))
         else:
@@ -284,7 +269,7 @@ def _shown(decoding: Decoding, picture: Picture, indices: range, remaining: dequ
     while remaining and remaining[0].start <= indices.stop:
         for index in range(max(indices.start, remaining[0].start), min(indices.stop, remaining[0].stop)):
             pixels = decoding.rgb(picture) if pixels is None else pixels
-            yield SampledFrame(index, pixels, picture.time_seconds, picture.pixel_aspect)
+            yield SampledFrame(index, pixels, picture.time_seconds)
         if remaining[0].stop > indices.stop:
             return
         remaining.popleft()

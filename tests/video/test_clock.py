@@ -1,8 +1,16 @@
 """What containers say of times, and the times that frames get."""
 
+from fractions import Fraction
+from pathlib import Path
+
 import pytest
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, Clock, Stamped
+from activity.video.errors import VideoNote
+from activity.video.reader import VideoReader
+from tests.videos import index_frames, write_timed_video
+
+UNIT = Fraction(1, 25)
 
 
 def place(times: list[float | None], *, duration: float = 0.04, most_gap: float = 600.0) -> tuple[list[float], int]:
@@ -77,3 +85,38 @@ def test_frames_of_whole_seconds_are_spread() -> None:
 def test_frames_without_times_follow_at_their_own_rate() -> None:
     assert place([None] * 5, duration=1 / 12)[0] == pytest.approx([index / 12 for index in range(5)])
     assert place([0.0, 0.04, None, None])[0] == pytest.approx(even(0, 4))
+
+
+class TestALongGapInAStream:
+    frames, times = index_frames(50), [*range(25), *range(525, 550)]  # in 1/25 s
+
+    def test_is_a_pause_if_the_sound_goes_on(self, tmp_path: Path) -> None:
+        path = write_timed_video(tmp_path / "a.ts", self.frames, self.times, unit=UNIT, sound_seconds=22.5)
+        assert times_of(path) == pytest.approx([time / 25 for time in self.times], abs=0.001)
+
+    def test_is_a_jump_of_its_clock_if_there_is_no_sound(self, tmp_path: Path) -> None:
+        path = write_timed_video(tmp_path / "a.ts", self.frames, self.times, unit=UNIT)
+        with pytest.warns(VideoNote, match="its clock jumps once, first at 1"):
+            assert times_of(path) == pytest.approx(even(0, 50), abs=0.001)
+
+    def test_is_a_jump_of_its_clock_if_the_sound_jumps_too(self, tmp_path: Path) -> None:
+        parts = [
+            write_timed_video(
+                tmp_path / f"{start}.ts",
+                self.frames,
+                range(50),
+                unit=UNIT,
+                sound_seconds=2.0,
+                container_options={"output_ts_offset": start},
+            )
+            for start in ("0", "15")
+        ]
+        path = tmp_path / "a.ts"
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+        with pytest.warns(VideoNote, match="its clock jumps once, first at 2"):
+            assert times_of(path) == pytest.approx(even(0, 100), abs=0.001)
+
+
+def times_of(path: Path) -> list[float]:
+    times = [frame.time_seconds for frame in VideoReader(path)]
+    return [time - times[0] for time in times]
