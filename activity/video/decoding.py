@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import av
+import cv2
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
@@ -21,15 +22,17 @@ from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_
 from activity.video.opening import claimed_size, open_file, other_videos
 from activity.video.picture import Converter, Pixels, deinterlaced, square
 
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
-_SEEKABLE_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-_DURATION_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif")  # that say how long each frame lasts; others have a usual time
+_SEEKABLE_FORMATS = (_MP4, "matroska,webm")
+_DURATION_FORMATS = (_MP4, "gif")  # that say how long each frame lasts; others have a usual time
 _LENGTH_FROM_ZERO = ("matroska,webm", "flv", "nut")  # and not from where the first stream begins
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame may be shown later than the index says
 _FRAMES_BEFORE = 3  # decoded before the time sought: deinterlacing compares with the frame before
 _MOST_FAILURES = 50  # reads that fail one after the other
 _DEFAULT_FPS = 25
+_MOST_THREADS = 16  # as FFmpeg
 
 
 @dataclass(slots=True, eq=False)
@@ -105,8 +108,8 @@ class Decoding:
         self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
-        if is_live:
-            stream.codec_context.thread_count = 1
+        # FFmpeg itself takes one more than there are cores, which costs small pictures a tenth of their CPU time.
+        stream.codec_context.thread_count = 1 if is_live else min(cv2.getNumberOfCPUs(), _MOST_THREADS)
 
     @classmethod
     def of_file(
@@ -267,7 +270,8 @@ class Decoding:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         self._frame_at = time.monotonic()
         for packet in self._good_packets():
-            if packet is not None and packet.has_sidedata("encryption_info"):  # some of it may decode to noise
+            # Some of what is encrypted may decode to noise. MP4 alone says that a packet is; asking costs time.
+            if packet is not None and self._format == _MP4 and packet.has_sidedata("encryption_info"):
                 raise VideoError(self.source, "it is encrypted", "give a copy without copy protection")
             try:
                 frames = self.stream.codec_context.decode(packet)
