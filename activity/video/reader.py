@@ -6,12 +6,12 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from activity.video.decoding import Decoding, Picture, SeekError
 from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning, unreadable
@@ -56,19 +56,25 @@ class SampledFrame:
 
 
 class VideoReader:
-    """Reads a video file, from the beginning each time it is iterated, holding a few frames at most.
+    """Reads a video file, from its start each time it is iterated. A few frames are in memory at most.
 
-    Times are seconds on the clock that a player shows: 0 is the start of the container, at which its sound may begin
+    Times are seconds on the clock that a player shows: 0 is the start of the container, where its sound may begin
     before its picture. Frames are upright (the display matrix is applied) and deinterlaced; each has its own size.
 
-    With ``square_pixels`` each frame is resized so that its pixels are as wide as high.
+    Args:
+        source: the file.
+        square_pixels: resize each frame so that its pixels are as wide as high.
+        hang_seconds: without a frame, after which reading is given up.
 
-    Reading is given up after ``hang_seconds`` without a frame. What is assigned to ``on_frame`` is called after each
-    frame that was decoded, whether it is given or not; what it raises ends the reading.
+    Attributes:
+        on_frame: called after each decoded frame, sampled or not; what it raises ends the reading.
+        damage: what the VideoWarning said of a video that was read to its end; None for a good one.
 
-    Raises VideoError: on construction where there is no such file or nothing in it, on the first frame where
-    it cannot be decoded. Warns, after the last frame, with VideoWarning where the file is damaged or ends early, and
-    with VideoNote where something had to be assumed of it.
+    Raises:
+        VideoError: on construction if there is no such file or nothing in it, on the first frame if it cannot be
+            decoded.
+
+    Warns, after the last frame, with VideoWarning of damage, and with VideoNote of what had to be assumed.
 
     >>> import cv2, tempfile, numpy as np
     >>> path = Path(tempfile.mkdtemp(), "holiday.avi")
@@ -77,9 +83,9 @@ class VideoReader:
     ...     _ = writer.write(np.full((48, 64, 3), brightness, np.uint8))
     >>> writer.release()
     >>> with VideoReader(path) as video:
-    ...     [(frame.pixels.shape, round(frame.time_seconds, 3)) for frame in video]
-    ...     [(shown.index, shown.time_seconds) for shown in video.sampled_frames(5)]
-    [((48, 64, 3), 0.0), ((48, 64, 3), 0.1), ((48, 64, 3), 0.2), ((48, 64, 3), 0.3)]
+    ...     [(frame.pixels.shape, frame.time_seconds) for frame in video][:2]
+    ...     [(frame.index, frame.time_seconds) for frame in video.sampled_frames(5)]
+    [((48, 64, 3), 0.0), ((48, 64, 3), 0.1)]
     [(0, 0.0), (1, 0.2)]
     """
 
@@ -94,10 +100,8 @@ class VideoReader:
         check_file(self.source)
         self.on_frame: Callable[[], None] = lambda: None
         self.damage: str | None = None
-        """What the VideoWarning said of the video that was read to its end, without its name; None for a good one."""
-        self._square_pixels = square_pixels
-        self._hang_seconds = hang_seconds
-        self._open: set[Decoding] = set()
+        self._square_pixels, self._hang_seconds = square_pixels, hang_seconds
+        self._open: WeakSet[Decoding] = WeakSet()
         self._latest: Decoding | None = None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -109,18 +113,21 @@ class VideoReader:
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
         """Yield for each grid index k the frame shown at ``k / sample_fps`` seconds, in order.
 
-        That is the last frame whose time is not later; where the video is slower than the grid, a frame is
-        given several times (as the same array). Until the first frame, and at index 0, the first one is given; the
-        last one until `duration_seconds`. ``indices`` (step 1) restricts the grid, as `sampling.grid_range` makes it
-        for a clip: decoding begins at the key frame before it, where the container has an index that can be trusted,
-        and stops when it is past. Raises and warns as an iteration does.
+        That is the last frame whose time is not later. A video slower than the grid gives a frame several times, as
+        the same array. The first frame also stands for all times before it, the last one until `duration_seconds`.
+        Raises and warns as an iteration does.
+
+        Args:
+            sample_fps: grid points a second.
+            indices: of step 1, as `sampling.grid_range` gives for a clip; all if None. Decoding begins at the key frame
+                before them if the container has an index that can be trusted, and stops after them.
         """
         yield from self.sampled_spans(sample_fps, [range(sys.maxsize) if indices is None else indices])
 
     def sampled_spans(self, sample_fps: float, spans: Iterable[range]) -> Iterator[SampledFrame]:
-        """Yield what `sampled_frames` yields at the grid indices that are in any of the spans (of step 1), in order.
+        """Yield what `sampled_frames` yields at the grid indices in any of the spans (of step 1), in order.
 
-        What lies between two spans is not decoded where a key frame lies well behind the one and before the other.
+        What lies between two spans is not decoded if a key frame lies well behind the one and before the other.
         """
         first_index_at_or_after(0.0, sample_fps)  # refuses a rate that makes no grid
         for group in self._read_at_once(sample_fps, _disjoint(spans)):
@@ -142,23 +149,21 @@ class VideoReader:
         return Fraction(0) if self._latest is None else self._latest.rate
 
     def close(self) -> None:
-        """Close the file: an iteration under way cannot go on, a new one starts from the beginning."""
-        for decoding in tuple(self._open):
+        """Close the file. An iteration under way cannot go on; a new one begins at the start."""
+        for decoding in self._open:
             decoding.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _read_at_once(self, sample_fps: float, spans: Sequence[range]) -> list[list[range]]:
         """Group spans, ascending and disjoint: within a group, what lies between them is decoded."""
+        groups = [list(spans[:1])] if spans else []
         if len(spans) < 2:
-            return [list(spans)] if spans else []
-        groups = [[spans[0]]]
+            return groups
         with self._decoding() as decoding:
             for before, span in itertools.pairwise(spans):
                 end, start = before.stop / sample_fps, span.start / sample_fps
@@ -184,18 +189,12 @@ class VideoReader:
         if decoding.is_at_end:
             self.damage = warn_at_end(decoding)
 
-    @contextmanager
-    def _decoding(self) -> Iterator[Decoding]:
-        decoding = Decoding.of_file(
+    def _decoding(self) -> "closing[Decoding]":
+        self._latest = Decoding.of_file(
             self.source, square_pixels=self._square_pixels, on_frame=self.on_frame, hang_seconds=self._hang_seconds
         )
-        self._open.add(decoding)
-        self._latest = decoding
-        try:
-            yield decoding
-        finally:
-            decoding.close()
-            self._open.discard(decoding)
+        self._open.add(self._latest)
+        return closing(self._latest)
 
 
 def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
