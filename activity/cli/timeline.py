@@ -31,8 +31,8 @@ from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
 from activity.inference.timeline import Timeline, timelines_as_completed
 from activity.inference.videos import Failure
-from activity.video.overlay import check_overlay, write_overlay
 from activity.video.reader import VideoError, declared_seconds
+from activity.visualization.overlay import check_overlay, write_overlay
 
 _THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120
 
