@@ -16,7 +16,7 @@ PACKAGE = Path(activity.__file__).parent
 LEVELS = (
     {"cli"},
     {"training", "inference"},
-    {"features", "formats", "evaluation"},
+    {"features", "formats", "evaluation", "visualization"},
     {"data"},
     {"models", "video"},
 )
@@ -153,6 +153,9 @@ def test_every_file_has_its_place() -> None:
         ("data/demo.py", "import argparse"),
         ("features/fill.py", "from rich.progress import track"),
         ("features/extract.py", "import av"),
+        ("visualization/overlay.py", "import av"),
+        ("visualization/overlay.py", "from activity.features.views import View"),
+        ("video/writer.py", "from activity.visualization.overlay import draw_caption"),
         ("evaluation/metrics.py", "from matplotlib.figure import Figure"),
         ("cli/train.py", "from pytorch_lightning import Trainer"),
     ],

@@ -1,58 +1,45 @@
-"""Progress over files, or over how long they last, on standard error. Apart from `progress.py`: no Lightning here."""
+"""A progress bar over files, on standard error. Apart from `progress.py`, which imports Lightning."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-_SPEED_SECONDS = 600.0  # files take their time: the time left is told from those of the last minutes
+from activity.video.reader import declared_seconds
+
+_SPEED_SECONDS = 600.0  # files take long: the speed of the last minutes gives the time left
+_MOMENT_SECONDS = 1.0  # opening a file on a network drive takes time, and a short video needs no bar of its own
+
+Update = Callable[[float, float], None]
 
 
 @contextmanager
-def files_progress(total: int, *, done: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """A bar over files, of which some are done already; calls of what it gives move it by one."""
+def files_progress(total: int, *, done: int = 0, unit: str = "files/s", shown: bool) -> Iterator[Update]:
+    """A bar over files, `done` of which were complete before.
+
+    The bar moves with `update(files, amount)`: how many files are complete, parts included, and how much of `unit`
+    was done since the start.
+    """
     if not shown:
-        yield lambda: None
+        yield lambda files, amount: None
         return
-    # Here: what is not shown costs a short command no time.
+    # Imported here: without a bar a short command need not wait for it.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     progress = Progress(
         TextColumn("files"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        speed_estimate_period=_SPEED_SECONDS,
-    )
-    begun = time.monotonic()
-    with progress:
-        task = progress.add_task("files", total=total, completed=done, speed="")
-
-        def advance() -> None:
-            progress.advance(task)
-            rate = (progress.tasks[0].completed - done) / max(time.monotonic() - begun, 1e-3)
-            progress.update(task, speed=f"{rate:.2g} files/s" if rate < 10 else f"{rate:.0f} files/s")
-
-        yield advance
-
-
-@contextmanager
-def seconds_progress(total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
-    """A bar over the seconds that videos last; calls of what it gives move it by so many.
-
-    `total`: as far as the videos say; a part of it that nobody knows makes the end come late.
-    """
-    if not shown:
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    progress = Progress(
-        TextColumn("video"),
-        BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
@@ -62,11 +49,61 @@ def seconds_progress(total: float, *, shown: bool) -> Iterator[Callable[[float],
     )
     begun = time.monotonic()
     with progress:
-        task = progress.add_task("video", total=total or None, speed="")
+        task = progress.add_task("files", total=total, completed=done, speed="")
 
-        def advance(seconds: float) -> None:
-            progress.advance(task, seconds)
-            rate = progress.tasks[0].completed / max(time.monotonic() - begun, 1e-3)
-            progress.update(task, speed=f"{rate:.2g} x its own speed" if rate < 10 else f"{rate:.0f} x its own speed")
+        def update(files: float, amount: float) -> None:
+            rate = amount / max(time.monotonic() - begun, 1e-3)
+            speed = f"{rate:.2g} {unit}" if rate < 10 else f"{rate:.0f} {unit}"
+            progress.update(task, completed=files, speed=speed)
 
-        yield advance
+        yield update
+
+
+@contextmanager
+def videos_progress(sources: Sequence[str], *, shown: bool) -> "Iterator[VideosProgress]":
+    """A bar over videos that moves within long ones too."""
+    with files_progress(len(sources), unit="x real time", shown=shown) as update:
+        yield VideosProgress(sources, update, shown=shown)
+
+
+@dataclass
+class _Reading:
+    begun: float
+    seconds: float = 0.0
+    length_seconds: float | None = None
+
+    def share(self) -> float:
+        return 0.0 if self.length_seconds is None else min(1.0, self.seconds / self.length_seconds)
+
+
+class VideosProgress:
+    """Counts complete videos, and the part that is complete of each long one.
+
+    The file of a long video is opened for its length while the video is read. So no file delays the first result.
+    """
+
+    def __init__(self, sources: Sequence[str], update: Update, *, shown: bool = True) -> None:
+        self._sources, self._update, self._shown = sources, update, shown
+        self._reading: dict[int, _Reading] = {}
+        self._complete, self._seconds = 0, 0.0
+
+    def read(self, position: int, seconds: float) -> None:
+        """More seconds of the video at a position were read."""
+        if not self._shown:
+            return
+        now = time.monotonic()
+        reading = self._reading.setdefault(position, _Reading(now))
+        reading.seconds += seconds
+        self._seconds += seconds
+        if reading.length_seconds is None and now - reading.begun >= _MOMENT_SECONDS:
+            reading.length_seconds = declared_seconds(Path(self._sources[position])) or math.inf
+        self._show()
+
+    def finish(self, position: int) -> None:
+        """The video at a position is complete, or failed."""
+        self._reading.pop(position, None)
+        self._complete += 1
+        self._show()
+
+    def _show(self) -> None:
+        self._update(self._complete + sum(reading.share() for reading in self._reading.values()), self._seconds)

@@ -115,14 +115,14 @@ def _write(
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty())
     with (
         open_results(options.output, header_line(options.format, top_k), kept=kept) as write,
-        files_progress(total, done=done, shown=shown) as advance,
+        files_progress(total, done=done, shown=shown) as update,
     ):
-        for position, result in results:
+        for finished, (position, result) in enumerate(results, 1):
             write(position, line(result, top_k, digest))
             if isinstance(result, Failure):
                 failures += 1
                 note(f"activity predict: {result.error}")
-            advance()
+            update(done + finished, finished)
     return failures
 
 

@@ -19,7 +19,7 @@ from activity.cli.arguments import (
     expand_sources,
     note,
 )
-from activity.cli.files_progress import seconds_progress
+from activity.cli.files_progress import videos_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output, format_of, open_output
 from activity.cli.results import open_results
@@ -31,8 +31,8 @@ from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
 from activity.inference.timeline import Timeline, timelines_as_completed
 from activity.inference.videos import Failure
-from activity.video.overlay import check_overlay, write_overlay
-from activity.video.reader import VideoError, declared_seconds
+from activity.video.reader import VideoError
+from activity.visualization.overlay import check_overlay, write_overlay
 
 _THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120
 
@@ -53,9 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     settings.stride_frames(recognizer.window_frames)  # refused before a header is written
     # Where the results appear in the same terminal, a bar would stand among them.
     shown = sys.stderr.isatty() and not (options.output is None and sys.stdout.isatty() and len(sources) > 1)
-    total = sum(declared_seconds(Path(source)) or 0.0 for source in sources) if shown else 0.0
     failures = 0
-    with _writer(options, files) as write, seconds_progress(total, shown=shown) as advance:
+    with _writer(options, files) as write, videos_progress(sources, shown=shown) as progress:
         for position, result in timelines_as_completed(
             recognizer,
             sources,
@@ -63,10 +62,11 @@ def main(arguments: Sequence[str]) -> int:
             batch_frames=options.batch_frames,
             decode_threads=options.decode_threads,
             device=device,
-            on_frames=lambda frames: advance(frames / recognizer.sample_fps),
+            on_frames=lambda position, frames: progress.read(position, frames / recognizer.sample_fps),
         ):
             write(position, result)
             failures += not _taken(result, options)
+            progress.finish(position)
     if failures:
         note(f"activity timeline: {failures} of {count_text(len(sources), 'source')} failed")
     return EXIT_SOME_FAILED if failures else EXIT_OK

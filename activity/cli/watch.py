@@ -34,10 +34,10 @@ from activity.formats import load_recognizer
 from activity.inference.live import LiveEvent, LiveRecognizer
 from activity.inference.palette import captions_of
 from activity.models.recognizer import LoadedRecognizer
-from activity.video.display import Display
 from activity.video.errors import VideoError
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
 from activity.video.sources import kind_of_source
+from activity.visualization.display import Display
 
 _SCORES_SECONDS, _STALL_SECONDS = 1.0, 10.0
 _WARM_UP_FRAMES = 3  # the first encodings take longer: what is compiled and allocated once

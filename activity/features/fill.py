@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from activity.data.clips import Clip
 from activity.features import contents
 from activity.features.digests import video_digests
-from activity.features.extract import EncodeRows, FeatureChunk, VideoEnd, extract_features
+from activity.features.extract import EncodeRows, FeatureChunk, extract_features
 from activity.features.outcome import CheckProgress, FailedClip, FillProgress, FillState, StoredClip
 from activity.features.store import FeatureKey, FeatureStore, StoreWarning
 from activity.features.views import PLAIN, View
@@ -43,10 +43,8 @@ def fill_store(
 ) -> tuple[list[StoredClip], list[FailedClip]]:
     """Compute and store the features of all clips that are not stored yet.
 
-    A video with several clips is decoded once for each rate among its views. Videos come in a random order: the time
-    left is then well guessed, and two processes that fill one store rarely meet at the same video.
-    A clip's features are the same bit for bit, whatever else is encoded in the same run (on the same machine, with the
-    same `batch_frames`): all batches are of one size.
+    A video with several clips is decoded once for each rate among its views. The features of a clip are the same bit
+    for bit, whatever else the run encodes, on one machine and with one `batch_frames`.
 
     Args:
         store: what to fill.
@@ -57,15 +55,15 @@ def fill_store(
         decode_threads: videos decoded at the same time.
         device: where to encode.
         on_progress: called as work goes on, in this thread.
-        digests: of `video_digests`, where they have been asked for already.
+        digests: of `video_digests`, if they are known already.
         views_of: the views of a clip, the plain one first.
-        on_keys: called once, before any work, with all keys that will be read.
-        on_check: called in this thread as videos are read to know them again, and then stored features to know that
-            they are sound; what has not changed since it was read last is not read again.
+        on_keys: called once with all keys that will be read, before any work.
+        on_check: called in this thread while videos are read for their digests, then while stored features are
+            checked. Neither is read again unless it has changed.
 
     Returns:
-        The clips with features and those without, each in the order of `clips`; every clip is in one of the two. A
-        further view that shows no sampled frame (of a very short span, say) is left out.
+        The clips with features and those without, each in the order of `clips`; every clip is in one of the two.
+        Further views without a sampled frame, of a very short span say, are left out.
 
     Raises:
         StoreError: the store cannot be written.
@@ -75,13 +73,28 @@ def fill_store(
     wanted, failed = wanted_features(clips, encoder, digests, sample_fps=sample_fps, views_of=views_of)
     state = FillState(store, clips, failed, sample_fps, on_progress)
     on_keys([item.key for item in wanted])
-    missing = state.take_stored(wanted, on_check)
-    fillings = fillings_of(missing)
-    random.Random().shuffle(fillings)
+    fillings = fillings_of(state.take_stored(wanted, on_check))
+    encoder.to(device)
     if fillings:
         _prepare(store)
+        _fill(fillings, state, encoder, batch_frames=batch_frames, decode_threads=decode_threads, device=device)
+    return state.outcome(wanted)
+
+
+def _fill(
+    fillings: list[Filling],
+    state: FillState,
+    encoder: FrameEncoder,
+    *,
+    batch_frames: int,
+    decode_threads: int,
+    device: torch.device,
+) -> None:
+    """Compute features, and store those of each video once it ends."""
+    # In a random order the time left is a good guess, and two processes rarely work on the same video.
+    random.Random().shuffle(fillings)
     results = extract_features(
-        constant_batches(encoder.to(device), batch_frames),
+        constant_batches(encoder, batch_frames),
         [filling.request() for filling in fillings],
         motion="motion" in encoder.modalities,
         rgb_every=encoder.rgb_every,
@@ -91,22 +104,14 @@ def fill_store(
         device=device,
         still_wanted=lambda number: state.still_wanted(fillings[number]),
     )
-    _store(results, fillings, state, encoder.feature_size)
-    return state.outcome(wanted)
-
-
-def _store(
-    results: Generator[FeatureChunk | VideoEnd, None, None], fillings: Sequence[Filling], state: FillState, size: int
-) -> None:
-    """Store features of size D as they come."""
     try:
         for result in results:
             filling = fillings[result.video]
             if isinstance(result, FeatureChunk):
-                state.add(filling, result, size)
+                state.add(filling, result, encoder.feature_size)
             else:
-                state.finish(filling, result, size)
-    finally:  # a full disk, Ctrl-C: what is half done is let go
+                state.finish(filling, result, encoder.feature_size)
+    finally:  # also after a full disk or Ctrl-C
         results.close()
         for filling in fillings:
             filling.let_go()

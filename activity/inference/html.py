@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from activity.data.segments import Segment
 from activity.inference.palette import colour_of, pattern_of
-from activity.video.overlay import clock_text
+from activity.visualization.overlay import clock_text
 
 _MOST_BARS, _MOST_ROWS = 400, 50
 _BAR_UNITS = 1000

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from activity.data.segments import BACKGROUND, Segment
-from activity.video.overlay import CaptionedSpan
+from activity.visualization.overlay import CaptionedSpan
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart by the colour-blind too. Without black and yellow, which
 # are not seen on dark and on white ground.

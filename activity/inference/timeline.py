@@ -172,7 +172,7 @@ def make_timelines(
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
-    on_frames: Callable[[int], None] = lambda _: None,
+    on_frames: Callable[[int, int], None] = lambda position, frames: None,
 ) -> Iterator[Timeline | Failure]:
     """`timelines_as_completed` in the order given: a result waits for that of an earlier, longer video."""
     return in_order(
@@ -196,7 +196,7 @@ def timelines_as_completed(
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
-    on_frames: Callable[[int], None] = lambda _: None,
+    on_frames: Callable[[int, int], None] = lambda position, frames: None,
 ) -> Iterator[tuple[int, Timeline | Failure]]:
     """The timelines of videos, each with its position; a video that cannot be read is a `Failure`, the rest is done.
 
@@ -209,7 +209,7 @@ def timelines_as_completed(
         batch_frames: frames the encoder gets at once.
         decode_threads: videos decoded at the same time.
         device: where the recognizer is.
-        on_frames: told how many sampled frames more have been encoded.
+        on_frames: told the position of a video, and how many more of its sampled frames are encoded.
 
     Raises:
         TimelineSettingsError: the settings do not fit the recognizer.

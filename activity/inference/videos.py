@@ -53,7 +53,7 @@ def read_videos(
     batch_frames: int,
     decode_threads: int,
     device: torch.device,
-    on_frames: Callable[[int], None] = lambda _: None,
+    on_frames: Callable[[int, int], None] = lambda position, frames: None,
 ) -> Iterator[tuple[int, _Result | Failure]]:
     """Position and result of each video, as they complete; a video that cannot be read is a `Failure`.
 
@@ -66,7 +66,7 @@ def read_videos(
         batch_frames: frames the encoder gets at once.
         decode_threads: videos decoded at the same time.
         device: where the recognizer is.
-        on_frames: told how many sampled frames more have been encoded.
+        on_frames: told the position of a video, and how many more of its sampled frames are encoded.
     """
     reading: dict[int, VideoResult[_Result]] = {}
     for item in extract_features(
@@ -84,7 +84,7 @@ def read_videos(
                 reading[item.video] = begin(sources[item.video])
             with beside_encoding():
                 reading[item.video].push(item.features)
-            on_frames(len(item.indices))
+            on_frames(item.video, len(item.indices))
             continue
         with beside_encoding():
             result = _finished(sources[item.video], reading.pop(item.video, None), item)

@@ -1,4 +1,4 @@
-"""`activity predict` on many files: interrupted and resumed, nothing overwritten, progress in a terminal."""
+"""Verbs on many files: interrupted and resumed, nothing overwritten, progress in a terminal."""
 
 import json
 import os
@@ -304,11 +304,16 @@ class TestProgress:
         os.close(ours)
         return seen.decode(), out
 
-    def test_a_bar_in_the_terminal_and_results_where_they_are_piped(self, folder: Path, exported: Path) -> None:
-        seen, out = self.in_a_terminal("predict", exported, folder, "gone.mp4", "--format", "jsonl", stdout_too=False)
-        assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == [*NAMES, "gone.mp4"]
+    @pytest.mark.parametrize(("verb", "speed"), [("predict", "files/s"), ("timeline", "x real time")])
+    def test_a_bar_in_the_terminal_and_results_where_they_are_piped(
+        self, folder: Path, exported: Path, verb: str, speed: str
+    ) -> None:
+        seen, out = self.in_a_terminal(verb, exported, folder, "gone.mp4", "--format", "jsonl", stdout_too=False)
+        sources = dict.fromkeys(json.loads(line)["source"] for line in out.splitlines())
+        assert [Path(source).name for source in sources] == [*NAMES, "gone.mp4"]
         assert "5/5" in seen
-        assert "files/s" in seen
+        assert "100%" in seen
+        assert speed in seen
         assert '{"source"' not in seen
         assert "no such file" in seen
 

@@ -217,6 +217,17 @@ def test_the_wanted_frames_and_no_others_are_encoded_once(videos: list[Path], sp
     assert end.error is None
 
 
+def test_many_spans_cost_a_frame_no_more_than_few() -> None:
+    def seconds_for_1000_frames(count: int) -> float:
+        spans = request(Path("long.mp4"), tuple(range(20 * number, 20 * number + 10) for number in range(count)))
+        assert [spans.wants(index) for index in (0, 9, 10, 20 * count - 20, 20 * count - 11)] == [1, 1, 0, 1, 1]
+        start = time.process_time()
+        assert sum(spans.wants(20 * count - 1 - index) for index in range(1000)) == 500
+        return time.process_time() - start
+
+    assert seconds_for_1000_frames(20_000) < 20 * seconds_for_1000_frames(50)
+
+
 def test_a_span_beyond_the_end_gives_nothing_but_the_end(videos: list[Path]) -> None:
     indices, _, end = by_video(run(tiny_encoder(), [request(videos[0], (range(50, 60),))]))[0]
     assert indices == []

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from activity.video.encoding import VideoWriter
-from activity.video.overlay import SUFFIXES, CaptionedSpan, draw_caption, write_overlay
 from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.writer import SUFFIXES
+from activity.visualization.overlay import CaptionedSpan, draw_caption, write_overlay
 from tests.videos import (
     Pixels,
     cut_off,
@@ -135,12 +135,6 @@ class TestWriting:
             write_overlay(path, tmp_path / "out.webm", [])
         assert 15 < len(list(VideoReader(tmp_path / "out.webm"))) < 35
 
-    def test_frames_of_another_size_are_fitted(self, tmp_path: Path) -> None:
-        with VideoWriter(tmp_path / "out.webm", suffix=".webm", name="out", rate=Fraction(10)) as writer:
-            writer.write(grey(64, 48), 0.0)
-            writer.write(grey(120, 80), 0.1)
-        assert [frame.pixels.shape for frame in VideoReader(tmp_path / "out.webm")] == [(48, 64, 3)] * 2
-
 
 class TestRefusals:
     @pytest.mark.parametrize("name", ["out.avi", "out", "out.webm.txt"])
@@ -187,13 +181,6 @@ class TestRefusals:
         assert caught.value.filename == str(out)
         assert out.read_text() == "precious"
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, "source.avi"])
-
-    def test_what_the_encoder_cannot_take(self, tmp_path: Path) -> None:
-        with (
-            pytest.raises(VideoError, match=r"mine\.mp4: .* 20000 x 2 pixels"),
-            VideoWriter(tmp_path / "out", suffix=".mp4", name="mine.mp4", rate=Fraction(25)) as writer,
-        ):
-            writer.write(grey(20_000, 2), 0.0)
 
 
 @pytest.fixture
@@ -259,10 +246,3 @@ class TestDrawing:
         assert bar_length(pixels) == 0
         assert not text_in(pixels)[:, :80].any()
         assert text_in(pixels)[:, 80:].any()
-
-
-def test_formats_and_suffixes_are_the_same(tmp_path: Path) -> None:
-    for suffix in (*SUFFIXES, ".WEBM"):
-        with VideoWriter(tmp_path / f"a{suffix}", suffix=suffix, name="a", rate=Fraction(5)) as writer:
-            writer.write(grey(), 0.0)
-        assert len(list(VideoReader(tmp_path / f"a{suffix}"))) == 1
