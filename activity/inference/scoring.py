@@ -95,16 +95,18 @@ class _Video:
         self._clips = clips
         self._recognizer = recognizer
         self._device = device
+        self._spans = tuple(clip.sampled_indices(recognizer.sample_fps) for clip in clips)
         self._scorers: dict[_Key, WindowScorer] = {}
 
     def request(self) -> VideoRequest:
-        spans = tuple(clip.sampled_indices(self._recognizer.sample_fps) for clip in self._clips)
-        return VideoRequest(self._clips[0].path, spans, self._recognizer.sample_fps)
+        return VideoRequest(self._clips[0].path, self._spans, self._recognizer.sample_fps)
 
     def push(self, chunk: FeatureChunk) -> None:
         """The next features of the video go to the clips that they are of."""
-        for clip in self._clips:
-            span = clip.sampled_indices(self._recognizer.sample_fps)
+        first, last = chunk.indices[0], chunk.indices[-1]  # they ascend
+        for clip, span in zip(self._clips, self._spans, strict=True):
+            if span.start > last or span.stop <= first:  # most, if a long video has thousands
+                continue
             rows = [row for row, index in enumerate(chunk.indices) if index in span]
             if rows:
                 if clip.key not in self._scorers:
@@ -113,14 +115,14 @@ class _Video:
 
     def finish(self, end: VideoEnd) -> Iterator[ScoredClip | FailedClip]:
         """The scores of each clip, or why it has none."""
-        for clip in self._clips:
+        for clip, span in zip(self._clips, self._spans, strict=True):
             scorer = self._scorers.pop(clip.key, None)
             fps = self._recognizer.sample_fps
             if end.error is not None or scorer is None:
                 yield FailedClip(clip, str(end.error or no_frames(clip, end.duration_seconds, fps)))
                 continue
             warn_of_short_span(clip, end.duration_seconds)
-            if end.is_within(clip.sampled_indices(fps)):
+            if end.is_within(span):
                 yield ScoredClip(clip, scorer.finish(), end.duration_seconds, end.damage)
             else:
                 yield ScoredClip(clip, scorer.finish(), None, None)
