@@ -155,7 +155,7 @@ class TestFiles:
         path = write_video(tmp_path / "video.mp4", index_frames(20))
         source = source_of(path)
         monkeypatch.setattr(live, "HANGS_AFTER_SECONDS", 0.1)
-        monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
+        monkeypatch.setattr(live, "_JOIN_SECONDS", 0.1)
         source = source_of(path, stall_seconds=0.1)
         real = VideoReader.sampled_frames
         monkeypatch.setattr(VideoReader, "sampled_frames", lambda *given: (go_on.wait(), real(*given))[1])
