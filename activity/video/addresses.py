@@ -1,4 +1,4 @@
-"""Addresses of streams: how they differ from file names, and how they are shown without secrets."""
+"""Addresses of streams: tell them from file names, and hide their secrets."""
 
 import os
 import re
@@ -6,13 +6,15 @@ import re
 WATCH_IT = "activity watch MODEL URL reads streams; give a file here"
 
 # Scheme, host with port, path and query. Users and passwords are skipped. A password may contain "/" or "?":
-# then "host:port/path@x" may be "user:password@x", and skipping too much is better than showing a password.
+# then "host:port/path@x" may be "user:password@x", and it is better to skip too much than to show a password.
 _URL = re.compile(r"(?s)([A-Za-z][A-Za-z0-9+.-]+):/+(?:[^/?#]*@|(?=[^/?#]*:).*@)?([^/?#]*)([^?#]*)(\?[^#]*)?")
 _SECRETS = re.compile(r"(?i)((?:pass\w*|pwd|user(?:name)?|token|secret|key|auth\w*|sig\w*)=)[^/?#&;]*")
 
 
 def is_address(source: str) -> bool:
-    """Whether a source looks like a URL and is no file; `Path` leaves only one slash.
+    """Whether a source looks like a URL, and no such file exists.
+
+    One slash is enough, because `Path` keeps only one.
 
     >>> is_address("rtsp://camera/live"), is_address("rtsp:/camera/live"), is_address("videos/a.mp4")
     (True, True, False)
@@ -21,7 +23,7 @@ def is_address(source: str) -> bool:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL for messages: without user, password and the values in its query.
+    """Return a URL without user, password and the values in its query.
 
     >>> without_credentials("rtsp://admin:pa@ss@camera:554/stream?channel=1&token=x")
     'rtsp://camera:554/stream?channel=***&token=***'

@@ -28,7 +28,7 @@ _NO_MORE = "it gives no more frames: the connection was closed, or the device is
 
 @dataclass(frozen=True, eq=False)
 class LiveFrame:
-    """One sampled frame, shown ``index / sample_fps`` seconds after the source's first frame."""
+    """A sampled frame, shown ``index / sample_fps`` seconds after the first one."""
 
     index: int
     pixels: Pixels  # RGB uint8 (H, W, 3); the same array if a slow source shows a frame several times
@@ -58,7 +58,7 @@ _Item = LiveFrame | SourceLost | SourceBack | BaseException
 
 @dataclass(eq=False, repr=False)  # a repr would show the credentials in `source`
 class LiveSource:
-    """The sampled frames of a source as it plays, and events when it is lost and comes back.
+    """Sampled frames of a source as it plays, and its interruptions.
 
     A thread reads every frame and keeps only the newest sampled one. If the reader is slower, sampled frames are
     dropped and counted; the others stay on the time grid. Sampled frame k is the last one not later than
@@ -152,6 +152,7 @@ class LiveSource:
             self._queue.put(end)
 
     def _heartbeat(self) -> None:
+        """Show that the thread works; end it if the source was closed."""
         self._silent_seconds = 0.0
         if self._closed:
             raise _Closed
@@ -178,7 +179,7 @@ class LiveSource:
             self._wait_to_reconnect(lost.reason)
 
     def _connect(self) -> None:
-        """Play to the end of the stream; raise VideoError if the connection ends before."""
+        """Play over one connection; VideoError if it ends before the stream."""
         self._heartbeat()
         if self._kind == "camera":
             self._show_arrivals(camera_arrivals(self.source, on_frame=self._on_frame, stall_seconds=self.stall_seconds))
@@ -191,7 +192,7 @@ class LiveSource:
             self._show_rest(decoding)
 
     def _show_arrivals(self, arrivals: Iterator[Arrival]) -> Never:
-        """Show frames on the grid of their arrival; raise VideoError after the last, which never ends a stream."""
+        """Show frames on the grid of their arrival, then raise VideoError."""
         latest: Arrival | None = None  # the next arrival tells how long it is shown
         frames, begun_at = 0, 0.0
         try:
@@ -202,7 +203,7 @@ class LiveSource:
                 if latest is not None and indices:
                     self._put(indices, latest[1](), latest[0], drop=True)
                 frames, begun_at, latest = frames + 1, begun_at or at, (at, rgb)
-        finally:  # also when the connection breaks
+        finally:  # also if the connection breaks: then the last frame is shown for a usual interval
             if latest is not None:
                 interval = (latest[0] - begun_at) / max(1, frames - 1)
                 if indices := self._sampler.finish(latest[0] + interval - self._first_at):
@@ -210,7 +211,7 @@ class LiveSource:
         raise self._error(_NO_MORE)
 
     def _show_rest(self, decoding: Decoding) -> None:
-        """Show a stream with its own times from where it was lost; raise VideoError if it ends early."""
+        """Show the rest of a stream with its own times; VideoError if it ends early."""
         begin = self._next_index
         self._show(sampled(decoding, self.sample_fps, [range(begin, sys.maxsize)]))
         damage = decoding.damage()
@@ -220,7 +221,7 @@ class LiveSource:
         warn_at_end(decoding, problem_of(decoding))
 
     def _show(self, frames: Iterator[SampledFrame]) -> None:
-        """Show frames at their own times if `realtime`, else as fast as the reader takes them."""
+        """Show frames at their own times, or as fast as the reader takes them."""
         zero_at: float | None = None  # the clock at time 0 of the video
         for frame in frames:
             if self.realtime:
@@ -233,7 +234,7 @@ class LiveSource:
             self._put(range(frame.index, frame.index + 1), frame.pixels, now, drop=self.realtime)
 
     def _put(self, indices: range, pixels: Pixels, at: float, *, drop: bool) -> None:
-        """Give the reader a picture: at once instead of frames that still wait, or after them."""
+        """Show a picture, received `at`; `drop` frames that still wait, or wait for the reader."""
         dropped = self._queue.take_back_frames() if drop else []
         self.dropped += len(dropped)
         missed = sum(1 + frame.missed for frame in dropped)
@@ -246,7 +247,7 @@ class LiveSource:
         self._attempt, self._last_at = 0, at
 
     def _wait_to_reconnect(self, reason: str) -> None:
-        """Say that the source is lost, and wait; raise VideoError if it was away for too long."""
+        """Report the loss and wait; VideoError if it lasts too long."""
         away = time.monotonic() - self._last_at
         left = (math.inf if self.give_up_seconds is None else self.give_up_seconds) - away
         if left <= 0:
@@ -262,7 +263,7 @@ class LiveSource:
             time.sleep(min(left, _TICK_SECONDS))
 
     def _reworded(self, error: VideoError) -> VideoError:
-        """Replace what is said of files by what applies to live sources."""
+        """Replace advice that only applies to files."""
         if error.reason.startswith(HANGS):
             return self._error(f"there was no frame for {self.stall_seconds:g} s")
         return self._error("it gives no frame") if error.reason == NO_FRAMES else error
@@ -278,7 +279,7 @@ class _Closed(Exception):  # noqa: N818 - not an error
 class _Queue:
     """Items from the thread to the reader, in order.
 
-    The thread calls `heartbeat` while it waits here. An exception from it ends the wait.
+    The thread calls `heartbeat` while it waits here; an exception from it ends the wait.
     """
 
     def __init__(self, heartbeat: Callable[[], None]) -> None:
@@ -304,7 +305,7 @@ class _Queue:
             return self._items.popleft() if self._items else None
 
     def take_back_frames(self) -> list[LiveFrame]:
-        """Remove the frames at the end of the queue."""
+        """Remove and return the frames at the end of the queue."""
         frames = []
         with self._changed:
             while self._items and isinstance(last := self._items[-1], LiveFrame):

@@ -47,7 +47,9 @@ _OPENING_CAMERA = threading.Lock()  # OpenCV has one log level for all threads
 
 
 def kind_of_source(source: str) -> Kind:
-    """Tell a camera (an index or a device), a URL and a file apart; VideoError for anything else.
+    """Return whether a source is a camera, a URL or a file.
+
+    Raises VideoError if a file is missing or no stream is read from such a URL.
 
     >>> kind_of_source("0"), kind_of_source("rtsp://camera/stream")
     ('camera', 'url')
@@ -68,7 +70,7 @@ def kind_of_source(source: str) -> Kind:
 def open_url(
     url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float, square_pixels: bool = False
 ) -> Decoding:
-    """Open a stream, which is live unless it says how long it is.
+    """Open a stream; it is live unless it says how long it is.
 
     Opening and each frame may wait `stall_seconds` for data. Raises VideoError, without credentials.
     """
@@ -91,7 +93,7 @@ def open_url(
 
 
 def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds: float) -> Iterator[Arrival]:
-    """Give a camera's frames; VideoError if it cannot be opened or stops giving frames."""
+    """Yield a camera's frames; VideoError if it is missing or stops."""
     capture, frame_at = _open_camera(source), time.monotonic()
     try:
         while time.monotonic() - frame_at < stall_seconds:

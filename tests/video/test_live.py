@@ -269,7 +269,7 @@ class TestStreams:
         assert after[0].index == back.index >= before[-1].index + 7  # indices are left out
         seconds = after[0].shown_at - before[0].shown_at
         assert back.index == first_index_at_or_after(seconds, 10)
-        assert "secret" not in "".join(item.reason for item in lost) + source.name
+        assert "secret" not in "".join(item.reason for item in lost) + source.name + repr(source)
 
     def test_waits_between_tries_grow_to_the_most(self) -> None:
         camera = Camera(lambda number, send: camera.send_at(send, 20, 0 if number else 3))
