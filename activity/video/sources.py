@@ -1,4 +1,4 @@
-"""Where live frames come from: cameras by OpenCV, URLs by FFmpeg, and why one cannot be opened."""
+"""Where live frames come from: OpenCV reads cameras, FFmpeg reads URLs."""
 
 import os
 import socket
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import av
 import cv2
+from av.container import InputContainer
 
 from activity.video.addresses import without_credentials
 from activity.video.decoding import Decoding
@@ -21,89 +22,78 @@ from activity.video.picture import Pixels
 
 Kind = Literal["camera", "url", "file"]
 Arrival = tuple[float, Callable[[], Pixels]]
-"""When a frame arrived, by `time.monotonic`, and what converts it to RGB."""
+"""When a frame arrived, by `time.monotonic`, and a function that converts it to RGB."""
 
 _RTP = ("rtp", "rtcp", "srtp", "udp", "tcp")
-_HTTP = ("httpproxy", "tls", "tcp", "crypto", "data")
-# By scheme, the protocols by which FFmpeg may read: the stream itself, and what it refers to. Files are never among
-# them: a server's playlist would name one, and its picture would be shown.
+_HTTP = ("http", "https", "httpproxy", "tls", "tcp", "crypto", "data")
+# By scheme, the protocols that FFmpeg may use for the stream and for what it refers to. Never "file": a playlist on a
+# server could name a file here, and FFmpeg would show it.
 _PROTOCOLS: dict[str, tuple[str, ...]] = {
     "rtsp": ("rtsp", *_RTP),
     "rtsps": ("rtsps", "tls", *_RTP),
     "rtmp": ("rtmp", "tcp"),
     "rtmps": ("rtmps", "tls", "tcp"),
-    "http": ("http", "https", *_HTTP),
-    "https": ("https", *_HTTP),
+    "http": _HTTP,
+    "https": _HTTP,
     "udp": ("udp",),
     "rtp": _RTP,
     "srt": ("srt",),
     "tcp": ("tcp",),
 }
-# An HLS or DASH stream is a list of addresses; its sound and titles are parts of their own.
+# An HLS or DASH stream is a list of addresses, also of its sound and subtitles.
 _STREAM_FORMATS = (*VIDEO_FORMATS, "rtsp", "rtp", "hls", "dash", "aac", "mp3", "ac3", "eac3", "webvtt")
 _RETRY_SECONDS = 0.01
-_OPENING_CAMERA = threading.Lock()  # OpenCV has one log level for all
+_OPENING_CAMERA = threading.Lock()  # OpenCV has one log level for all threads
 
 
 def kind_of_source(source: str) -> Kind:
-    """Whether a source is a camera (an index or a device), a URL or a file; VideoError where it is none of them.
+    """Return whether a source is a camera, a URL or a file.
+
+    Raises VideoError if a file is missing or no stream is read from such a URL.
 
     >>> kind_of_source("0"), kind_of_source("rtsp://camera/stream")
     ('camera', 'url')
     """
-    if "://" in source:
-        scheme = source.split("://")[0].lower()
-        if scheme not in _PROTOCOLS:
+    scheme, mark, _ = source.partition("://")
+    if mark:
+        if (scheme := scheme.lower()) not in _PROTOCOLS:
             reason = f"{scheme}:// is no address that a stream is read from; accepted: {', '.join(_PROTOCOLS)}"
             raise VideoError(without_credentials(source), reason, "name a file by its path, a camera by its index")
         return "url"
-    if source.isdecimal() or source.startswith("/dev/video") or _is_device(source):
+    is_device = os.path.exists(source) and Path(source).is_char_device()  # noqa: PTH110 - pathlib refuses long names
+    if is_device or source.isdecimal() or source.startswith("/dev/video"):
         return "camera"
     check_file(source)
     return "file"
 
 
 def open_url(
-    url: str, *, square_pixels: bool = False, on_frame: Callable[[], None] = lambda: None, stall_seconds: float
+    url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float, square_pixels: bool = False
 ) -> Decoding:
-    """Open a stream, which is live unless it says how long it is; VideoError, without credentials, where it fails.
+    """Open a stream; it is live unless it says how long it is.
 
-    Opening may wait for data for `stall_seconds`, and so may each frame.
+    Opening and each frame may wait `stall_seconds` for data. Raises VideoError, without credentials.
     """
-    name, (scheme, rest), begun = without_credentials(url), url.split("://", 1), time.monotonic()
-    try:
-        container = open_container(
-            f"{scheme.lower()}://{rest}",
-            protocols=_PROTOCOLS[scheme.lower()],
-            formats=_STREAM_FORMATS,
-            options={"rtsp_flags": "prefer_tcp"},  # UDP where a camera has nothing else: it loses packets
-            open_seconds=stall_seconds,
-            read_seconds=stall_seconds,
-        )
-    except av.error.FFmpegError as error:  # which has the URL in it
-        reason = f"no video came from it within {stall_seconds:g} s"
-        if time.monotonic() - begun < stall_seconds:
-            reason = _why_not_opened(error, name)
-        raise VideoError(name, reason, "check the address, and that it sends video") from None
+    name = without_credentials(url)
+    container = _open_container(url, name, stall_seconds)
     try:
         stream = shown_stream(name, container)
     except VideoError:
         container.close()
         raise
-    is_live = not container.duration and container.size <= 0  # a file on a server has a size
     return Decoding(
         name,
         container,
         stream,
-        is_live=is_live,
-        square_pixels=square_pixels,
         on_frame=on_frame,
         hang_seconds=stall_seconds,
+        is_live=not container.duration and container.size <= 0,  # a file on a server has a size
+        square_pixels=square_pixels,
     )
 
 
 def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds: float) -> Iterator[Arrival]:
-    """Give the frames of a camera by its index or device; VideoError where it cannot be opened, or gives none."""
+    """Yield a camera's frames; VideoError if it is missing or stops."""
     capture, frame_at = _open_camera(source), time.monotonic()
     try:
         while time.monotonic() - frame_at < stall_seconds:
@@ -119,29 +109,25 @@ def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds:
     raise hanging(source, stall_seconds)
 
 
-def _is_device(source: str) -> bool:
-    return os.path.exists(source) and Path(source).is_char_device()  # noqa: PTH110 - a name may be too long for pathlib
-
-
-def _open_camera(source: str) -> cv2.VideoCapture:
-    with _OPENING_CAMERA:
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source, cv2.CAP_V4L2)
-        except (cv2.error, ValueError):  # an index of very many digits
-            capture = cv2.VideoCapture()
-        finally:
-            cv2.utils.logging.setLogLevel(level)
-    if capture.isOpened():
-        return capture
-    devices = sorted(str(path) for path in Path("/dev").glob("video*")) if Path("/dev").is_dir() else []
-    here = f"here are {', '.join(devices)}" if devices else "there is no /dev/video* here"
-    reason = "there is no such camera, or another program uses it"
-    raise VideoError(source, reason, f"{here}: give the index or device of a camera, a URL, or a file")
+def _open_container(url: str, name: str, stall_seconds: float) -> InputContainer:
+    scheme, _, rest = url.partition("://")
+    begun = time.monotonic()
+    try:
+        return open_container(
+            f"{scheme.lower()}://{rest}",
+            protocols=_PROTOCOLS[scheme.lower()],
+            formats=_STREAM_FORMATS,
+            options={"rtsp_flags": "prefer_tcp"},  # UDP loses packets, but some cameras have nothing else
+            open_seconds=stall_seconds,
+            read_seconds=stall_seconds,
+        )
+    except av.error.FFmpegError as error:  # its message has the URL in it
+        is_timeout = time.monotonic() - begun >= stall_seconds  # many protocols have no error of its own for this
+        reason = f"no video came from it within {stall_seconds:g} s" if is_timeout else _why_not_opened(error, name)
+        raise VideoError(name, reason, "check the address, and that it sends video") from None
 
 
 def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
-    """What FFmpeg's error says of a URL, whose name has no credentials."""
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused: nothing serves at its port"
     if isinstance(error, av.error.ProtocolNotFoundError):
@@ -153,3 +139,20 @@ def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
     except (UnicodeError, ValueError):
         return "its address is not valid"
     return f"no video that can be read came from it ({error.strerror}): its path, user or password may be wrong"
+
+
+def _open_camera(source: str) -> cv2.VideoCapture:
+    with _OPENING_CAMERA:
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source, cv2.CAP_V4L2)
+        except (cv2.error, ValueError):  # the index has too many digits
+            capture = cv2.VideoCapture()
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+    if capture.isOpened():
+        return capture
+    devices = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
+    here = f"here are {devices}" if devices else "there is no /dev/video* here"
+    reason = "there is no such camera, or another program uses it"
+    raise VideoError(source, reason, f"{here}: give the index or device of a camera, a URL, or a file")

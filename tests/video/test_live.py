@@ -155,7 +155,7 @@ class TestFiles:
         path = write_video(tmp_path / "video.mp4", index_frames(20))
         source = source_of(path)
         monkeypatch.setattr(live, "HANGS_AFTER_SECONDS", 0.1)
-        monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
+        monkeypatch.setattr(live, "_JOIN_SECONDS", 0.1)
         source = source_of(path, stall_seconds=0.1)
         real = VideoReader.sampled_frames
         monkeypatch.setattr(VideoReader, "sampled_frames", lambda *given: (go_on.wait(), real(*given))[1])
@@ -269,7 +269,7 @@ class TestStreams:
         assert after[0].index == back.index >= before[-1].index + 7  # indices are left out
         seconds = after[0].shown_at - before[0].shown_at
         assert back.index == first_index_at_or_after(seconds, 10)
-        assert "secret" not in "".join(item.reason for item in lost) + source.name
+        assert "secret" not in "".join(item.reason for item in lost) + source.name + repr(source)
 
     def test_waits_between_tries_grow_to_the_most(self) -> None:
         camera = Camera(lambda number, send: camera.send_at(send, 20, 0 if number else 3))
