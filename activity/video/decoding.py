@@ -16,8 +16,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Stamped
-from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
-from activity.video.opening import claimed_size, open_file, other_videos
+from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, VideoError, hanging
+from activity.video.opening import no_frames, open_file, other_videos
 from activity.video.picture import Converter, Pixels, deinterlaced, square
 
 _STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
@@ -399,12 +399,7 @@ class Decoding:
         return max(0.0, self._length_seconds - hidden)
 
     def _no_frames(self) -> VideoError:
-        width, height = self._claimed_size
-        if not width * height:
-            width, height = claimed_size(Path(self._container.name))
-        if width * height > MOST_PIXELS:
-            return too_large(self.source, width, height)
-        return VideoError(self.source, NO_FRAMES, CONVERT)
+        return no_frames(self.source, Path(self._container.name), self._claimed_size)
 
     def _check_open(self) -> None:
         if self._closed:

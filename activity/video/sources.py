@@ -76,9 +76,7 @@ def open_url(
             f"{scheme.lower()}://{rest}",
             protocols=_PROTOCOLS[scheme.lower()],
             formats=_STREAM_FORMATS,
-            options={"rtsp_flags": "prefer_tcp"},  # UDP where a camera has nothing else: it loses packets
-            open_seconds=stall_seconds,
-            read_seconds=stall_seconds,
+            hang_seconds=stall_seconds,
         )
     except av.error.FFmpegError as error:  # which has the URL in it
         reason = f"no video came from it within {stall_seconds:g} s"
