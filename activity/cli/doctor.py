@@ -141,7 +141,12 @@ def _read(path: Path, options: argparse.Namespace) -> Manifest:
     layout: Layout = detect_layout(path) if options.layout == "auto" else options.layout
     _check_flags(layout, path, options)
     return read_any(
-        path, layout, root=options.root, split=options.split or _FIRST_SPLIT, group_pattern=options.group_pattern
+        path,
+        layout,
+        root=options.root,
+        split=options.split or _FIRST_SPLIT,
+        group_pattern=options.group_pattern,
+        skip_bad_rows=True,
     )
 
 

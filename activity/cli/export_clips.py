@@ -15,6 +15,7 @@ from activity.cli.training_run import TrainingRun, training_run
 from activity.data.clips import Clip, DataError, Manifest, clips_as_known
 from activity.data.demo import render_demo
 from activity.data.layouts.detect import detect_layout, read_any
+from activity.data.layouts.folder import videos_directly_in
 from activity.data.names import given_source
 from activity.data.splits import read_splits
 from activity.formats.compare import Window
@@ -118,9 +119,6 @@ def _of_run(run: TrainingRun, recognizer: Recognizer, most: int) -> ExportClips 
 
 def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClips:
     data = list(map(given_source, data))
-    for name in data:
-        if Path(name).is_dir() and not find_videos(name):
-            raise UsageError(f"--verify {name}: there are no videos. Give a data set (a folder or a CSV), or videos.")
     path = Path(data[0])
     if len(data) == 1 and _is_data_set(path):
         manifest = read_any(path, detect_layout(path), root=None, split=1, group_pattern=None)
@@ -130,7 +128,10 @@ def _given(data: Sequence[str], recognizer: Recognizer, most: int) -> ExportClip
     for name in data:
         if Path(name).suffix.lower() == ".csv":
             raise UsageError(f"--verify {name}: a table stands alone; give it without the others, or videos only.")
-        videos += videos_in(name) if Path(name).is_dir() else [Path(name)]
+        paths = videos_in(name) if Path(name).is_dir() else [Path(name)]
+        if not paths:
+            raise UsageError(f"--verify {name}: there are no videos. Give a data set (a folder or a CSV), or videos.")
+        videos += paths
     # A folder and a video in it: one that is given twice is one.
     clips = unlabelled(list({video.absolute(): video for video in videos}.values()))
     return _spread(clips, (), most, labelled=False, source=", ".join(data[:3]))
@@ -140,7 +141,7 @@ def _is_data_set(path: Path) -> bool:
     """A table, or a folder whose videos lie in folders of their own."""
     if not path.is_dir():
         return path.suffix.lower() == ".csv"
-    return not any(video.parent == path for video in find_videos(path))
+    return not videos_directly_in(path)
 
 
 def _test_clips(manifest: Manifest) -> tuple[list[Clip], list[Clip]]:

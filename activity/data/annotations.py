@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity.data.layouts.disk import rows_error
-from activity.data.layouts.rows import TableForm, cell_problems, check_files_exist, located, open_table, table_rows
+from activity.data.layouts.rows import TableForm, cell_problems, check_rows, located, open_table, table_rows
 from activity.data.names import NamesOnDisk, cleaned, given_path
 from activity.data.segments import SAME_MOMENT_SECONDS, Segment
 
@@ -71,15 +70,14 @@ def read_annotations(csv: str | Path) -> tuple[AnnotatedVideo, ...]:
     for line, cells in table_rows(csv, _FORM, open_table(csv, _FORM)):
         wrong, segment = _row_segment(cells)
         problems += [f"line {line}: {problem}" for problem in wrong]
-        if segment is not None:
+        if source := cleaned(cells["source"]):
             path, _ = located(cells["source"], csv.parent, on_disk)
-            names.setdefault(path, cleaned(cells["source"]))
-            found.setdefault(path, {})[line] = segment
+            names.setdefault(path, source)
+            if segment is not None:
+                found.setdefault(path, {})[line] = segment
     problems += [problem for path, segments in found.items() for problem in _overlaps(names[path], segments)]
-    if problems:
-        raise rows_error(csv, problems)
     looked_up = f"Relative sources are looked up in {str(csv.parent)!r}."
-    check_files_exist(csv, {name: path for path, name in names.items()}, looked_up=looked_up)
+    check_rows(csv, problems, {name: path for path, name in names.items()}, looked_up=looked_up)
     return tuple(AnnotatedVideo(names[path], path, _in_order(segments)) for path, segments in found.items())
 
 

@@ -24,6 +24,17 @@ class DataWarning(UserWarning):
     """What the user should know about a data set that can be used all the same."""
 
 
+class RowsWarning(DataWarning):
+    """Rows of a table that were left out: `problems` says what is wrong with each, after its line number."""
+
+    def __init__(self, message: str, problems: Sequence[str]) -> None:
+        super().__init__(message, problems)
+        self.message, self.problems = message, tuple(problems)
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class DataNote(DataWarning):
     """What holds for a data set as it was published, and what was made of it: nothing to mend."""
 
@@ -96,11 +107,8 @@ class Clip:
         return grid_range(self.start_seconds, self.end_seconds, sample_fps)
 
     def _problem(self) -> str | None:
-        start, end = self.start_seconds, self.end_seconds
-        if not (math.isfinite(start) and start >= 0):
-            return f"start is {start:g} seconds; it must be 0 or more, counted from the start of the file"
-        if end is not None and not (math.isfinite(end) and end > start):
-            return f"end {end:g} is not after start {start:g}; give seconds, or no end for the whole file"
+        if problem := span_problem(self.start_seconds, self.end_seconds):
+            return problem
         if not self.label.strip():
             return "the label is empty; give the name of its class"
         if not self.group:
@@ -218,6 +226,15 @@ def clips_as_known(clips: Iterable[Clip], class_names: Sequence[str]) -> tuple[C
     clips = tuple(clips)
     known = labels_as_known((clip.label for clip in clips), class_names, of="clips")
     return tuple(replace(clip, label=known[clip.label]) for clip in clips)
+
+
+def span_problem(start: float, end: float | None) -> str | None:
+    """Say what is wrong with a span in seconds, if anything is."""
+    if not (math.isfinite(start) and start >= 0):
+        return f"start is {start:g} seconds; it must be 0 or more, counted from the start of the file"
+    if end is not None and not (math.isfinite(end) and end > start):
+        return f"end {end:g} is not after start {start:g}; give seconds, or no end for the whole file"
+    return None
 
 
 def repeated_span(first: Clip, second: Clip) -> str | None:

@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Sound, Stamped
 from activity.video.damage import Damage, Evidence
-from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, NO_FRAMES, VideoError, hanging, too_large
-from activity.video.opening import claimed_size, open_file, other_videos
+from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, VideoError, hanging
+from activity.video.opening import no_frames, open_file, other_videos
 from activity.video.picture import Converter, Pixels, deinterlaced, square
 
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
@@ -132,7 +132,9 @@ class Decoding:
             yield Picture(frame, seconds)
             self._check_open()
         if not self.frames:
-            raise self._no_frames() if self._entry_seconds is None else SeekError
+            if self._entry_seconds is not None:
+                raise SeekError
+            raise no_frames(self.source, Path(self._container.name), self._claimed_size)
         self.is_at_end = True
 
     def rgb(self, picture: Picture) -> Pixels:
@@ -346,14 +348,6 @@ class Decoding:
     def _upright_aspect(self, picture: Picture) -> float:
         is_turned = self._aspect != 1.0 and self.orientation(picture.frame)[0]
         return 1 / self._aspect if is_turned else self._aspect
-
-    def _no_frames(self) -> VideoError:
-        width, height = self._claimed_size
-        if not width * height:
-            width, height = claimed_size(Path(self._container.name))
-        if width * height > MOST_PIXELS:
-            return too_large(self.source, width, height)
-        return VideoError(self.source, NO_FRAMES, CONVERT)
 
     def _check_open(self) -> None:
         if self._closed:

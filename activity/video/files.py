@@ -1,9 +1,9 @@
-"""Which files of a folder are videos."""
+"""Find the videos in a folder."""
 
 import os
 from pathlib import Path
 
-from activity.video.errors import VideoError
+from activity.video.errors import HANGS_AFTER_SECONDS, VideoError
 from activity.video.opening import open_file
 
 _ONLY_VIDEO = {
@@ -13,50 +13,46 @@ _ONLY_VIDEO = {
     *(".nut", ".obu", ".ogm", ".ogv", ".qt", ".rmvb", ".tod", ".tp", ".trp", ".vc1", ".vob", ".vro", ".vvc"),
     *(".webm", ".wmv", ".wtv", ".y4m"),
 }
-# Also models in TorchScript and programs (.ts), sound (.ogg, .rm), music (.mod), data (.dat): the content says which.
+# Also TorchScript models and TypeScript (.ts), sound (.ogg, .rm), music (.mod), data (.dat): the content decides.
 _PERHAPS_VIDEO = {".dat", ".mod", ".ogg", ".rm", ".ts"}
 
 VIDEO_SUFFIXES: frozenset[str] = frozenset(_ONLY_VIDEO | _PERHAPS_VIDEO)
-"""Of what FFmpeg reads, the suffixes that may mean a video; a file that is named outright may have any."""
+"""Suffixes of videos in folders; a file that the user names may have any."""
 
 
 def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the videos in a folder and the folders in it, sorted; names that start with a dot are left out.
+    """Return the videos in a folder and its subfolders, sorted.
 
-    A file is taken by its suffix, in any case (`VIDEO_SUFFIXES`), and by its content where that has two meanings.
-    Linked folders are followed, each once, but not to what the folder itself lies in.
+    Names that start with a dot are left out. A linked folder is visited once, unless `folder` lies in its target.
     """
     return scan_folder(folder)[0]
 
 
 def scan_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]:
-    """Return the videos as `find_videos` does, and the other files there, sorted too."""
-    if not Path(folder).is_dir():
+    """Return the videos as `find_videos` does, and all other files, sorted too."""
+    root = Path(folder)
+    if not root.is_dir():
         raise VideoError(os.fspath(folder), "there is no such folder", "give a folder that holds videos")
     videos, others = list[Path](), list[Path]()
-    # A link to what the folder lies in leads back to it, and to its neighbours.
-    above = {*Path(folder).absolute().parents, *Path(os.path.realpath(folder)).parents}
-    visited = {os.path.realpath(path) for path in above}
-    for path, folders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
+    # A link to a folder above leads back to this folder, and to its neighbours.
+    visited = {os.path.realpath(path) for path in (*root.absolute().parents, *root.resolve().parents)}
+    for path, folders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
         visited.add(os.path.realpath(path))
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and os.path.realpath(Path(path, name)) not in visited
-        ]
-        for name in files:
-            if not name.startswith("."):
-                (videos if is_video(Path(path, name)) else others).append(Path(path, name))
+        folders[:] = [name for name in folders if name[0] != "." and os.path.realpath(Path(path, name)) not in visited]
+        for file in (Path(path, name) for name in files if name[0] != "."):
+            (videos if is_video(file) else others).append(file)
     return sorted(videos), sorted(others)
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file of a folder is a video, as `find_videos` says it."""
+    """Tell by the suffix, in any case, and if it is ambiguous by the content."""
     suffix = path.suffix.lower()
     if suffix not in _PERHAPS_VIDEO:
         return suffix in _ONLY_VIDEO
     try:
-        container, _ = open_file(str(path))
+        container, _ = open_file(str(path), hang_seconds=HANGS_AFTER_SECONDS)
     except VideoError:
-        return not os.access(path, os.R_OK)  # then reading it says so
+        return not os.access(path, os.R_OK)  # reading it then reports the permissions
     except OSError:
         return True
     container.close()

@@ -117,9 +117,7 @@ def _open_container(url: str, name: str, stall_seconds: float) -> InputContainer
             f"{scheme.lower()}://{rest}",
             protocols=_PROTOCOLS[scheme.lower()],
             formats=_STREAM_FORMATS,
-            options={"rtsp_flags": "prefer_tcp"},  # UDP loses packets, but some cameras have nothing else
-            open_seconds=stall_seconds,
-            read_seconds=stall_seconds,
+            hang_seconds=stall_seconds,
         )
     except av.error.FFmpegError as error:  # its message has the URL in it
         is_timeout = time.monotonic() - begun >= stall_seconds  # many protocols have no error of its own for this

@@ -146,6 +146,19 @@ def test_spans_splits_and_groups_of_a_table(root: Path) -> None:
     assert found["layout"][0] == "warning"
 
 
+def test_bad_rows_of_a_table_are_all_named_and_the_other_rows_examined(root: Path) -> None:
+    rows = [f"{label}/actor{number}.mp4,{label},," for label in ("run", "walk") for number in range(4)]
+    (root / "walk" / "actor3.mp4").write_bytes(b"")
+    bad = ["run/actor0.mp4,run,2,1", "nowhere.mp4,run,,", "run/actor1.mp4,,,", "run/actor2.mp4,walk,x,"]
+    (root / "clips.csv").write_text("\n".join(["path,label,start,end", *rows, *bad]))
+    document = diagnose(root / "clips.csv", code=1)
+    found = findings(document)
+    assert found["bad-rows"] == ("error", [["line 10"], ["line 12"], ["line 13"]])
+    assert found["missing"] == ("error", [["nowhere.mp4"]])
+    assert found["unreadable"] == ("error", [["walk/actor3.mp4"]])
+    assert [(item["name"], item["clips"]) for item in document["classes"]] == [("run", 5), ("walk", 4)]
+
+
 def test_overlapping_spans_with_two_labels_or_splits(root: Path) -> None:
     rows = ["path,label,start,end,split", "run/actor0.mp4,run,0,1,train", "run/actor0.mp4,walk,0.5,1.5,test"]
     rows += ["run/actor1.mp4,run,,,test", "walk/actor1.mp4,walk,,,train"]
@@ -312,7 +325,7 @@ def test_an_hmdb51_tree_by_its_official_split(tmp_path: Path) -> None:
     assert "1 of 8 listed videos not used" in finding["summary"]
 
 
-def test_a_kinetics_tree_with_a_missing_video(tmp_path: Path) -> None:
+def test_a_kinetics_tree_with_a_missing_video_and_a_bad_row(tmp_path: Path) -> None:
     rows = [
         (label, f"{label[:2]}{number:09d}", number, "test" if number > 3 else "train")
         for label in ("abseiling", "air drumming")
@@ -321,8 +334,10 @@ def test_a_kinetics_tree_with_a_missing_video(tmp_path: Path) -> None:
     for label, video, begin, split in rows:
         write_moving(tmp_path / "k" / split / label / f"{video}_{begin:06d}_{begin + 10:06d}.mp4", label)
     gone = ("abseiling", "gone0000000", 7, "train")
-    write_csv(tmp_path / "k" / "annotations", kinetics_csv(*rows, gone), "train.csv")
+    bad = "abseiling,,x,10,train,0\n"
+    write_csv(tmp_path / "k" / "annotations", kinetics_csv(*rows, gone) + bad, "train.csv")
     document = diagnose(tmp_path / "k", code=1)
+    assert findings(document)["bad-rows"] == ("error", [["line 13"]])
     assert [(item["name"], item["clips"]) for item in document["classes"]] == [("abseiling", 6), ("air drumming", 5)]
     assert findings(document)["missing"] == ("error", [["train/abseiling/gone0000000_000007_000017.mp4"]])
 

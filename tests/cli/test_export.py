@@ -1,7 +1,9 @@
 import csv
 import io
 import json
+import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,6 +224,17 @@ class TestVerify:
         outcome = activity("export", checkpoint, tmp_path / "other.ts", "--verify", videos)
         assert (outcome.code, "b.mp4" in outcome.err) == (1, True)
         assert (tmp_path / "other.ts").exists()
+
+    def test_no_folder_is_walked_twice(
+        self, checkpoint: Path, colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recognizer = load_recognizer(checkpoint)
+        assert isinstance(recognizer, Recognizer)
+        walked, scandir = Counter[str](), os.scandir
+        monkeypatch.setattr(os, "scandir", lambda path: walked.update([Path(path).name]) or scandir(path))
+        for folder in (colour_folder, colour_folder / "red"):  # a data set, and videos
+            export_clips([str(folder)], checkpoint, recognizer, most=1, folder=tmp_path)
+        assert (walked["blue"], walked["red"]) == (1, 2)
 
     def test_on_what_is_no_video(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()

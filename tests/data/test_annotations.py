@@ -122,6 +122,14 @@ def test_all_problems_of_all_rows_are_said_at_once(tmp_path: Path) -> None:
         assert line in message
 
 
+def test_bad_rows_and_missing_files_are_named_in_one_message(tmp_path: Path) -> None:
+    message = error(tmp_path, f"{HEADER}a.mp4,2,1,run\ngone.mp4,0,1,run\nlost.mp4,0,1,\n")
+    assert message.startswith("2 problems in ")
+    assert "line 2:" in message
+    assert "line 4: the label is empty" in message
+    assert f"2 files not found: 'gone.mp4', 'lost.mp4'. Relative sources are looked up in '{tmp_path}'." in message
+
+
 def test_missing_files_stay_and_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     csv = written(tmp_path, f"{HEADER}a.mp4,0,1,run\ngone.mp4,0,1,run\n")

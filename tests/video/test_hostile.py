@@ -70,9 +70,7 @@ class TestWhatAFileRefersTo:
         for target in (address, "secret.ts"):
             (tmp_path / "x.m3u8").write_text(text.format(target))
             with pytest.raises(av.error.FFmpegError):
-                open_container(
-                    str(tmp_path / "x.m3u8"), protocols=("file", "http", "tcp"), open_seconds=5, read_seconds=5
-                )
+                open_container(str(tmp_path / "x.m3u8"), protocols=("file", "http", "tcp"), hang_seconds=5)
         assert asked == []
 
     def test_a_movie_does_not_make_the_decoder_open_another_file(self, tmp_path: Path) -> None:
@@ -225,7 +223,7 @@ class TestHanging:
             thread = threading.Thread(target=serve)
             thread.start()
             url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-            container = open_container(url, protocols=("tcp",), open_seconds=5, read_seconds=0.3)
+            container = open_container(url, protocols=("tcp",), hang_seconds=2)
             decoding = Decoding("it", container, shown_stream("it", container), hang_seconds=0.3)
             start = time.monotonic()
             with pytest.raises(VideoError, match=r"decoding hangs: there was no frame for 0.3 s"):

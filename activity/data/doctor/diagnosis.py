@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest
+from activity.data.clips import SPLIT_NAMES, Clip, DataError, DataNote, DataWarning, Manifest, RowsWarning, count_text
 from activity.data.doctor.class_lists import ClassList
 from activity.data.doctor.copies import copy_findings
-from activity.data.doctor.findings import SEVERITIES, Finding, Settings, Severity
+from activity.data.doctor.findings import SEVERITIES, Finding, Settings, Severity, Subject
 from activity.data.doctor.grouping import GroupGuess, guess_groups
 from activity.data.doctor.manifest import manifest_findings
 from activity.data.doctor.survey import VideoRecord
@@ -97,22 +97,21 @@ def read_for_diagnosis(read: Callable[[], Manifest], folder: Path | None) -> Rea
         read: gives the manifest, or raises DataError.
         folder: where to look for videos when it does; None: nowhere.
     """
+    manifest, findings = None, list[Finding]()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", DataWarning)
         try:
             manifest = read()
         except DataError as error:
             advice = "Correct this first: without it there is nothing to train on."
-            finding = Finding("unusable", "error", str(error), advice)
-            return Reading(None, tuple(_clips_of_folder(folder)) if folder else (), (finding,))
-    findings = []
+            findings.append(Finding("unusable", "error", str(error), advice))
     for warning in said:
-        if issubclass(warning.category, DataNote):
-            findings.append(Finding("layout", "note", str(warning.message), "Nothing to do."))
-        elif issubclass(warning.category, DataWarning):
-            findings.append(Finding("layout", "warning", str(warning.message), "See whether that is what you want."))
+        if isinstance(warning.message, DataWarning):
+            findings.append(_layout_finding(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if manifest is None:
+        return Reading(None, tuple(_clips_of_folder(folder)) if folder else (), tuple(findings))
     return Reading(manifest, manifest.clips, tuple(findings))
 
 
@@ -151,6 +150,17 @@ def diagnose(
         videos={name: records[path] for path, name in names.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
     )
+
+
+def _layout_finding(warning: DataWarning) -> Finding:
+    if isinstance(warning, RowsWarning):
+        rows = [problem.partition(": ") for problem in warning.problems]
+        summary = f"{count_text(len(rows), 'row')} of the table that cannot be used; the others are examined."
+        advice = "Correct these rows, or remove them: training refuses the table."
+        return Finding("bad-rows", "error", summary, advice, tuple(Subject((line,), text) for line, _, text in rows))
+    if isinstance(warning, DataNote):
+        return Finding("layout", "note", str(warning), "Nothing to do.")
+    return Finding("layout", "warning", str(warning), "See whether that is what you want.")
 
 
 def _clips_of_folder(folder: Path) -> Iterator[Clip]:

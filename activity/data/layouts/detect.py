@@ -47,7 +47,13 @@ def detect_layout(path: str | Path) -> Layout:
 
 
 def read_any(
-    path: str | Path, layout: Layout, *, root: str | Path | None, split: int, group_pattern: str | None
+    path: str | Path,
+    layout: Layout,
+    *,
+    root: str | Path | None,
+    split: int,
+    group_pattern: str | None,
+    skip_bad_rows: bool = False,
 ) -> Manifest:
     """Read the data set at a path.
 
@@ -57,6 +63,7 @@ def read_any(
         root: the folder of the videos that a CSV names, None: its own folder. Of no meaning for a folder.
         split: which official split, 1, 2 or 3, where the layout has several.
         group_pattern: as for `read_folder`.
+        skip_bad_rows: as for `read_csv`; other layouts than "csv" and "kinetics" refuse them.
 
     Raises:
         DataError: what the reader of the layout raises.
@@ -66,11 +73,15 @@ def read_any(
     if layout == "hmdb51":
         return read_hmdb51(path, annotations=None, split=split, group_pattern=group_pattern)
     if layout == "csv":
-        return read_csv(path, root=root, group_pattern=group_pattern)
+        return read_csv(path, root=root, group_pattern=group_pattern, skip_bad_rows=skip_bad_rows)
     if layout == "kinetics":
         is_folder = given_path(path).is_dir()
         return read_kinetics(
-            None if is_folder else path, root=path if is_folder else root, trimmed=None, group_pattern=group_pattern
+            None if is_folder else path,
+            root=path if is_folder else root,
+            trimmed=None,
+            group_pattern=group_pattern,
+            skip_bad_rows=skip_bad_rows,
         )
     return read_folder(path, group_pattern=group_pattern)
 

@@ -7,11 +7,12 @@ import csv
 import io
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from activity.data.clips import DataError, count_text
+from activity.data.clips import DataError, RowsWarning, count_text
 from activity.data.names import comparable, given_path
 from activity.video.reader import find_videos
 
@@ -116,15 +117,23 @@ def header_of(path: Path, columns: Collection[str]) -> list[str]:
     return [column_name(cell) for cell in cells]
 
 
-def rows_error(path: Path, problems: Sequence[str]) -> DataError:
-    """The error for a file with problems in its rows: how many, and the first few."""
+def rows_error(path: Path, problems: Sequence[str], *, missing: str = "") -> DataError:
+    """The error for a file with problems in its rows: how many, the first few, and its missing files."""
+    return DataError(_rows_text(path, problems, "correct the rows, or remove them") + (missing and f"\n  {missing}"))
+
+
+def refuse_or_skip_rows(path: Path, problems: Sequence[str], *, skip: bool, missing: str = "") -> None:
+    """Raise `rows_error` if there are problems; with `skip`, say by a RowsWarning that these rows are left out."""
+    if problems and not skip:
+        raise rows_error(path, problems, missing=missing)
+    if problems:
+        warnings.warn(RowsWarning(_rows_text(path, problems, "these rows are left out"), problems), stacklevel=3)
+
+
+def _rows_text(path: Path, problems: Sequence[str], advice: str) -> str:
     more = len(problems) - _PROBLEMS_SHOWN
     lines = [*problems[:_PROBLEMS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-    return DataError(
-        "\n  ".join(
-            [f"{count_text(len(problems), 'problem')} in {str(path)!r}; correct the rows, or remove them:", *lines]
-        )
-    )
+    return "\n  ".join([f"{count_text(len(problems), 'problem')} in {str(path)!r}; {advice}:", *lines])
 
 
 class VideosByName:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
 from activity.data.layouts.disk import USUAL_SUFFIXES, existing_folder, folders_in
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, one_spelling, warn
 from activity.data.names import comparable
-from activity.video.files import find_videos, is_video, scan_folder
+from activity.video.files import is_video, scan_folder
 
 
 def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
@@ -34,7 +35,8 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
         DataNote: for files in class folders that are no videos.
     """
     root = existing_folder(root)
-    split_folders = _split_folders(root)
+    scan = functools.cache(scan_folder)
+    split_folders = _split_folders(root, lambda folder: bool(scan(folder)[0]))
     parents = split_folders or {root: None}
     clips: list[Clip] = []
     others: list[Path] = []
@@ -42,13 +44,13 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
     label_of = one_spelling(folder.name for parent in parents for folder in folders_in(parent))
     for parent, split in parents.items():
         for folder in folders_in(parent):
-            videos, rest = scan_folder(folder)
+            videos, rest = scan(folder)
             clips += [_clip(path, root, label=label_of[folder.name], split=split) for path in videos]
             if videos:
                 others += rest
             else:
                 without_videos.append(folder)
-    loose = [video for parent in dict.fromkeys([root, *parents]) for video in _videos_directly_in(parent)]
+    loose = [video for parent in dict.fromkeys([root, *parents]) for video in videos_directly_in(parent)]
     if not clips:
         raise _no_class_folders(root, videos=len(loose))
     _check_not_one_level_too_high(root, clips)
@@ -57,7 +59,13 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
     return make_manifest(clips, root, group_pattern=group_pattern, groups_given=False)
 
 
-def _split_folders(root: Path) -> dict[Path, str | None]:
+def videos_directly_in(folder: Path) -> list[Path]:
+    """Return the videos in a folder, without those in its subfolders."""
+    entries = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in entries if is_video(path))
+
+
+def _split_folders(root: Path, has_videos: Callable[[Path], bool]) -> dict[Path, str | None]:
     """The folders of a data set that is split at the top level with their splits, or nothing."""
     splits: dict[Path, str | None] = {
         folder: SPLIT_SPELLINGS[name]
@@ -67,7 +75,7 @@ def _split_folders(root: Path) -> dict[Path, str | None]:
     if "train" not in splits.values() or len(set(splits.values())) < 2:
         return {}
     # A folder of annotations or documents beside train and test makes these no classes; one with videos does.
-    others = [folder.name for folder in folders_in(root) if folder not in splits and find_videos(folder)]
+    others = [folder.name for folder in folders_in(root) if folder not in splits and has_videos(folder)]
     if others:
         warn(
             f"{first_few([f.name for f in splits])} in {str(root)!r} are read as classes, because "
@@ -75,11 +83,6 @@ def _split_folders(root: Path) -> dict[Path, str | None]:
         )
         return {}
     return splits
-
-
-def _videos_directly_in(folder: Path) -> list[Path]:
-    entries = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in entries if is_video(path))
 
 
 def _no_class_folders(root: Path, *, videos: int) -> DataError:

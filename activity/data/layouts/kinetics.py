@@ -17,7 +17,7 @@ from activity.data.layouts.disk import (
     header_of,
     numbered_rows,
     read_text,
-    rows_error,
+    refuse_or_skip_rows,
 )
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, warn
 from activity.data.layouts.published import ListedVideo, Lists, clips_on_disk, say_unused
@@ -33,6 +33,7 @@ def read_kinetics(
     root: str | Path | None,
     trimmed: bool | None,
     group_pattern: str | None,
+    skip_bad_rows: bool = False,
 ) -> Manifest:
     """Read Kinetics: the published CSVs `label,youtube_id,time_start,time_end,split`, and the videos there are.
 
@@ -50,6 +51,7 @@ def read_kinetics(
         root: the folder of the videos; None: the folder of the first CSV.
         trimmed: whether a file named by the id alone holds the clip only; None: no, with a note.
         group_pattern: as for `read_folder`; None: the group is the YouTube id.
+        skip_bad_rows: leave out rows with problems, with a RowsWarning, and read the others.
 
     Raises:
         DataError: no such tables, with all problems of the rows of one, or none of its videos.
@@ -62,7 +64,7 @@ def read_kinetics(
         raise DataError("Kinetics needs data.root=FOLDER with the videos, data.csv=FILE with the table, or both.")
     tables = _tables(csv, None if root is None else existing_folder(root))
     root = existing_folder(tables[0].parent if root is None else root)
-    listed = [video for table in tables for video in _listed(table, trimmed=trimmed is True)]
+    listed = [video for table in tables for video in _listed(table, trimmed=trimmed is True, skip=skip_bad_rows)]
     lists = Lists(title=first_few([str(table) for table in tables]), setting="data.csv")
     clips = clips_on_disk(listed, root, lists=lists, any_case=False)
     say_unused(listed, "they have no label")
@@ -113,7 +115,7 @@ def _tables_of(given: Path) -> list[Path]:
     return [Path(match) for match in matches]
 
 
-def _listed(table: Path, *, trimmed: bool) -> list[ListedVideo]:
+def _listed(table: Path, *, trimmed: bool, skip: bool) -> list[ListedVideo]:
     """The clips of one table."""
     text = read_text(table)
     rows = numbered_rows(table, text, delimiter=delimiter_of(text, _NEEDED))
@@ -130,13 +132,13 @@ def _listed(table: Path, *, trimmed: bool) -> list[ListedVideo]:
     for line, row in rows:
         cells = dict(zip(columns, map(cleaned, row), strict=False))
         found = list(_problems(cells))
-        problems += [f"line {line}: {problem}" for problem in found]
-        if not found:
+        if found:
+            problems.append(f"line {line}: {'; '.join(found)}")
+        else:
             videos.append(_listed_video(cells, of_file, trimmed=trimmed))
-    if problems:
-        raise rows_error(table, problems)
+    refuse_or_skip_rows(table, problems, skip=skip)
     if not videos:
-        raise DataError(f"{str(table)!r} has no rows; give the published CSV.")
+        raise DataError(f"{str(table)!r} has no {'good ' if problems else ''}rows; give the published CSV.")
     return videos
 
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path, PureWindowsPath
 
 from activity.data.clips import DataError, count_text, first_few
-from activity.data.layouts.disk import column_name, delimiter_of, numbered_rows, read_text
+from activity.data.layouts.disk import column_name, delimiter_of, numbered_rows, read_text, refuse_or_skip_rows
 from activity.data.layouts.manifests import one_spelling, warn
 from activity.data.names import NamesOnDisk, cleaned
 
@@ -120,25 +120,32 @@ def located(given: str, root: Path, names: NamesOnDisk) -> tuple[Path, str]:
     return path, path.as_posix() if Path(given).is_absolute() else Path(os.path.relpath(path, root)).as_posix()
 
 
-def check_files_exist(csv: Path, paths: Mapping[str, Path], *, looked_up: str) -> None:
-    """Warn of files that do not exist.
+def check_rows(
+    csv: Path, problems: Sequence[str], paths: Mapping[str, Path], *, looked_up: str, skip: bool = False
+) -> None:
+    """Refuse a table for its bad rows, or warn of files that do not exist.
 
     Args:
-        csv: the table that names them.
-        paths: the path of each, by its name.
+        csv: the table.
+        problems: what is wrong with its rows.
+        paths: the path of each file that it names, by its name.
         looked_up: where relative paths are looked up, in a sentence.
+        skip: warn of bad rows, too.
 
     Raises:
-        DataError: none of them exists.
+        DataError: for bad rows, with the missing files; and if none of the files exists.
 
     Warns:
-        DataWarning: for those that do not.
+        RowsWarning: for bad rows, with `skip`.
+        DataWarning: for missing files.
     """
     # Unlike Path.exists, this one takes a name too long for the file system for a missing file.
     missing = [name for name, path in paths.items() if not os.path.exists(path)]  # noqa: PTH110
+    files = count_text(len(missing), "file")
+    not_there = f"{files} not found: {first_few(missing)}. {looked_up}" if missing else ""
+    refuse_or_skip_rows(csv, problems, skip=skip, missing=not_there)
     if not missing:
         return
-    files = count_text(len(missing), "file")
     if len(missing) < len(paths):
         warn(f"{files} named in {str(csv)!r} not found: {first_few(missing)}. {looked_up}")
         return

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,14 @@ class TestFolder:
         with pytest.warns(DataWarning, match="'test', 'train'.* are read as classes, because 'bus'"):
             manifest = read_folder(tmp_path, group_pattern=None)
         assert manifest.class_names == ("bus", "test", "train")
+
+    def test_no_folder_is_walked_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        touch(tmp_path, "train/x/a.mp4", "test/x/b.mp4", "bus/y/c.mp4")
+        walked, scandir = Counter[str](), os.scandir
+        monkeypatch.setattr(os, "scandir", lambda path: walked.update([Path(path).name]) or scandir(path))
+        with pytest.warns(DataWarning, match="are read as classes"):
+            read_folder(tmp_path, group_pattern=None)
+        assert walked == {"train": 1, "test": 1, "x": 2, "bus": 1, "y": 1}
 
     def test_train_alone_is_a_class_like_any_other(self, tmp_path: Path) -> None:
         touch(tmp_path, "train/a.mp4", "bus/c.mp4")

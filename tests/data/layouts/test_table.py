@@ -206,6 +206,19 @@ class TestCsv:
         assert "line 12:" not in message
         assert "and 5 more" in message
 
+    def test_bad_rows_and_missing_files_are_named_in_one_message(self, tmp_path: Path) -> None:
+        rows = ["a.mp4,run,,,", "gone.mp4,run,,,", "b.mp4,walk,3,2,dev", "lost.mp4,,x,1,", "a.mp4,run,,,"]
+        message = csv_error(tmp_path, "\n".join(["path,label,start,end,split", *rows]))
+        assert message.splitlines() == [
+            f"3 problems in '{tmp_path / 'clips.csv'}'; correct the rows, or remove them:",
+            "  line 4: split is 'dev'; accepted are train, val and test; 'b.mp4': end 2 is not after start 3; "
+            "give seconds, or no end for the whole file",
+            "  line 5: the label is empty; start is 'x', not a number of seconds such as 2.5",
+            "  line 6: 'a.mp4' ('run') is listed twice with the same span (see line 2)",
+            f"  2 files not found: 'gone.mp4', 'lost.mp4'. Relative paths are looked up in '{tmp_path}'; "
+            "data.root= gives another folder.",
+        ]
+
     def test_a_missing_csv(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"no file '.*clips\.csv'"):
             read_csv(tmp_path / "clips.csv", root=None, group_pattern=None)
