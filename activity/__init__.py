@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from activity.inference.segmentation import TimelineSettings as TimelineSettings
     from activity.inference.timeline import Timeline as Timeline
     from activity.inference.videos import Failure as Failure
-    from activity.video.reader import VideoError as VideoError
+    from activity.video.errors import VideoError as VideoError
 
 # Where each public name lives; imported when it is asked for: the command line's help must not wait for torch.
 _HOMES = {
@@ -33,7 +33,7 @@ _HOMES = {
     "Segment": "activity.data.segments",
     "Timeline": "activity.inference.timeline",
     "TimelineSettings": "activity.inference.segmentation",
-    "VideoError": "activity.video.reader",
+    "VideoError": "activity.video.errors",
     "VideoRecognizer": "activity.inference.library",
     "load_recognizer": "activity.inference.library",
 }

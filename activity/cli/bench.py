@@ -39,7 +39,7 @@ from activity.formats import load_recognizer
 from activity.formats.contract import ModelFileError
 from activity.formats.save import missing_library, save_model
 from activity.models.recognizer import Recognizer
-from activity.video.reader import find_videos
+from activity.video.files import find_videos
 
 
 @dataclass(frozen=True)

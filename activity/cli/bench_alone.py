@@ -12,7 +12,8 @@ import torch
 
 from activity.cli.bench_videos import first_frames
 from activity.features.batches import EncodeRows, encoding_threads
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 
 Span = tuple[str | Path, range | None]
 """A video, and which of its sampled frames; None: all."""

@@ -37,7 +37,7 @@ from activity.inference.videos import BATCH_FRAMES, DECODE_THREADS
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 from activity.training.lightning import seed_everything
 from activity.training.processes import usable_cores
-from activity.video.reader import find_videos
+from activity.video.files import find_videos
 
 _CPU = torch.device("cpu")
 _SIZE = (640, 360)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 
 
 def write_mp4(path: Path, frames: Iterable[np.ndarray], *, fps: float) -> Path:

@@ -30,7 +30,7 @@ from activity.training.datamodule import FeatureDataModule
 from activity.training.fit import BEST, LAST
 from activity.training.lightning import Trainer, quiet_lightning
 from activity.training.module import OptimizerFactory, TrainingSettings
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 Digests = Mapping[Path, str | VideoError]
 StoredSplits = dict[str, list[StoredClip]]

@@ -23,7 +23,7 @@ def _is_users(error: BaseException) -> bool:
     """Whether our code raised it for the user. Looked up by what is imported: no import of torch to say a message."""
     homes = {
         "activity.data.clips": "DataError",
-        "activity.video.reader": "VideoError",
+        "activity.video.errors": "VideoError",
         "activity.models.pretrained": "EncoderError",
         "activity.features.store": "StoreError",
         "activity.inference.segmentation": "TimelineSettingsError",

@@ -29,7 +29,7 @@ from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import Timeline, make_timelines
 from activity.inference.videos import Failure
 from activity.models.recognizer import LoadedRecognizer
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 METRICS, TIMELINES = "timeline_metrics.json", "timelines.csv"
 _FLAG = "--timeline"

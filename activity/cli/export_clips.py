@@ -20,7 +20,9 @@ from activity.data.names import given_source
 from activity.data.splits import read_splits
 from activity.formats.compare import Window
 from activity.models.recognizer import Recognizer
-from activity.video.reader import VideoError, VideoReader, find_videos
+from activity.video.errors import VideoError
+from activity.video.files import find_videos
+from activity.video.reader import VideoReader
 
 MOST_CALIBRATED = 64
 _NO_LABEL = "unknown"

@@ -24,7 +24,8 @@ from activity.data.doctor import (
 from activity.data.splits import Splits
 from activity.features.outcome import StoredClip
 from activity.inference.scoring import ScoredClip
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 
 Contents = Mapping[Path, str]
 _NAMES_IN_A_NOTE = 5

@@ -31,7 +31,7 @@ from activity.inference.palette import captions_of
 from activity.inference.plot import check_plot, plot_timeline, thumbnails_of
 from activity.inference.timeline import Timeline, timelines_as_completed
 from activity.inference.videos import Failure
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 from activity.visualization.overlay import check_overlay, write_overlay
 
 _THUMBNAILS, _THUMBNAIL_HEIGHT = 10, 120

@@ -16,7 +16,7 @@ from torch import Tensor
 from activity.features.ahead import ByteBudget
 from activity.models.looks import whole_looks
 from activity.models.precision import without_tf32
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 _Line = list["DecodedFrame"]  # consecutive ones of a view for which one look of "rgb" holds
 _MOST_ENCODERS = 4  # threads that encode: the memory of a batch's activations is needed for each

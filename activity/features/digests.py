@@ -6,8 +6,8 @@ from pathlib import Path
 
 from activity.features.remembered import FileMemory, file_state
 from activity.features.store import video_digest
+from activity.video.errors import VideoError, unreadable
 from activity.video.opening import check_file
-from activity.video.reader import VideoError, unreadable
 
 FILE_NAME = "digests.json"
 _SAVE_SECONDS = 10.0  # what is lost at most where reading a large data set for the first time is stopped

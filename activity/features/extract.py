@@ -23,8 +23,8 @@ from activity.features.batches import (
     size_of,
 )
 from activity.features.views import PLAIN, View
-from activity.video.errors import HANGS_AFTER_SECONDS, hanging
-from activity.video.reader import SampledFrame, VideoError, VideoReader, unreadable
+from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, hanging, unreadable
+from activity.video.reader import SampledFrame, VideoReader
 from activity.video.sampling import first_index_at_or_after
 
 __all__ = ["EncodeRows", "FeatureChunk", "VideoEnd", "VideoRequest", "extract_features"]

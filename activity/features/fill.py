@@ -18,7 +18,7 @@ from activity.features.views import PLAIN, View
 from activity.features.wanted import Filling, fillings_of, wanted_features
 from activity.models.encoder import FrameEncoder
 from activity.models.looks import whole_looks
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 
 def plain_only(clip: Clip) -> Sequence[View]:

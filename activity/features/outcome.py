@@ -13,7 +13,7 @@ from activity.features.spool import Spool
 from activity.features.store import Entry, FeatureKey, FeatureStore
 from activity.features.views import PLAIN
 from activity.features.wanted import ClipKey, Filling, Wanted
-from activity.video.reader import VideoWarning
+from activity.video.errors import VideoWarning
 
 _SAVE_SECONDS = 10.0  # what is lost at most where checking a large store for the first time is stopped
 

@@ -12,7 +12,7 @@ from activity.features.spool import Spool
 from activity.features.store import FeatureKey
 from activity.features.views import View
 from activity.models.encoder import FrameEncoder
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 ClipKey = tuple[str, float, float]
 

@@ -12,7 +12,7 @@ from activity.features.batches import beside_encoding
 from activity.features.extract import FeatureChunk, VideoEnd, VideoRequest, extract_features
 from activity.models.recognizer import LoadedRecognizer
 from activity.video.addresses import without_credentials
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 BATCH_FRAMES, DECODE_THREADS = 8, 2
 """What suits a processor, where the caller has no wish: frames encoded at once, videos decoded at the same time."""

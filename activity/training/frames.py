@@ -19,7 +19,8 @@ from activity.features.outcome import FailedClip, StoredClip
 from activity.features.views import View
 from activity.models.encoder import FrameEncoder
 from activity.training.datasets import WindowBatch
-from activity.video.reader import VideoError, VideoReader, unreadable
+from activity.video.errors import VideoError, unreadable
+from activity.video.reader import VideoReader
 from activity.video.sampling import window_starts
 
 _Decoded = TypeVar("_Decoded")

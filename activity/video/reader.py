@@ -14,24 +14,10 @@ from typing import Self
 from weakref import WeakSet
 
 from activity.video.decoding import Decoding, Picture, SeekError
-from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning, unreadable
-from activity.video.files import VIDEO_SUFFIXES, find_videos
+from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning
 from activity.video.opening import check_file
 from activity.video.picture import Pixels
 from activity.video.sampling import GridSampler, first_index_at_or_after
-
-__all__ = [
-    "VIDEO_SUFFIXES",
-    "Frame",
-    "SampledFrame",
-    "VideoError",
-    "VideoNote",
-    "VideoReader",
-    "VideoWarning",
-    "declared_seconds",
-    "find_videos",
-    "unreadable",
-]
 
 _LEAST_SEEK_SECONDS = 1.0  # less is decoded sooner than sought
 _LEAST_SKIP_SECONDS = 2.0  # likewise, where the file is opened once more for it

@@ -13,7 +13,7 @@ from activity.cli.main import main
 from activity.data.clips import DataWarning
 from activity.features.spans import FillWarning
 from activity.features.store import StoreWarning
-from activity.video.reader import VideoNote, VideoWarning
+from activity.video.errors import VideoNote, VideoWarning
 
 # A script's background jobs are started with SIGINT ignored, and processes inherit that: these hear it all the same.
 _HEAR_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"

@@ -23,7 +23,7 @@ from activity.evaluation.timelines import timeline_metrics
 from activity.inference.segmentation import TimelineSettings
 from activity.inference.timeline import Timeline
 from activity.inference.videos import Failure
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 from tests.cli.command import Outcome, activity
 from tests.datasets import VIDEO_FPS, colour_frames
 from tests.videos import cut_off, write_video

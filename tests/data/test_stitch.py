@@ -16,7 +16,8 @@ from activity.data.annotations import read_annotations
 from activity.data.clips import Clip, DataError
 from activity.data.demo import CLIP_FRAMES, FRAMES_PER_SECOND, render_long_scene
 from activity.data.stitch import letterboxed, stitch
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 from tests.datasets import COLOURS, GROUP_PATTERN, write_colour_folder
 from tests.videos import write_video
 

@@ -7,7 +7,7 @@ import pytest
 from activity.features import digests, remembered
 from activity.features.digests import FILE_NAME, video_digests
 from activity.features.store import video_digest
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 
 
 @pytest.fixture

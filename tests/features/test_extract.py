@@ -19,7 +19,8 @@ from activity.features.views import PLAIN, View
 from activity.models.preprocess import Preprocess
 from activity.video import decoding
 from activity.video.decoding import Decoding, Picture
-from activity.video.reader import SampledFrame, VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import SampledFrame, VideoReader
 from tests.recognizers import tiny_encoder
 from tests.videos import index_frames, noise_frames, write_video
 

@@ -329,7 +329,7 @@ def test_a_video_that_breaks_off_fails_all_of_its_clips(
     store: FeatureStore, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decoded before an error is not taken for the whole clip."""
-    from activity.video.reader import VideoError
+    from activity.video.errors import VideoError
 
     class BreakingReader(VideoReader):
         def sampled_spans(self, *arguments: Any, **options: Any) -> Any:

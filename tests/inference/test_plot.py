@@ -14,7 +14,8 @@ from activity.inference.palette import COLOURS, NO_CLASS_COLOUR, colour_of, ink_
 from activity.inference.plot import SUFFIXES, PlotError, check_plot, plot_timeline, thumbnails, thumbnails_of
 from activity.inference.plot.labels import CHARACTER_INCHES, fitting, shortened, text_width, times_along
 from activity.inference.plot.rows import AXIS_INCHES, DOTS_AN_INCH
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 from tests.inference.timelines import FakeTimeline, segment, timeline
 from tests.videos import Pixels, frame_index, index_frame, index_frames, write_video
 

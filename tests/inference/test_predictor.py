@@ -147,7 +147,7 @@ def test_answers_come_in_the_order_asked_and_a_bad_file_is_one_of_them(
 def test_a_video_that_breaks_off_with_an_error_is_a_failure(
     recognizer: Recognizer, videos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from activity.video.reader import VideoError
+    from activity.video.errors import VideoError
 
     class BreakingReader(VideoReader):
         def sampled_spans(self, *arguments: Any, **options: Any) -> Any:

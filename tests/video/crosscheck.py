@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from activity.video.reader import Frame, VideoError, VideoNote, VideoReader, VideoWarning
+from activity.video.errors import VideoError, VideoNote, VideoWarning
+from activity.video.reader import Frame, VideoReader
 from tests.video.corpus import CASES, Case, write_case
 
 GRID = 32

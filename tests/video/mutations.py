@@ -21,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from activity.video.reader import VideoError, VideoReader, VideoWarning, find_videos
+from activity.video.errors import VideoError, VideoWarning
+from activity.video.files import find_videos
+from activity.video.reader import VideoReader
 
 Random = np.random.Generator
 

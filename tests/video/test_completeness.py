@@ -7,7 +7,8 @@ import av
 import pytest
 
 from activity.video.decoding import Damage, Decoding
-from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.errors import VideoError, VideoWarning
+from activity.video.reader import VideoReader
 from tests.videos import cut_off as shorten
 from tests.videos import index_frames, noise_frames, spoil, write_timed_video, write_video
 

@@ -14,9 +14,10 @@ import pytest
 
 from activity.video.clock import MOST_GAP_SECONDS
 from activity.video.decoding import Decoding
+from activity.video.errors import VideoError, VideoNote, VideoWarning
 from activity.video.opening import open_container, shown_stream
 from activity.video.probe import probe_video
-from activity.video.reader import VideoError, VideoNote, VideoReader, VideoWarning
+from activity.video.reader import VideoReader
 from tests.videos import frame_index, index_frames, noise_frames, write_timed_video, write_video
 
 HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"

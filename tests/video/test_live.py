@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from activity.video import live
+from activity.video.errors import VideoError, VideoWarning
 from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
-from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.reader import VideoReader
 from activity.video.sampling import first_index_at_or_after
 from tests.video.cameras import HLS, Camera, Send
 from tests.video.test_sources import answering

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from activity.video import probe
+from activity.video.errors import VideoError
 from activity.video.probe import MAX_THUMBNAILS, perceptual_hash, probe_video
-from activity.video.reader import VideoError
 from tests.datasets import colour_frames
 from tests.videos import cut_off, index_frames, noise_frames, write_timed_video, write_video
 

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activity.video.reader import VIDEO_SUFFIXES, VideoError, VideoReader, VideoWarning, find_videos
+from activity.video.errors import VideoError, VideoWarning
+from activity.video.files import VIDEO_SUFFIXES, find_videos
+from activity.video.reader import VideoReader
 from activity.video.sampling import TIME_TOLERANCE_SECONDS, grid_range
 from tests.videos import (
     container_times,
@@ -290,7 +292,8 @@ class TestUnreadable:
         cut_off(write_video(tmp_path / "half.mkv", noise_frames(50)), 0.6)
         program = """
 import sys, warnings
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 warnings.simplefilter("ignore")
 for name in sys.argv[1:]:
     try:

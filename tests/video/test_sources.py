@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activity.video.addresses import without_credentials
-from activity.video.reader import VideoError
+from activity.video.errors import VideoError
 from activity.video.sources import camera_arrivals, kind_of_source, open_url
 from tests.video.cameras import DASH, HLS
 from tests.videos import index_frames, write_video

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activity.video.reader import VideoError, VideoReader
+from activity.video.errors import VideoError
+from activity.video.reader import VideoReader
 from activity.video.writer import SUFFIXES, VideoWriter
 from tests.videos import Pixels
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from activity.video.reader import VideoError, VideoReader, VideoWarning
+from activity.video.errors import VideoError, VideoWarning
+from activity.video.reader import VideoReader
 from activity.video.writer import SUFFIXES
 from activity.visualization.overlay import CaptionedSpan, draw_caption, write_overlay
 from tests.videos import (

@@ -17,7 +17,7 @@ from activity.data.doctor.grouping import GroupGuess, guess_groups
 from activity.data.doctor.manifest import manifest_findings
 from activity.data.doctor.survey import VideoRecord
 from activity.data.doctor.videos import video_findings
-from activity.video.reader import find_videos
+from activity.video.files import find_videos
 
 
 @dataclass(frozen=True)

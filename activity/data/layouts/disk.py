@@ -14,7 +14,7 @@ from pathlib import Path
 
 from activity.data.clips import DataError, RowsWarning, count_text
 from activity.data.names import comparable, given_path
-from activity.video.reader import find_videos
+from activity.video.files import find_videos
 
 USUAL_SUFFIXES = ".mp4, .mkv, .avi, .mov, .webm and others"
 """Of videos, for messages."""

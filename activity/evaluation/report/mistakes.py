@@ -9,7 +9,8 @@ import numpy.typing as npt
 from activity.data.clips import Clip
 from activity.evaluation.predictions import ScoredClips
 from activity.evaluation.report.content import Mistake
-from activity.video.reader import VideoError, VideoNote, VideoReader, VideoWarning
+from activity.video.errors import VideoError, VideoNote, VideoWarning
+from activity.video.reader import VideoReader
 
 SHOWN = 12
 _STRIP_FPS = 10.0
