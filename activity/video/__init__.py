@@ -1,1 +1,1 @@
-"""Video in and out: frames with presentation times, and the time grid. Imports nothing else of ours."""
+"""Video in and out: frames with presentation times, and the time grid."""

@@ -38,7 +38,7 @@ class Stamped(Generic[Item]):
 
 
 class Sound:
-    """Tells whether any sound of a video goes on through a gap between two of its frames."""
+    """Tells whether a video's sound goes on through a gap between frames."""
 
     def __init__(self, *, most_gap_seconds: float) -> None:
         self._most_gap = most_gap_seconds
@@ -50,16 +50,17 @@ class Sound:
         self._runs[stream_index] = (start if abs(seconds - end) <= self._most_gap else seconds, seconds)
 
     def spans(self, start_seconds: float, end_seconds: float) -> bool:
-        """Whether there is sound without a gap or jump from before `start_seconds` to about `end_seconds`."""
+        """Whether sound goes on from before the start to about the end."""
         end_seconds -= _LATE_SOUND_SECONDS
         return any(start <= start_seconds and end_seconds <= end for start, end in self._runs.values())
 
 
 class Clock:
-    """Makes the times of one video's frames rise, and keeps to the container's wherever they do.
+    """Makes the times of a video's frames rise.
 
-    One frame whose time is wrong (repeated, early, late) is put between its neighbours. A clock that starts again, or
-    jumps ahead by more than ``most_gap_seconds``, is shifted once, so that the next frame follows at once::
+    Where the container's times rise, they stay. One frame whose time is wrong (repeated, early, late) is put between
+    its neighbours. A clock that starts again, or jumps ahead by more than ``most_gap_seconds``, is shifted once, so that
+    the next frame follows at once::
 
         container   0.00  0.04  0.08  0.08  0.16  |  5.00  5.04  (most_gap_seconds=2)
         shown       0.00  0.04  0.08  0.12  0.16  |  0.20  0.24
@@ -67,16 +68,18 @@ class Clock:
 
     def __init__(self, *, most_gap_seconds: float = MOST_GAP_SECONDS) -> None:
         self.jumps: list[float] = []
-        """When the clock was shifted, in seconds of the times given."""
+        """When the clock was shifted, in seconds as shown."""
         self._most_gap = most_gap_seconds
         self._shift = 0.0
         self._before = 0.0  # the container's time of the frame before, or what it should have been
-        self._shown = 0.0  # the time given to it
+        self._shown = 0.0  # when that frame is shown
         self._interval = _DEFAULT_INTERVAL_SECONDS
         self._begun = False
 
     def times(self, frames: Iterable[Stamped[Item]]) -> Iterator[tuple[Item, float]]:
-        """Give each frame its time. A frame waits for the next one, whose time shows which of them is wrong.
+        """Give each frame its time.
+
+        A frame waits for the next one, whose time shows which of them is wrong.
 
         >>> frames = [Stamped(name, seconds, 0.04) for name, seconds in zip("abcd", (0.0, 0.04, 0.04, 0.12))]
         >>> [(name, round(seconds, 3)) for name, seconds in Clock().times(frames)]
@@ -118,7 +121,7 @@ class Clock:
         return self._show(seconds)
 
     def _is_wrong_alone(self, step: float, next_step: float) -> bool:
-        """Whether the next frame goes on from the frame before, so that this one's time is wrong."""
+        """Whether the next frame goes on from the one before this."""
         if not 0 < next_step <= self._most_gap:
             return False
         if 0 < step <= self._most_gap:

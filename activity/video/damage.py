@@ -1,4 +1,4 @@
-"""Damage of a video, told by evidence only: decoding errors, missing bytes, a truncated structure."""
+"""Damage of a video, on evidence only: decoding errors, missing bytes, a truncated structure."""
 
 import functools
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to
 
 @dataclass(frozen=True)
 class Damage:
-    """What is missing of a video whose good frames were delivered: in words, and whether its end is."""
+    """What is missing of a video, and whether that is its end."""
 
     problem: str
     ends_early: bool
@@ -66,14 +66,17 @@ class Evidence:
             self._marked.append(self._packets)
 
     def add_frame(self, frame: av.VideoFrame) -> None:
-        """Take a decoded frame. Until the first key frame, frames may be damaged in a good recording."""
+        """Take a decoded frame.
+
+        Until the first key frame, frames of a good recording may be damaged.
+        """
         self._begun = self._begun or frame.key_frame
         # FFmpeg marks the last frame of a transport stream by chance, and good frames around a seam.
         self.last_is_bad = frame.is_corrupt and self._format != "mpegts"
         self._bad_pictures += self._begun and frame.is_corrupt and not self._is_stream
 
     def damage(self, *, duration_seconds: float, declared_seconds: float, frame_seconds: float) -> Damage | None:
-        """What is missing of a video that was read to its end; None for a good one."""
+        """At the end: what is missing; None for a good video."""
         missing_seconds = self._header_seconds - self._packets_end
         is_short = missing_seconds > max(_LEAST_MISSING_SECONDS, 2 * frame_seconds)
         if self.missing_bytes or is_short or self.last_is_bad:
@@ -98,7 +101,10 @@ class Evidence:
 
 
 def _missing_bytes(avi: Path) -> str | None:
-    """Compare an AVI's size with what its outermost chunks declare; one above 1 GB has several."""
+    """Compare an AVI's size with that in its outermost chunks.
+
+    An AVI above 1 GB has several.
+    """
     size, declared = avi.stat().st_size, 0
     with avi.open("rb") as file:
         while (header := file.read(8))[:4] == b"RIFF" and len(header) == 8:

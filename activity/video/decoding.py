@@ -1,4 +1,4 @@
-"""One pass of FFmpeg's decoder over a video: its frames in the order and at the times at which a player shows them."""
+"""One pass of FFmpeg's decoder over a video: frames as a player shows them."""
 
 import functools
 import itertools
@@ -44,11 +44,11 @@ class Picture:
 
 
 class SeekError(Exception):
-    """The frames behind a key frame do not begin where they should; the video is to be read from its start."""
+    """No frame follows a key frame where it should: read from the start instead."""
 
 
 class Decoding:
-    """One pass over an open video; reads from its start unless `seek` was called before.
+    """One pass over an open video, from its start or from where `seek` leads.
 
     Args:
         source: what errors call it.
@@ -147,7 +147,7 @@ class Decoding:
         return square(pixels, self._upright_aspect(picture)) if self._square_pixels else pixels
 
     def pixel_aspect(self, picture: Picture) -> float:
-        """Return the width of a pixel by its height, in a frame as `rgb` gives it."""
+        """Return a pixel's width by its height, as `rgb` gives it."""
         return 1.0 if self._square_pixels else self._upright_aspect(picture)
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
@@ -167,9 +167,9 @@ class Decoding:
         return all(later - earlier <= MOST_GAP_SECONDS for earlier, later in itertools.pairwise(entries))
 
     def seek(self, seconds: float) -> bool:
-        """Begin at the key frame before a time, so that what is shown then is decoded as from the start.
+        """Begin at a key frame so early that frames at a time are right.
 
-        False where that fails; then nothing more can be read here.
+        False if that fails; then nothing more can be read here.
         """
         latest = seconds - _FRAMES_BEFORE / self._fps
         for back in _SEEK_BACK_SECONDS:
@@ -198,12 +198,15 @@ class Decoding:
 
     @property
     def entry_seconds(self) -> float:
-        """When the key frame is shown at which `seek` has it begin; 0 for the start."""
+        """When the key frame is shown at which reading begins."""
         return self._entry_seconds or 0.0
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame ends, by its duration (MP4, GIF) or the interval before it; 0 for fewer than two."""
+        """When the last frame ends; 0 for fewer than two frames.
+
+        It lasts as long as it says (MP4, GIF), or else as long as the one before.
+        """
         if self.frames < 2:
             return 0.0
         end = self.time_seconds + self._last_interval
@@ -327,10 +330,10 @@ class Decoding:
                 self._evidence.bad_packets += failures == 1
 
     def _start_seconds(self) -> tuple[float, float]:
-        """The container's time that a player shows as 0, and by how much the picture is late.
+        """The container's time that a player shows as 0, and the picture's delay.
 
-        A player shows 0 where the first stream begins, sound or picture. If the picture begins so much later that the
-        clocks are not the same, as in a broadcast of several programmes, 0 is the picture's start, which is late.
+        A player shows 0 where the first stream begins, sound or picture. A broadcast of several programmes has several
+        clocks, so that the picture may begin long after: then 0 is its start, and its delay is reported.
         """
         if not self._has_clock:
             return 0.0, 0.0

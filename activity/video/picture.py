@@ -1,4 +1,4 @@
-"""Decoded pictures as RGB: deinterlaced, in the colours and the orientation that a player shows."""
+"""Decoded pictures as RGB: deinterlaced, upright, in a player's colours."""
 
 import functools
 import itertools
@@ -22,7 +22,7 @@ from activity.video.errors import MOST_PIXELS
 
 Pixels = npt.NDArray[np.uint8]
 
-# As ffmpeg does it: one frame a picture, fields found by their flags, pictures without the flag left as they are.
+# As ffmpeg does it: one frame a picture, field order by the flags, pictures without the flag unchanged.
 _LEAST_SIDE = 4  # pixels: the filter refuses less
 _DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
 
@@ -45,7 +45,7 @@ _TO_BT709 = np.array(
 class Converter:
     """Decoded frames of one video to RGB ``uint8 (H, W, 3)``, upright.
 
-    Matrix and range are the frame's own; what FFmpeg does not know it takes for BT.601. HDR (PQ, HLG) becomes SDR:
+    Matrix and range are the frame's; FFmpeg takes a matrix that it does not know for BT.601. HDR (PQ, HLG) becomes SDR:
     diffuse white of 203 nits is 243 of 255 (`hdr_tables`). The display matrix is applied as ffmpeg's autorotate does.
     """
 
@@ -72,9 +72,9 @@ class Converter:
         return _upright(pixels, self.orientation(frame))
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-        """How a frame is to be turned: exchange x and y, then mirror left and right, then top and bottom.
+        """Return whether to exchange x and y, then left and right, then top and bottom.
 
-        A matrix is looked up where the angle changes: PyAV keeps a frame whose side data was asked for in memory.
+        The matrix is read only if the angle changes: PyAV keeps a frame in memory once its side data was asked for.
         """
         if frame.rotation != self._rotation:
             self._rotation, self._orientation = frame.rotation, _orientation(frame)
@@ -82,7 +82,7 @@ class Converter:
 
 
 def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
-    """Return a frame with square pixels, ``uint8 (H, W, 3)``: as a player shows it. One side grows, none shrinks.
+    """Return a frame with square pixels, ``uint8 (H, W, 3)``: one side grows.
 
     Args:
         pixels: the frame.
@@ -102,14 +102,14 @@ def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
-    """Give each frame, deinterlaced if it is flagged; from the first such frame on, each comes one frame later."""
+    """Deinterlace flagged frames; from the first of them on, each comes one frame later."""
     for _, group in itertools.groupby(frames, key=_layout):
         yield from _deinterlaced(group)
 
 
 @functools.cache
 def hdr_tables(transfer: int, *, wide: bool) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64], Pixels]:
-    """Return what turns HDR code values into SDR ones: a table, a matrix, a table.
+    """Return a table, a matrix and a table that turn HDR into SDR.
 
     The first makes of a channel's code (ITU-R BT.2100 PQ; HLG on a display of 1,000 nits) linear light in 1 / 65535 of
     what SDR shows: diffuse white, 203 nits (ITU-R BT.2408), is 0.89 of it, highlights above are compressed

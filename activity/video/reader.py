@@ -25,7 +25,7 @@ _LEAST_SKIP_SECONDS = 2.0  # likewise, where the file is opened once more for it
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One decoded picture: RGB ``uint8 (H, W, 3)``, when it appears, and the width of a pixel by its height."""
+    """One decoded picture: RGB ``uint8 (H, W, 3)``, its time, a pixel's width by its height."""
 
     pixels: Pixels
     time_seconds: float
@@ -34,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SampledFrame:
-    """The frame shown at ``index / sample_fps`` seconds: RGB ``uint8 (H, W, 3)``, and when it appears."""
+    """The frame shown at ``index / sample_fps`` seconds: RGB ``uint8 (H, W, 3)``, its own time."""
 
     index: int
     pixels: Pixels
@@ -42,7 +42,7 @@ class SampledFrame:
 
 
 class VideoReader:
-    """Reads a video file, from its start each time it is iterated. A few frames are in memory at most.
+    """Reads a video file, from its start each time it is iterated.
 
     Times are seconds on the clock that a player shows: 0 is the start of the container, where its sound may begin
     before its picture. Frames are upright (the display matrix is applied) and deinterlaced; each has its own size.
@@ -97,7 +97,7 @@ class VideoReader:
             self._warn_at_end(decoding)
 
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
-        """Yield for each grid index k the frame shown at ``k / sample_fps`` seconds, in order.
+        """Yield the frame shown at ``k / sample_fps`` seconds for each index k.
 
         That is the last frame whose time is not later. A video slower than the grid gives a frame several times, as
         the same array. The first frame also stands for all times before it, the last one until `duration_seconds`.
@@ -111,7 +111,7 @@ class VideoReader:
         yield from self.sampled_spans(sample_fps, [range(sys.maxsize) if indices is None else indices])
 
     def sampled_spans(self, sample_fps: float, spans: Iterable[range]) -> Iterator[SampledFrame]:
-        """Yield what `sampled_frames` yields at the grid indices in any of the spans (of step 1), in order.
+        """Yield what `sampled_frames` yields at the indices of all spans, in order.
 
         What lies between two spans is not decoded if a key frame lies well behind the one and before the other.
         """
@@ -126,16 +126,16 @@ class VideoReader:
 
     @property
     def last_frame_seconds(self) -> float | None:
-        """When the video's last frame begins, once it was read to its end; None before."""
+        """When the last frame begins; None until it was read."""
         return self._latest.time_seconds if self._latest is not None and self._latest.is_at_end else None
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second, as the container or the codec says; 0 before a frame was read."""
+        """Frames a second, as the file says; 0 before reading."""
         return Fraction(0) if self._latest is None else self._latest.rate
 
     def close(self) -> None:
-        """Close the file. An iteration under way cannot go on; a new one begins at the start."""
+        """Close the file; an iteration under way cannot go on."""
         for decoding in self._open:
             decoding.close()
 
@@ -160,7 +160,7 @@ class VideoReader:
         return groups
 
     def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-        """Read from the key frame before the first span if it can be sought, or else from the start."""
+        """Read from a key frame before the spans if possible, or from the start."""
         start = spans[0].start / sample_fps
         with self._decoding() as decoding, suppress(SeekError):  # which comes before any frame
             if start < _LEAST_SEEK_SECONDS or not decoding.can_seek or decoding.seek(start):
@@ -184,7 +184,7 @@ class VideoReader:
 
 
 def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-    """Yield the frames of a decoding at the grid indices of spans, which ascend and are disjoint."""
+    """Yield frames at the grid indices of spans, which ascend and are disjoint."""
     sampler = GridSampler(sample_fps=sample_fps)
     remaining = deque(spans)
     latest: Picture | None = None  # how long it is shown is known when the next one comes
@@ -200,9 +200,9 @@ def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> It
 
 
 def warn_at_end(decoding: Decoding) -> str | None:
-    """Warn of damage of a video that was read to its end, and of what had to be assumed; returns what is damaged.
+    """Warn of a video's damage, and of what had to be assumed; return the damage.
 
-    If reading did not begin at its start, that is only whether its end is missing.
+    It was read to its end. If reading did not begin at its start, only a missing end counts.
     """
     # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
     for note in decoding.notes() if decoding.is_whole else ():
@@ -217,10 +217,10 @@ def warn_at_end(decoding: Decoding) -> str | None:
 
 
 def declared_seconds(path: Path) -> float | None:
-    """The duration that a video's container declares; None where it declares none, or the video cannot be read.
+    """The duration that a video's container declares; None if it cannot be told.
 
-    No frame is decoded. Containers round, count the sound's length, or were never told that the file was cut off: it is
-    a hint, and only reading to the end says how long a video is.
+    No frame is decoded. It is a hint: containers round, count the sound's length, and do not know that a file was cut
+    off. Only reading to the end tells how long a video is.
     """
     try:
         decoding = Decoding.of_file(str(path))
@@ -249,7 +249,7 @@ def _disjoint(spans: Iterable[range]) -> list[range]:
 
 
 def _shown(decoding: Decoding, picture: Picture, indices: range, remaining: deque[range]) -> Iterator[SampledFrame]:
-    """Give a picture at those of its indices that are in the remaining spans; removes the spans that are past."""
+    """Yield a picture at its indices within the spans; remove spans that are past."""
     pixels: Pixels | None = None
     while remaining and remaining[0].start <= indices.stop:
         for index in range(max(indices.start, remaining[0].start), min(indices.stop, remaining[0].stop)):

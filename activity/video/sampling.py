@@ -1,4 +1,4 @@
-"""The time grid on which videos are sampled, and the windows that the LSTM reads: pure functions.
+"""The time grid, and the windows that the LSTM reads: pure functions.
 
 The grid is absolute: point k stands at ``k / sample_fps`` seconds, and time 0 is the start of the container. A frame is
 shown from its own time until the next frame's, the first one from 0. At 25 frames/s and ``sample_fps=10``::
@@ -26,9 +26,9 @@ is a whole millisecond late, as the thirtieth is at 29.97 frames/s.
 
 
 def first_index_at_or_after(time_seconds: float, sample_fps: float) -> int:
-    """Return the first grid index at which a frame that appears at ``time_seconds`` is shown.
+    """Return the first grid index that shows a frame of ``time_seconds``.
 
-    A frame shown over ``[start, end)`` is therefore given at the indices
+    A frame shown over ``[start, end)`` therefore has the indices
     ``range(first_index_at_or_after(start, fps), first_index_at_or_after(end, fps))``: frames that adjoin
     share no index and leave none out. Times before 0 count as 0.
 
@@ -62,7 +62,9 @@ def grid_range(start_seconds: float, end_seconds: float, sample_fps: float) -> r
 
 
 class GridSampler:
-    """Which grid points each frame of a stream is shown at: known when the next frame comes, or the stream ends.
+    """Tells at which grid points each frame of a stream is shown.
+
+    That is known when the next frame comes, or the stream ends.
 
     >>> sampler = GridSampler(sample_fps=10)
     >>> [list(sampler.push(time)) for time in (0.0, 0.04, 0.08, 0.12, 0.36)], list(sampler.finish(0.4))
@@ -75,7 +77,7 @@ class GridSampler:
         self._begun = False
 
     def push(self, time_seconds: float) -> range:
-        """Take the time of the next frame; the indices at which the frame before it was shown."""
+        """Take the next frame's time; return the indices that show the frame before."""
         if not self._begun:
             self._begun = True
             return range(0)
@@ -83,7 +85,7 @@ class GridSampler:
         return range(first, self._next)
 
     def finish(self, end_seconds: float) -> range:
-        """The indices at which the last frame was shown, which lasts until `end_seconds`: 0 at least is given."""
+        """Return the indices that show the last frame; a video has index 0 at least."""
         if not self._begun:
             return range(0)
         first, self._next = self._next, max(self._next, 1, first_index_at_or_after(end_seconds, self._sample_fps))
@@ -109,11 +111,11 @@ def window_starts(num_features: int, window_frames: int) -> list[int]:
 
 
 def windows_completed(before: int, after: int, window_frames: int, *, stride: int | None = None) -> range:
-    """Return the starts of the windows completed when a stream grew from ``before`` to ``after`` features.
+    """Return the starts of windows completed between ``before`` and ``after`` features.
 
     With `tail_window` at the end of the stream these are the windows of `window_starts`. Whoever grows the
     stream by n features at a time needs to keep the last ``window_frames - 1 + n``. ``stride`` is the distance
-    of the windows, half a window where not given.
+    of the windows, half a window by default.
 
     >>> [list(windows_completed(n, n + 1, window_frames=4)) for n in range(7)]
     [[], [], [], [0], [], [2], []]
@@ -124,9 +126,10 @@ def windows_completed(before: int, after: int, window_frames: int, *, stride: in
 
 
 def tail_window(num_features: int, window_frames: int, *, stride: int | None = None) -> int | None:
-    """Return the start of the window that only the end of the stream completes, or None where there is none.
+    """Return the start of the window aligned to the end, or None.
 
-    It is 0, and the window padded, where the stream is shorter than a window. ``stride`` as above.
+    None if the end completes a window anyway. It is 0, and the window padded, if the stream is shorter than a window.
+    ``stride`` as above.
 
     >>> tail_window(7, window_frames=4), tail_window(8, window_frames=4), tail_window(3, window_frames=4)
     (3, None, 0)
