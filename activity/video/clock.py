@@ -59,8 +59,8 @@ class Clock:
     """Makes the times of a video's frames rise.
 
     Where the container's times rise, they stay. One frame whose time is wrong (repeated, early, late) is put between
-    its neighbours. A clock that starts again, or jumps ahead by more than ``most_gap_seconds``, is shifted once, so that
-    the next frame follows at once::
+    its neighbours. A clock that starts again, or jumps ahead by more than ``most_gap_seconds``, is shifted once: the
+    next frame follows at once::
 
         container   0.00  0.04  0.08  0.08  0.16  |  5.00  5.04  (most_gap_seconds=2)
         shown       0.00  0.04  0.08  0.12  0.16  |  0.20  0.24
