@@ -157,14 +157,14 @@ class Decoding:
             raise self._no_frames() if self._entry_seconds is None else SeekError
         self.is_at_end = True
 
-    def rgb(self, picture: Picture) -> Pixels:
-        """Return a frame as RGB ``uint8 (H, W, 3)``, upright."""
+    def rgb(self, picture: Picture, *, side: int | None = None) -> Pixels:
+        """Return a frame as RGB ``uint8 (H, W, 3)``, upright; or shrunk to a square of that side, which is cheaper."""
         try:
-            pixels = self._converter.rgb(picture.frame)
+            pixels = self._converter.rgb(picture.frame, side=side)
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
-        return square(pixels, picture.stored_aspect) if picture.is_squared else pixels
+        return square(pixels, picture.stored_aspect) if picture.is_squared and side is None else pixels
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         """Return how `rgb` turns a frame; see `Converter.orientation`."""
