@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from activity.data.doctor.facts import probe_video
 from activity.video.picture import Converter, hdr_tables
-from activity.video.probe import probe_video
 from activity.video.reader import VideoError, VideoNote, VideoReader
 from tests.videos import Pixels, frame_index, index_frames, noise_frames, write_sound, write_video
 

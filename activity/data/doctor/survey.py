@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity.video.probe import VideoFacts, probe_video
+from activity.data.doctor.facts import VideoFacts, probe_video
 from activity.video.reader import VideoError, unreadable
 
 

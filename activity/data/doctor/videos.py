@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import Clip, count_text
+from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
 from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
-from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
 
 CUT_OFF_ADVICE = (

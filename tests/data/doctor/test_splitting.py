@@ -7,7 +7,7 @@ import pytest
 
 from activity.data.clips import Clip, Manifest
 from activity.data.doctor import Finding, Reading, Settings, VideoRecord, diagnose
-from activity.video.probe import VideoFacts, probe_video
+from activity.data.doctor.facts import VideoFacts, probe_video
 from activity.video.reader import VideoError
 from tests.videos import index_frames, write_video
 
