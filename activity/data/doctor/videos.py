@@ -147,9 +147,11 @@ def _of_spans(
         if facts is None:
             continue
         end = facts.duration_seconds
+        ends.append((clip, end))
+        if clip.reaches_beyond(end):  # its length is unknown until it is corrected
+            continue
         if clip.end_seconds is not None:
             end = min(end, clip.end_seconds)
-        ends.append((clip, facts.duration_seconds))
         sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
         lengths.append(sampled)
         if sampled < window_frames:
