@@ -1,7 +1,6 @@
 """What one reading of a video file shows: facts about it, and small pictures to find copies by."""
 
 import re
-import statistics
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,8 +35,7 @@ class Thumbnails:
     """Small grey pictures of a video at evenly spaced times, and two 64-bit perceptual hashes made of them.
 
     Picture k is the first frame at or after ``k * interval_seconds``, counted from the first frame. The interval is a
-    sixteenth of a second, doubled until at most 64 pictures remain. So a longer video's interval is a multiple of a
-    shorter one's.
+    sixteenth of a second, doubled until at most 64 pictures remain. Of two intervals one is a multiple of the other.
 
     Attributes:
         pictures: ``uint8 (T, 16, 16)``, grey, stretched to a square.
@@ -63,9 +61,7 @@ class VideoFacts:
         variable_rate: more than 5 % of the intervals between frames (and two at least) differ from the median
             interval by more than a tenth of it and by more than the millisecond to which Matroska rounds times.
         longest_gap_seconds: the longest interval between two frames; 0 for one frame.
-        width: of the first frame as shown, after rotation.
-        height: likewise.
-        sizes: all sizes (width, height) of its frames, the first one's first.
+        sizes: all sizes (width, height) of its frames as shown, after rotation, the first one's first.
         codec: its usual name.
         rotation: degrees clockwise that the file asks for; frames are given with it applied. 0 if it asks to mirror.
         ends_early: it is shorter than it says, being cut off or damaged.
@@ -81,8 +77,6 @@ class VideoFacts:
     fps: float | None
     variable_rate: bool
     longest_gap_seconds: float
-    width: int
-    height: int
     sizes: tuple[tuple[int, int], ...]
     codec: str
     rotation: int
@@ -113,8 +107,8 @@ def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> V
     ...     _ = writer.write(np.full((48, 64, 3), brightness, np.uint8))
     >>> writer.release()
     >>> facts = probe_video(path)
-    >>> facts.frames, round(facts.duration_seconds, 3), facts.width, facts.height, facts.codec
-    (4, 0.4, 64, 48, 'Motion JPEG')
+    >>> facts.frames, round(facts.duration_seconds, 3), facts.sizes, facts.codec
+    (4, 0.4, ((64, 48),), 'Motion JPEG')
     """
     decoding = Decoding.of_file(str(path), on_frame=on_frame)
     try:
@@ -135,16 +129,13 @@ def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
     """
     frequencies = cv2.dct(picture.astype(np.float32))[:8, :8].ravel()
     frequencies[0] = 0.0  # the mean brightness
-    bits = frequencies > np.median(frequencies)
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    return int.from_bytes(np.packbits(frequencies > np.median(frequencies)).tobytes(), "big")
 
 
 def _read(decoding: Decoding) -> VideoFacts:
     intervals: Counter[int] = Counter()
-    sampler = _Sampler()
     sizes: dict[tuple[int, int], None] = {}
-    first = before = 0.0
-    turn = (False, False, False)
+    sampler, first, before, turn = _Sampler(), 0.0, 0.0, (False, False, False)
     for picture in decoding:
         frame, seconds = picture.frame, picture.time_seconds
         if decoding.frames == 1:
@@ -155,8 +146,8 @@ def _read(decoding: Decoding) -> VideoFacts:
         sizes[(frame.height, frame.width) if turn[0] else (frame.width, frame.height)] = None
         if sampler.wants(seconds - first):
             sampler.add(decoding.rgb(picture, side=THUMBNAIL_SIDE), seconds - first)
-    damage, thumbnails = decoding.damage(), sampler.thumbnails()
-    frames, duration, (width, height) = decoding.frames, decoding.duration_seconds, next(iter(sizes))
+    frames, duration, damage = decoding.frames, decoding.duration_seconds, decoding.damage()
+    thumbnails = sampler.thumbnails()
     codec = decoding.stream.codec_context.codec
     return VideoFacts(
         frames=frames,
@@ -164,8 +155,6 @@ def _read(decoding: Decoding) -> VideoFacts:
         fps=frames / (duration - first) if frames > 1 else None,
         variable_rate=_is_variable(intervals),
         longest_gap_seconds=max(intervals, default=0) * _TICK_SECONDS,
-        width=width,
-        height=height,
         sizes=tuple(sizes),
         # FFmpeg's long name up to its first further spelling: "H.264 / AVC / MPEG-4 part 10".
         codec=_CODEC_NAMES.get(codec.canonical_name, re.split(r" [/(]", codec.long_name)[0]),
@@ -214,7 +203,8 @@ def _is_variable(intervals: Counter[int]) -> bool:
     count = intervals.total()
     if count < 2:
         return False
-    median = statistics.median_low(intervals.elements())
+    ticks = sorted(intervals)
+    median = ticks[int(np.searchsorted(np.cumsum([intervals[tick] for tick in ticks]), (count + 1) // 2))]
     allowed = max(_RATE_TOLERANCE * median, _ROUNDING_SECONDS / _TICK_SECONDS)
     deviating = sum(number for ticks, number in intervals.items() if abs(ticks - median) > allowed)
     return deviating >= max(2, _RATE_SHARE * count)
