@@ -17,6 +17,9 @@ THUMBNAIL_SIDE = 16
 MAX_THUMBNAILS = 64
 FINEST_INTERVAL_SECONDS = 1 / 16
 
+# FFmpeg shrinks a frame to this side, as fast as to 16. HDR becomes SDR at this size: in means of larger areas
+# highlights would be compressed less than in the whole picture.
+_SHRUNK_SIDE = 64
 # Rounding moves a time by up to half a unit, so an interval by a whole one: 1 ms in Matroska, FLV and ASF.
 _ROUNDING_SECONDS = 0.001_1
 _RATE_TOLERANCE = 0.1  # of the median interval
@@ -145,7 +148,7 @@ def _read(decoding: Decoding) -> VideoFacts:
         before = seconds
         sizes[(frame.height, frame.width) if turn[0] else (frame.width, frame.height)] = None
         if sampler.wants(seconds - first):
-            sampler.add(decoding.rgb(picture, side=THUMBNAIL_SIDE), seconds - first)
+            sampler.add(decoding.rgb(picture, side=_SHRUNK_SIDE), seconds - first)
     frames, duration, damage = decoding.frames, decoding.duration_seconds, decoding.damage()
     thumbnails = sampler.thumbnails()
     codec = decoding.stream.codec_context.codec
@@ -182,9 +185,10 @@ class _Sampler:
         """Whether the frame is the first at or after the next time."""
         return time_seconds >= len(self.pictures) * self.interval_seconds - _ROUNDING_SECONDS
 
-    def add(self, small_frame: Pixels, time_seconds: float) -> None:
-        """Take a frame, RGB ``uint8 (16, 16, 3)``; in a slow video it stands for all times since the one before."""
-        grey = cv2.cvtColor(small_frame, cv2.COLOR_RGB2GRAY)
+    def add(self, frame: Pixels, time_seconds: float) -> None:
+        """Take an RGB frame of any size; in a slow video it stands for all times since the one before."""
+        small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         while self.wants(time_seconds):
             self.pictures.append(grey)  # type: ignore[arg-type]
             if len(self.pictures) > MAX_THUMBNAILS:
