@@ -137,14 +137,14 @@ class Decoding:
             raise no_frames(self.source, Path(self._container.name), self._claimed_size)
         self.is_at_end = True
 
-    def rgb(self, picture: Picture) -> Pixels:
-        """Return a frame as RGB ``uint8 (H, W, 3)``, upright."""
+    def rgb(self, picture: Picture, *, side: int | None = None) -> Pixels:
+        """Return a frame as RGB ``uint8 (H, W, 3)``, upright; with `side`, shrunk to such a square."""
         try:
-            pixels = self._converter.rgb(picture.frame)
+            pixels = self._converter.rgb(picture.frame, side=side)
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
-        return square(pixels, self._upright_aspect(picture)) if self._square_pixels else pixels
+        return square(pixels, self._upright_aspect(picture)) if self._square_pixels and side is None else pixels
 
     def pixel_aspect(self, picture: Picture) -> float:
         """Return a pixel's width by its height, as `rgb` gives it."""

@@ -135,13 +135,14 @@ def test_spans_splits_and_groups_of_a_table(root: Path) -> None:
     rows = ["path,label,start,end,group,split"]
     rows += [f"{a}/actor{i}.mp4,{a},,,g{i},{'train' if i < 3 else 'test'}" for a in ("run", "walk") for i in range(4)]
     shutil.copy(root / "run" / "actor1.mp4", root / "late.mp4")
-    rows += ["late.mp4,run,0,9,g7,test", "nowhere.mp4,run,,,g8,train"]
+    rows += ["late.mp4,run,1.5,9,g7,test", "nowhere.mp4,run,,,g8,train"]
     rows[1] = rows[1].replace("train", "test")  # run/actor0: its group is on both sides
     (root / "clips.csv").write_text("\n".join(rows))
     found = findings(diagnose(root / "clips.csv", code=1))
     assert found["group-leak"] == ("error", [["g0"]])
     assert found["missing"] == ("error", [["nowhere.mp4"]])
     assert found["span-outside"] == ("error", [["late.mp4"]])
+    assert "short" not in found  # half a second of it is there, of a length that nobody knows
     assert found["identical"] == ("error", [["run/actor1.mp4", "late.mp4"]])
     assert found["layout"][0] == "warning"
 

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from activity.data.doctor.facts import probe_video
 from activity.video.clock import MOST_GAP_SECONDS
 from activity.video.decoding import Decoding
 from activity.video.errors import VideoError, VideoNote, VideoWarning
 from activity.video.opening import open_container, shown_stream
-from activity.video.probe import probe_video
 from activity.video.reader import VideoReader
 from tests.videos import frame_index, index_frames, noise_frames, write_timed_video, write_video
 

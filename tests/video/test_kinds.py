@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from activity.data.doctor.facts import probe_video
 from activity.video.errors import VideoError, VideoNote
 from activity.video.picture import Converter, hdr_tables
-from activity.video.probe import probe_video
 from activity.video.reader import VideoReader
 from tests.videos import Pixels, frame_index, index_frames, noise_frames, write_sound, write_video
 
@@ -71,8 +71,7 @@ class TestOrientation:
         path.write_bytes(data[:place] + a + b + zero + c + d + zero + data[place + 24 :])
         for frame in VideoReader(path):
             assert corners(frame.pixels) == expected
-        facts = probe_video(path)
-        assert (facts.width, facts.height) == ((64, 48) if matrix[0] else (48, 64))
+        assert probe_video(path).sizes == ((64, 48) if matrix[0] else (48, 64),)
 
     def test_pixel_aspect_is_that_of_the_upright_picture(self, tmp_path: Path) -> None:
         path = tmp_path / "wide.mp4"

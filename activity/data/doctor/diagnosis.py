@@ -145,7 +145,7 @@ def diagnose(
         classes=tuple(_class_counts(clips, manifest)),
         durations_seconds=_distribution(item.duration_seconds for item in good),
         frame_rates=_distribution(item.fps for item in good if item.fps is not None),
-        frame_sizes=dict(Counter((item.width, item.height) for item in good).most_common()),
+        frame_sizes=dict(Counter(item.sizes[0] for item in good).most_common()),
         codecs=dict(Counter(item.codec for item in good).most_common()),
         videos={name: records[path] for path, name in names.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from activity.video.probe import Thumbnails
+from activity.data.doctor.facts import Thumbnails
 
 # Measured on 25 clips of ten actions before one wall, and on 12 of surveillance cameras: copies (H.264 at two
 # qualities, MPEG-4, half the size, darker, half the rate, a tenth cut off at one end or both) have a scene

@@ -81,6 +81,8 @@ def read_findings(
 
 
 def _short(clips: Sequence[ReadClip], sample_fps: float, window_frames: int) -> Iterator[Finding]:
+    # The length of a span that reaches beyond its video's end is unknown until it is corrected.
+    clips = [item for item in clips if item.video_seconds is None or not item.clip.reaches_beyond(item.video_seconds)]
     short = [
         Subject((item.clip.name,), count_text(item.length, "sampled frame"))
         for item in clips

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from activity.data.doctor.facts import VideoFacts, probe_video
 from activity.video.errors import VideoError, unreadable
-from activity.video.probe import VideoFacts, probe_video
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activity.data.clips import Clip, count_text
+from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
 from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
-from activity.video.probe import VideoFacts
 from activity.video.sampling import grid_range
 
 CUT_OFF_ADVICE = (
@@ -147,9 +147,11 @@ def _of_spans(
         if facts is None:
             continue
         end = facts.duration_seconds
+        ends.append((clip, end))
+        if clip.reaches_beyond(end):  # its length is unknown until it is corrected
+            continue
         if clip.end_seconds is not None:
             end = min(end, clip.end_seconds)
-        ends.append((clip, facts.duration_seconds))
         sampled = max(1, len(grid_range(clip.start_seconds, max(end, clip.start_seconds), sample_fps)))
         lengths.append(sampled)
         if sampled < window_frames:

@@ -9,7 +9,7 @@ import pytest
 
 from activity.data.demo import ORDER_PAIRS, render_clip
 from activity.data.doctor.duplicates import are_near_identical, near_identical_pairs
-from activity.video.probe import Thumbnails, probe_video
+from activity.data.doctor.facts import Thumbnails, probe_video
 from tests.videos import Pixels, write_video
 
 WALL = cv2.resize(np.random.default_rng(0).integers(60, 200, (6, 8, 3), dtype=np.uint8), (128, 96))
@@ -56,8 +56,12 @@ def darker(frames: list[Pixels]) -> list[Pixels]:
         (lambda frames: frames[:-6], {}),
         (lambda frames: smaller(frames)[3:-3], {}),
         (lambda frames: frames[::2], {"fps": 12.5}),
+        (lambda frames: [np.rot90(frame) for frame in frames], {"rotation": -90}),
     ],
-    ids=["mpeg4", "low quality", "half size", "darker", "start trimmed", "end trimmed", "all of it", "half the rate"],
+    ids=[
+        *("mpeg4", "low quality", "half size", "darker", "start trimmed", "end trimmed", "all of it", "half the rate"),
+        "stored on its side",
+    ],
 )
 def test_a_copy_is_found(
     tmp_path: Path, original: Thumbnails, change: Callable[[list[Pixels]], list[Pixels]], options: dict[str, object]

@@ -60,8 +60,10 @@ def test_what_the_table_says_of_spans_and_groups() -> None:
     found = findings_of(one, other)
     assert found["group-leak"].severity == found["overlap"].severity == "error"
     assert found["overlapping-labels"].severity == "warning"
-    late = replace(read("c.mp4", video_seconds=2.0), clip=replace(read("c.mp4").clip, end_seconds=3.0))
-    (subject,) = findings_of(late)["span-outside"].subjects
+    late = replace(read("c.mp4", video_seconds=2.0, length=5), clip=replace(read("c.mp4").clip, end_seconds=3.0))
+    found = findings_of(late)
+    assert "short" not in found
+    (subject,) = found["span-outside"].subjects
     assert subject.detail.endswith("but the video ends at 2.00 s")
 
 

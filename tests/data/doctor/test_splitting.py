@@ -7,8 +7,8 @@ import pytest
 
 from activity.data.clips import Clip, Manifest
 from activity.data.doctor import Finding, Reading, Settings, VideoRecord, diagnose
+from activity.data.doctor.facts import VideoFacts, probe_video
 from activity.video.errors import VideoError
-from activity.video.probe import VideoFacts, probe_video
 from tests.videos import index_frames, write_video
 
 SETTINGS = Settings(sample_fps=10, window_frames=16, val_fraction=0.15, test_fraction=0.15, seed=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from activity.data.doctor import SurveyProgress, survey_videos
-from activity.video.probe import VideoFacts
+from activity.data.doctor.facts import VideoFacts
 from tests.videos import index_frames, write_video
 
 

@@ -4,21 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
-from activity.video import probe
+from activity.data.doctor.facts import MAX_THUMBNAILS, _Sampler, perceptual_hash, probe_video
 from activity.video.errors import VideoError
-from activity.video.probe import MAX_THUMBNAILS, perceptual_hash, probe_video
 from tests.datasets import colour_frames
 from tests.videos import cut_off, index_frames, noise_frames, write_timed_video, write_video
 
 
 def test_what_a_plain_video_is_like(tmp_path: Path) -> None:
     facts = probe_video(write_video(tmp_path / "a.mp4", index_frames(50), fps=25))
-    assert (facts.frames, facts.width, facts.height, facts.codec) == (50, 64, 48, "H.264")
+    assert (facts.frames, facts.sizes, facts.codec) == (50, ((64, 48),), "H.264")
     assert facts.duration_seconds == pytest.approx(2.0)
     assert facts.fps == pytest.approx(25)
     problems = (facts.variable_rate, facts.rotation, facts.ends_early, facts.damage, facts.black, facts.frozen)
     assert not any(problems)
-    assert facts.sizes == ((64, 48),)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", "MPEG-4"), ("a.mkv", "H.264"), ("a.webm", "VP8")])
@@ -45,7 +43,7 @@ def test_one_late_frame_is_no_variable_rate(tmp_path: Path) -> None:
 
 def test_rotation(tmp_path: Path) -> None:
     facts = probe_video(write_video(tmp_path / "a.mp4", index_frames(5), rotation=90))
-    assert (facts.rotation, facts.width, facts.height) == (270, 48, 64)
+    assert (facts.rotation, facts.sizes) == (270, ((48, 64),))
 
 
 def test_a_video_that_breaks_off(tmp_path: Path) -> None:
@@ -83,12 +81,13 @@ def test_thumbnails_stay_few_and_on_the_grid_of_a_shorter_video(tmp_path: Path) 
     assert np.abs(common.astype(int) - long.pictures[: len(common)]).max() <= 3
 
 
-def test_few_frames_are_fetched_from_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched = []
-    thumbnail = probe._thumbnail
-    monkeypatch.setattr(probe, "_thumbnail", lambda frame: fetched.append(1) or thumbnail(frame))
-    probe_video(write_video(tmp_path / "a.mkv", index_frames(200), fps=5))  # 40 seconds
-    assert len(fetched) <= 64 + 4 * 32
+def test_few_frames_are_converted() -> None:
+    sampler, converted = _Sampler(), 0
+    for time_seconds in np.arange(0, 400, 1 / 25):
+        if sampler.wants(time_seconds):
+            sampler.add(np.zeros((16, 16, 3), np.uint8), time_seconds)
+            converted += 1
+    assert converted <= 64 + 7 * 32  # the length of 64 pictures doubles seven times
 
 
 def test_reading_can_be_ended(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
-"""What a video file is like, from one reading of it, and how its pictures go, in a form that finds copies."""
+"""What one reading of a video file shows: facts about it, and small pictures to find copies by."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.codec import Codec
 
 from activity.video.decoding import Decoding
 from activity.video.picture import Pixels
@@ -19,16 +17,19 @@ THUMBNAIL_SIDE = 16
 MAX_THUMBNAILS = 64
 FINEST_INTERVAL_SECONDS = 1 / 16
 
+# FFmpeg shrinks a frame to this side, as fast as to 16. HDR becomes SDR at this size: in means of larger areas
+# highlights would be compressed less than in the whole picture.
+_SHRUNK_SIDE = 64
 # Rounding moves a time by up to half a unit, so an interval by a whole one: 1 ms in Matroska, FLV and ASF.
 _ROUNDING_SECONDS = 0.001_1
 _RATE_TOLERANCE = 0.1  # of the median interval
 _RATE_SHARE = 0.05  # of the intervals: fewer are a hiccup of a constant rate
 _TICK_SECONDS = 0.000_1  # intervals are counted in these, so that memory does not grow with the length
 _BLACK_LEVEL = 24  # of 255; black is 16 in most video, and its noise lies a little above
+_FROZEN_LEVELS = 1  # a thumbnail's cell is the mean of many pixels: noise and coding move it by less
 # Of the display matrices that turn without mirroring: (exchange x and y, mirror, flip) to degrees clockwise.
 _ROTATIONS = {(True, True, False): 90, (False, True, True): 180, (True, False, True): 270}
-_FROZEN_LEVELS = 1  # a thumbnail's cell is the mean of many pixels: noise and coding move it by less
-
+# Where FFmpeg's long name does not begin with the usual one.
 _CODEC_NAMES = {"hevc": "H.265", "mjpeg": "Motion JPEG", "mpeg4": "MPEG-4", "av1": "AV1", "vp8": "VP8", "vp9": "VP9"}
 
 
@@ -37,14 +38,13 @@ class Thumbnails:
     """Small grey pictures of a video at evenly spaced times, and two 64-bit perceptual hashes made of them.
 
     Picture k is the first frame at or after ``k * interval_seconds``, counted from the first frame. The interval is a
-    sixteenth of a second, doubled until at most 64 pictures remain: that of a longer video is a multiple of that of
-    a shorter one.
+    sixteenth of a second, doubled until at most 64 pictures remain. Of two intervals one is a multiple of the other.
 
     Attributes:
         pictures: ``uint8 (T, 16, 16)``, grey, stretched to a square.
         interval_seconds: from one to the next.
         scene_hash: `perceptual_hash` of their mean: what stays.
-        motion_hash: `perceptual_hash` of their standard deviation over time: where things move. 0 where nothing does.
+        motion_hash: `perceptual_hash` of their standard deviation over time: where things move. 0 if nothing does.
     """
 
     pictures: npt.NDArray[np.uint8]
@@ -59,21 +59,19 @@ class VideoFacts:
 
     Attributes:
         frames: how many can be decoded, 1 at least.
-        duration_seconds: when the last one ends, if it lasts as long as the mean of those before; 0 for one frame.
+        duration_seconds: when the last frame ends; 0 for one frame.
         fps: mean frames a second; None for one frame.
         variable_rate: more than 5 % of the intervals between frames (and two at least) differ from the median
             interval by more than a tenth of it and by more than the millisecond to which Matroska rounds times.
         longest_gap_seconds: the longest interval between two frames; 0 for one frame.
-        width: of the first frame as shown, after rotation.
-        height: likewise.
-        sizes: all sizes (width, height) of its frames, the first one's first.
+        sizes: all sizes (width, height) of its frames as shown, after rotation, the first one's first.
         codec: its usual name.
-        rotation: degrees clockwise that the file asks for; frames are given with it applied. 0 where it asks to mirror.
+        rotation: degrees clockwise that the file asks for; frames are given with it applied. 0 if it asks to mirror.
         ends_early: it is shorter than it says, being cut off or damaged.
         damage: what is damaged, in words, or None.
-        notes: what had to be assumed of it, in words.
-        black: no frame looked at shows anything.
-        frozen: the frames looked at are all the same (and more than one).
+        notes: what the reader had to assume, in words.
+        black: no thumbnail shows anything.
+        frozen: the thumbnails are all the same, and the video has more than one frame.
         thumbnails: small pictures, to find copies.
     """
 
@@ -82,8 +80,6 @@ class VideoFacts:
     fps: float | None
     variable_rate: bool
     longest_gap_seconds: float
-    width: int
-    height: int
     sizes: tuple[tuple[int, int], ...]
     codec: str
     rotation: int
@@ -96,9 +92,9 @@ class VideoFacts:
 
 
 def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> VideoFacts:
-    """Read a video once, from start to end, and say what it is like. Memory does not grow with its length.
+    """Read a video once, from start to end. Memory does not grow with its length.
 
-    Every frame is decoded; a few are looked at (16 a second, in long videos fewer).
+    Every frame is decoded; few are converted (16 a second, in long videos fewer).
 
     Args:
         path: the video.
@@ -114,8 +110,8 @@ def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> V
     ...     _ = writer.write(np.full((48, 64, 3), brightness, np.uint8))
     >>> writer.release()
     >>> facts = probe_video(path)
-    >>> facts.frames, round(facts.duration_seconds, 3), facts.width, facts.height, facts.codec
-    (4, 0.4, 64, 48, 'Motion JPEG')
+    >>> facts.frames, round(facts.duration_seconds, 3), facts.sizes, facts.codec
+    (4, 0.4, ((64, 48),), 'Motion JPEG')
     """
     decoding = Decoding.of_file(str(path), on_frame=on_frame)
     try:
@@ -136,58 +132,53 @@ def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
     """
     frequencies = cv2.dct(picture.astype(np.float32))[:8, :8].ravel()
     frequencies[0] = 0.0  # the mean brightness
-    bits = frequencies > np.median(frequencies)
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    return int.from_bytes(np.packbits(frequencies > np.median(frequencies)).tobytes(), "big")
 
 
 def _read(decoding: Decoding) -> VideoFacts:
     intervals: Counter[int] = Counter()
-    sampler = _Sampler()
     sizes: dict[tuple[int, int], None] = {}
-    first: float | None = None
-    before = 0.0
-    turn = (False, False, False)
+    sampler, first, before, turn = _Sampler(), 0.0, 0.0, (False, False, False)
     for picture in decoding:
         frame, seconds = picture.frame, picture.time_seconds
-        if first is None:
+        if decoding.frames == 1:
             first, turn = seconds, decoding.orientation(frame)
         else:
             intervals[round((seconds - before) / _TICK_SECONDS)] += 1
         before = seconds
         sizes[(frame.height, frame.width) if turn[0] else (frame.width, frame.height)] = None
         if sampler.wants(seconds - first):
-            sampler.add(decoding.rgb(picture), seconds - first)
-    damage = decoding.damage()
-    pictures = np.stack(sampler.pictures)
-    frames, (width, height) = decoding.frames, next(iter(sizes))
+            sampler.add(decoding.rgb(picture, side=_SHRUNK_SIDE), seconds - first)
+    frames, duration, damage = decoding.frames, decoding.duration_seconds, decoding.damage()
+    thumbnails = sampler.thumbnails()
+    codec = decoding.stream.codec_context.codec
     return VideoFacts(
         frames=frames,
-        duration_seconds=decoding.duration_seconds,
-        fps=frames / (decoding.duration_seconds - (first or 0.0)) if frames > 1 else None,
+        duration_seconds=duration,
+        fps=frames / (duration - first) if frames > 1 else None,
         variable_rate=_is_variable(intervals),
         longest_gap_seconds=max(intervals, default=0) * _TICK_SECONDS,
-        width=width,
-        height=height,
         sizes=tuple(sizes),
-        codec=_codec_name(decoding.stream.codec_context.codec),
+        # FFmpeg's long name up to its first further spelling: "H.264 / AVC / MPEG-4 part 10".
+        codec=_CODEC_NAMES.get(codec.canonical_name, re.split(r" [/(]", codec.long_name)[0]),
         rotation=_ROTATIONS.get(turn, 0),
         ends_early=damage is not None and damage.ends_early,
         damage=None if damage is None else damage.problem,
         notes=tuple(decoding.notes()),
-        black=int(pictures.max()) <= _BLACK_LEVEL,
-        frozen=frames > 1 and int(np.ptp(pictures, axis=0).max()) <= _FROZEN_LEVELS,
-        thumbnails=_thumbnails(pictures, sampler.interval_seconds),
+        black=int(thumbnails.pictures.max()) <= _BLACK_LEVEL,
+        frozen=frames > 1 and int(np.ptp(thumbnails.pictures, axis=0).max()) <= _FROZEN_LEVELS,
+        thumbnails=thumbnails,
     )
 
 
 class _Sampler:
-    """Collects thumbnails at even times, dropping every second one whenever there are too many.
+    """Collects thumbnails at even times. If there are too many, drops every second one and doubles the interval.
 
-    So few frames are fetched from the decoder: 64, and 32 more each time the length doubles.
+    So few frames are converted: 64, and 32 more each time the length doubles.
     """
 
     def __init__(self) -> None:
-        self.pictures: list[npt.NDArray[np.uint8]] = []
+        self.pictures: list[Pixels] = []
         self.interval_seconds = FINEST_INTERVAL_SECONDS
 
     def wants(self, time_seconds: float) -> bool:
@@ -195,30 +186,20 @@ class _Sampler:
         return time_seconds >= len(self.pictures) * self.interval_seconds - _ROUNDING_SECONDS
 
     def add(self, frame: Pixels, time_seconds: float) -> None:
-        """Take a frame; where the video is slower than the grid, it stands for all times since the one before."""
-        picture = _thumbnail(frame)
+        """Take an RGB frame of any size; in a slow video it stands for all times since the one before."""
+        small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         while self.wants(time_seconds):
-            self.pictures.append(picture)
+            self.pictures.append(grey)  # type: ignore[arg-type]
             if len(self.pictures) > MAX_THUMBNAILS:
                 self.pictures = self.pictures[::2]
                 self.interval_seconds *= 2
 
-
-def _thumbnail(frame: Pixels) -> npt.NDArray[np.uint8]:
-    # Colour after shrinking: a few hundred pixels instead of a million.
-    small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
-
-
-def _thumbnails(pictures: npt.NDArray[np.uint8], interval_seconds: float) -> Thumbnails:
-    spread = pictures.std(axis=0)
-    moves = float(spread.max()) > _FROZEN_LEVELS
-    return Thumbnails(
-        pictures=pictures,
-        interval_seconds=interval_seconds,
-        scene_hash=perceptual_hash(pictures.mean(axis=0)),
-        motion_hash=perceptual_hash(spread) if moves else 0,
-    )
+    def thumbnails(self) -> Thumbnails:
+        pictures = np.stack(self.pictures)
+        spread = pictures.std(axis=0)
+        motion_hash = perceptual_hash(spread) if float(spread.max()) > _FROZEN_LEVELS else 0
+        return Thumbnails(pictures, self.interval_seconds, perceptual_hash(pictures.mean(axis=0)), motion_hash)
 
 
 def _is_variable(intervals: Counter[int]) -> bool:
@@ -226,21 +207,8 @@ def _is_variable(intervals: Counter[int]) -> bool:
     count = intervals.total()
     if count < 2:
         return False
-    median = _median(intervals)
+    ticks = sorted(intervals)
+    median = ticks[int(np.searchsorted(np.cumsum([intervals[tick] for tick in ticks]), (count + 1) // 2))]
     allowed = max(_RATE_TOLERANCE * median, _ROUNDING_SECONDS / _TICK_SECONDS)
     deviating = sum(number for ticks, number in intervals.items() if abs(ticks - median) > allowed)
     return deviating >= max(2, _RATE_SHARE * count)
-
-
-def _median(counted: Counter[int]) -> int:
-    middle, passed = math.ceil(counted.total() / 2), 0
-    for value in sorted(counted):
-        passed += counted[value]
-        if passed >= middle:
-            return value
-    raise AssertionError("nothing was counted")
-
-
-def _codec_name(codec: Codec) -> str:
-    """The usual name: FFmpeg's long one up to its first further spelling, where it begins with one."""
-    return _CODEC_NAMES.get(codec.canonical_name, re.split(r" [/(]", codec.long_name)[0])
