@@ -33,6 +33,7 @@ _FRAMES_BEFORE = 3  # decoded before the time sought: deinterlacing compares wit
 _MOST_FAILURES = 50  # reads that fail one after the other
 _DEFAULT_FPS = 25
 _MOST_THREADS = 16  # as FFmpeg
+_SMALL_PIXELS, _LARGE_PIXELS = 320 * 180, 1280 * 720
 
 
 @dataclass(slots=True, eq=False)
@@ -108,8 +109,7 @@ class Decoding:
         self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
-        # FFmpeg itself takes one more than there are cores, which costs small pictures a tenth of their CPU time.
-        stream.codec_context.thread_count = 1 if is_live else min(cv2.getNumberOfCPUs(), _MOST_THREADS)
+        stream.codec_context.thread_count = 1 if is_live else _num_threads(*self._claimed_size)
 
     @classmethod
     def of_file(
@@ -355,3 +355,11 @@ class Decoding:
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
+
+
+def _num_threads(width: int, height: int) -> int:
+    """Return how many threads pay: they wait for each other, which takes longer than to decode a small picture."""
+    if width * height <= _SMALL_PIXELS:
+        return 1
+    # FFmpeg itself takes one more than there are cores: for large pictures that pays.
+    return min(cv2.getNumberOfCPUs() + (width * height >= _LARGE_PIXELS), _MOST_THREADS)

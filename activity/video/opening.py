@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,19 +50,20 @@ def check_file(source: str) -> None:
         source.encode()
     except UnicodeEncodeError:
         raise VideoError(ascii(source), "its name is not valid UTF-8", "rename it") from None
-    path = Path(source)
     if is_address(source):
         raise VideoError(without_credentials(source), "it is the address of a stream, not a file", WATCH_IT)
-    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
-        raise VideoError(source, NO_SUCH_FILE, "check the path")
-    if path.is_dir():
+    try:
+        status = os.stat(source)  # noqa: PTH116 - pathlib is slower, and a data set has many files
+    except (OSError, ValueError):
+        raise VideoError(source, NO_SUCH_FILE, "check the path") from None
+    if stat.S_ISDIR(status.st_mode):
         reason = "it is a folder in which no video is to be found"
         raise VideoError(source, reason, "name a video, or a folder of videos")
-    if not path.is_file():  # a pipe would be waited for, for ever
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
         raise VideoError(source, "it is a pipe or a device, not a file", "name a video file")
-    if not os.access(path, os.R_OK):
+    if not os.access(source, os.R_OK):
         raise VideoError(source, "it cannot be read (permission denied)", "change its permissions")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise VideoError(source, "the file is empty (0 bytes)", "copy or download it again")
 
 

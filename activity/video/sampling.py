@@ -81,7 +81,9 @@ class GridSampler:
         if not self._begun:
             self._begun = True
             return range(0)
-        first, self._next = self._next, max(self._next, first_index_at_or_after(time_seconds, self._sample_fps))
+        first = self._next
+        if time_seconds > first / self._sample_fps + TIME_TOLERANCE_SECONDS:  # most frames come before the next point
+            self._next = first_index_at_or_after(time_seconds, self._sample_fps)
         return range(first, self._next)
 
     def finish(self, end_seconds: float) -> range:
