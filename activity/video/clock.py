@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+Frame = TypeVar("Frame")
 
 MOST_GAP_SECONDS = 600.0
 """From one frame to the next. After a longer gap the clock goes on at once, or repeats would fill it for ever."""
@@ -17,21 +17,21 @@ _MOST_INTERVALS_BACK = 2.5
 _LATE_INTERVALS = 1.5  # a frame that comes later than this may have a wrong time
 _LEAST_STEP = 0.25  # of an interval, where frames put between others have come too far
 _ROUNDING_SECONDS = 0.0015  # a container's milliseconds
-_LATE_SOUND_SECONDS = 2.0  # containers store it up to so much after the picture
+_LATE_SOUND_SECONDS = 2.0  # it may begin so much after the picture, or be stored so much after it
 
 
 @dataclass(slots=True)
-class Stamped(Generic[Item]):
+class Stamped(Generic[Frame]):
     """A frame and what its container says of it.
 
     Attributes:
-        item: the frame.
+        frame: whatever is decoded of it.
         seconds: when it is shown; None if the container does not say.
         duration_seconds: how long it is shown; 0 if the container does not say.
         follows_pause: the gap before it is real, however long, because the sound goes on.
     """
 
-    item: Item
+    frame: Frame
     seconds: float | None
     duration_seconds: float
     follows_pause: bool = False
@@ -50,8 +50,9 @@ class Sound:
         self._runs[stream_index] = (start if abs(seconds - end) <= self._most_gap else seconds, seconds)
 
     def spans(self, start_seconds: float, end_seconds: float) -> bool:
-        """Whether sound goes on from before the start to about the end."""
+        """Whether sound goes on from about the start to about the end."""
         end_seconds -= _LATE_SOUND_SECONDS
+        start_seconds += _LATE_SOUND_SECONDS
         return any(start <= start_seconds and end_seconds <= end for start, end in self._runs.values())
 
 
@@ -74,9 +75,10 @@ class Clock:
         self._before = 0.0  # the container's time of the frame before, or what it should have been
         self._shown = 0.0  # when that frame is shown
         self._interval = _DEFAULT_INTERVAL_SECONDS
-        self._begun = False
+        self._step = _DEFAULT_INTERVAL_SECONDS  # from the last frame but one to the last
+        self._had_frame = False
 
-    def times(self, frames: Iterable[Stamped[Item]]) -> Iterator[tuple[Item, float]]:
+    def times(self, frames: Iterable[Stamped[Frame]]) -> Iterator[tuple[Frame, float]]:
         """Give each frame its time.
 
         A frame waits for the next one, whose time shows which of them is wrong.
@@ -85,18 +87,18 @@ class Clock:
         >>> [(name, round(seconds, 3)) for name, seconds in Clock().times(frames)]
         [('a', 0.0), ('b', 0.04), ('c', 0.08), ('d', 0.12)]
         """
-        waiting: Stamped[Item] | None = None
-        for frame in frames:
+        waiting: Stamped[Frame] | None = None
+        for stamped in frames:
             if waiting is not None:
-                yield waiting.item, self._place(waiting, frame.seconds)
-            waiting = frame
+                yield waiting.frame, self._place(waiting, stamped.seconds)
+            waiting = stamped
         if waiting is not None:
-            yield waiting.item, self._place(waiting, None)
+            yield waiting.frame, self._place(waiting, None)
 
-    def _place(self, frame: Stamped[Item], following: float | None) -> float:
+    def _place(self, frame: Stamped[Frame], following: float | None) -> float:
         if 0 < frame.duration_seconds <= self._most_gap:
             self._interval = frame.duration_seconds
-        if not self._begun:
+        if not self._had_frame:
             return self._begin(frame.seconds or 0.0, following)
         seconds = self._before + self._interval if frame.seconds is None else frame.seconds
         step = seconds - self._before
@@ -108,16 +110,16 @@ class Clock:
         elif step <= 0 or (step > self._most_gap and not frame.follows_pause):
             self._shift = self._shown + self._interval - seconds
             self.jumps.append(self._shown + self._interval)
-        elif frame.duration_seconds <= 0:
-            self._interval = step
+        elif frame.duration_seconds <= 0:  # of two steps the shorter: one of them may be a pause
+            self._interval, self._step = min(step, self._step), step
         self._before = seconds
         shown = seconds + self._shift
         return self._show(shown if shown > self._shown else self._shown + _LEAST_STEP * self._interval)
 
     def _begin(self, seconds: float, following: float | None) -> float:
         if following is not None and following <= seconds - self._interval:
-            seconds = following - self._interval  # the first frame alone is late
-        self._begun, self._before = True, seconds
+            seconds = min(seconds, max(0.0, following - self._interval))  # the first frame alone is late
+        self._had_frame, self._before = True, seconds
         return self._show(seconds)
 
     def _is_wrong_alone(self, step: float, next_step: float) -> bool:

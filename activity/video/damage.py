@@ -1,6 +1,8 @@
 """Damage of a video, on evidence only: decoding errors, missing bytes, a truncated structure."""
 
 import functools
+import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 _SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
-_TRANSPORT_PACKETS = (188, 192, 204)  # bytes; the longer ones of cameras and broadcasts
+_TRANSPORT_BYTES, _TRANSPORT_STEPS = 188, (188, 192, 204)  # of a packet; to the next, of cameras and broadcasts
 _LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
 _PADDING_BYTES = 16  # writers round sizes up, or count a header into them
 _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
@@ -31,18 +33,19 @@ class Evidence:
     Args:
         container: of the video.
         stream: the one that is read.
-        is_stream: whether it is a transport or program stream.
-        has_length: whether the container's header tells how long it is.
+        may_restart: whether its clock may start again, as in a transport or program stream.
+        header_end_seconds: when it ends, on the container's clock, as the header says; 0 if it does not say.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, *, is_stream: bool, has_length: bool) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, *, may_restart: bool, header_end_seconds: float
+    ) -> None:
         self.bad_packets = 0
         """Packets that could not be read or decoded."""
         self.last_is_bad = False
         """Whether the last packet or frame is damaged."""
-        self._is_stream = is_stream
-        self._format, self._path, self._size = container.format.name, Path(container.name), container.size
-        self._header_seconds = (container.duration or 0) / av.time_base if has_length else 0.0
+        self._may_restart, self._header_end_seconds = may_restart, header_end_seconds
+        self._format, self._path = container.format.name, Path(container.name)
         self._stream_index = stream.index
         # A subtitle or a time code may last beyond what is left of a file that is cut off: only its start counts.
         self._with_length = {other.index for other in container.streams if other.type in ("video", "audio")}
@@ -50,7 +53,7 @@ class Evidence:
         self._packets_end = 0.0  # of all streams, in seconds
         self._packets = self._bad_pictures = 0
         self._marked: list[int] = []  # numbers of the packets that the container marks as damaged
-        self._begun = False
+        self._had_key_frame = False
 
     def add_packet(self, packet: "Packet[Any]") -> None:
         """Take a packet of any stream, as the container gives it."""
@@ -60,7 +63,7 @@ class Evidence:
         if packet.stream_index != self._stream_index or not packet.size:
             return
         self._packets += 1
-        if self._is_stream and packet.is_keyframe:  # a mark just before it is of a seam, where streams were joined
+        if self._may_restart and packet.is_keyframe:  # a mark just before it is of a seam, where streams were joined
             self._marked = [number for number in self._marked if self._packets - number > _SEAM_PACKETS]
         if packet.is_corrupt:
             self._marked.append(self._packets)
@@ -70,14 +73,14 @@ class Evidence:
 
         Until the first key frame, frames of a good recording may be damaged.
         """
-        self._begun = self._begun or frame.key_frame
+        self._had_key_frame = self._had_key_frame or frame.key_frame
         # FFmpeg marks the last frame of a transport stream by chance, and good frames around a seam.
         self.last_is_bad = frame.is_corrupt and self._format != "mpegts"
-        self._bad_pictures += self._begun and frame.is_corrupt and not self._is_stream
+        self._bad_pictures += self._had_key_frame and frame.is_corrupt and not self._may_restart
 
     def damage(self, *, duration_seconds: float, declared_seconds: float, frame_seconds: float) -> Damage | None:
         """At the end: what is missing; None for a good video."""
-        missing_seconds = self._header_seconds - self._packets_end
+        missing_seconds = self._header_end_seconds - self._packets_end
         is_short = missing_seconds > max(_LEAST_MISSING_SECONDS, 2 * frame_seconds)
         if self.missing_bytes or is_short or self.last_is_bad:
             length = f"its frames end at {duration_seconds:.1f} s"
@@ -95,9 +98,25 @@ class Evidence:
     @functools.cached_property
     def missing_bytes(self) -> str | None:
         """Say that bytes are missing, of formats that show it by their size."""
-        if self._format == "mpegts" and self._size > 0 and all(self._size % packet for packet in _TRANSPORT_PACKETS):
-            return "it is cut off within its last packet"
-        return _missing_bytes(self._path) if self._format == "avi" and self._path.is_file() else None
+        if self._format not in ("mpegts", "avi") or not self._path.is_file():
+            return None
+        return _missing_of_packet(self._path) if self._format == "mpegts" else _missing_bytes(self._path)
+
+
+def _missing_of_packet(transport_stream: Path) -> str | None:
+    """Look for a packet at the end that begins, with 0x47, but is not whole.
+
+    What precedes the first packet, or follows the last, may be anything.
+    """
+    with transport_stream.open("rb") as file:
+        start, size = file.read(5 * max(_TRANSPORT_STEPS)), file.seek(0, os.SEEK_END)
+        for step, offset in itertools.product(_TRANSPORT_STEPS, range(max(_TRANSPORT_STEPS))):
+            if start[offset : offset + 4 * step : step] == b"\x47" * 4:
+                file.seek(offset + (size - offset) // step * step)
+                rest = file.read(_TRANSPORT_BYTES)
+                is_cut = rest[:1] == b"\x47" and len(rest) < _TRANSPORT_BYTES
+                return "it is cut off within its last packet" if is_cut else None
+    return None
 
 
 def _missing_bytes(avi: Path) -> str | None:

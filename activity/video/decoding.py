@@ -20,14 +20,14 @@ from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, C
 from activity.video.damage import Damage, Evidence
 from activity.video.errors import CONVERT, HANGS_AFTER_SECONDS, MOST_PIXELS, VideoError, hanging
 from activity.video.opening import no_frames, open_file, other_videos
-from activity.video.picture import Converter, Pixels, deinterlaced, square
+from activity.video.picture import Converter, Pixels, deinterlaced
 
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
-_STREAM_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # whose clock may start again
+_RESTARTING_FORMATS = ("mpegts", "mpeg", "mpegvideo")  # transport and program streams: their clock may start again
 # Where a container's index leads to the key frame before a time. AVI's only where no frame is shown out of order.
 _SEEKABLE_FORMATS = (_MP4, "matroska,webm")
 _DURATION_FORMATS = (_MP4, "gif")  # that say how long each frame lasts; others have a usual time
-_LENGTH_FROM_ZERO = ("matroska,webm", "flv", "nut")  # and not from where the first stream begins
+_LENGTH_FROM_ZERO = ("matroska,webm", "nut", "asf", "flv")  # not from the start of the first stream; FLV: perhaps
 _SEEK_BACK_SECONDS = (0.0, 2.0, 10.0)  # a key frame may be shown later than the index says
 _FRAMES_BEFORE = 3  # decoded before the time sought: deinterlacing compares with the frame before
 _MOST_FAILURES = 50  # reads that fail one after the other
@@ -81,31 +81,31 @@ class Decoding:
         self.rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(_DEFAULT_FPS)
         """Frames a second, as the container or the codec says."""
         self._container, self._on_frame, self._hang_seconds = container, on_frame, hang_seconds
-        self._square_pixels = square_pixels
         self._format = container.format.name
-        self._is_stream = self._format in _STREAM_FORMATS
+        self._may_restart = self._format in _RESTARTING_FORMATS
         # The times of raw video are made up by FFmpeg, and its length is guessed from the bit rate.
         self._is_raw = bool(container.format.flags & cast(int, Flags.no_timestamps.value))
         self._has_clock = cast(int | None, container.start_time) is not None
         self._tick = float(stream.time_base or 1)
         self._fps = float(stream.codec_context.framerate or stream.guessed_rate or _DEFAULT_FPS)
-        self._aspect = float(stream.sample_aspect_ratio or 1)
-        self._most_gap_seconds = MOST_GAP_IN_STREAM_SECONDS if self._is_stream else MOST_GAP_SECONDS
+        self._most_gap_seconds = MOST_GAP_IN_STREAM_SECONDS if self._may_restart else MOST_GAP_SECONDS
         self._origin, self._late_seconds = self._start_seconds()
         self.declared_seconds = 0.0 if self._is_raw else self._declared_seconds()
         """When the container says that it ends, on the player's clock; 0 where it does not say."""
         # An AVI lists frames that only repeat the one before; no packet says so at its end.
         self._list_end_seconds = ((stream.start_time or 0) + (stream.duration or 0)) * self._tick - self._origin
-        has_length = not (self._is_stream or self._is_raw or self._format == "avi")
-        self._evidence = Evidence(container, stream, is_stream=self._is_stream, has_length=has_length)
+        self._evidence = Evidence(
+            container, stream, may_restart=self._may_restart, header_end_seconds=self._header_end_seconds()
+        )
         self._clock = Clock(most_gap_seconds=self._most_gap_seconds)
         self._sound = Sound(most_gap_seconds=self._most_gap_seconds)
         self._sound_ticks = {sound.index: float(sound.time_base or 1) for sound in container.streams.audio}
-        self._converter = Converter()
+        self._converter = Converter(float(stream.sample_aspect_ratio or 1), square_pixels=square_pixels)
         self._packets: Iterator[Packet[Any]] | None = None
-        self._entry_seconds: float | None = None  # of the key frame at which reading begins
+        self.entry_seconds: float | None = None
+        """When the key frame is shown at which `seek` has reading begin; None for the start."""
         self._sought_seconds = self._last_interval = self._last_duration = self._frame_at = 0.0
-        self._begun = self._closed = False
+        self._had_frame = self._closed = False
         self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         stream.thread_type = "AUTO"
@@ -118,11 +118,10 @@ class Decoding:
         *,
         square_pixels: bool = False,
         on_frame: Callable[[], None] = lambda: None,
-        hang_seconds: float = HANGS_AFTER_SECONDS,
     ) -> Self:
         """Open a file; VideoError if it is not a video."""
-        container, stream = open_file(source, hang_seconds=hang_seconds)
-        return cls(source, container, stream, square_pixels=square_pixels, on_frame=on_frame, hang_seconds=hang_seconds)
+        container, stream = open_file(source, hang_seconds=HANGS_AFTER_SECONDS)
+        return cls(source, container, stream, square_pixels=square_pixels, on_frame=on_frame)
 
     def __iter__(self) -> Iterator[Picture]:
         """Give the frames; VideoError if there is none, or decoding hangs."""
@@ -130,9 +129,10 @@ class Decoding:
             self._last_interval = seconds - self.time_seconds if self.frames else 0.0
             self.frames, self.time_seconds = self.frames + 1, seconds
             yield Picture(frame, seconds)
-            self._check_open()
+            if self._closed:
+                raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
         if not self.frames:
-            if self._entry_seconds is not None:
+            if self.entry_seconds is not None:
                 raise SeekError
             raise no_frames(self.source, Path(self._container.name), self._claimed_size)
         self.is_at_end = True
@@ -140,15 +140,14 @@ class Decoding:
     def rgb(self, picture: Picture, *, side: int | None = None) -> Pixels:
         """Return a frame as RGB ``uint8 (H, W, 3)``, upright; with `side`, shrunk to such a square."""
         try:
-            pixels = self._converter.rgb(picture.frame, side=side)
+            return self._converter.rgb(picture.frame, side=side)
         except av.error.FFmpegError as error:
             reason = f"the frame at {picture.time_seconds:.2f} s cannot be converted ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
-        return square(pixels, self._upright_aspect(picture)) if self._square_pixels and side is None else pixels
 
     def pixel_aspect(self, picture: Picture) -> float:
         """Return a pixel's width by its height, as `rgb` gives it."""
-        return 1.0 if self._square_pixels else self._upright_aspect(picture)
+        return self._converter.pixel_aspect(picture.frame)
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         """Return how `rgb` turns a frame; see `Converter.orientation`."""
@@ -158,13 +157,7 @@ class Decoding:
     def can_seek(self) -> bool:
         """Whether the container has an index that can be trusted."""
         in_order = self._format == "avi" and not self.stream.codec_context.has_b_frames
-        if not self._has_clock or self._late_seconds or not (self._format in _SEEKABLE_FORMATS or in_order):
-            return False
-        if self.stream.frames > (self.declared_seconds - MOST_GAP_SECONDS) * float(self.stream.guessed_rate or 0):
-            return True  # with so many frames no gap is so long that the clock would jump
-        # Where it jumps, a time is not what the index says.
-        entries = [entry.timestamp * self._tick for entry in self.stream.index_entries]
-        return all(later - earlier <= MOST_GAP_SECONDS for earlier, later in itertools.pairwise(entries))
+        return self._has_clock and not self._late_seconds and (self._format in _SEEKABLE_FORMATS or in_order)
 
     def seek(self, seconds: float) -> bool:
         """Begin at a key frame so early that frames at a time are right.
@@ -179,9 +172,11 @@ class Decoding:
                 first = next(packet for packet in packets if packet.stream_index == self.stream.index and packet.size)
             except (av.error.FFmpegError, StopIteration):
                 return False
-            if first.pts is not None and first.is_keyframe and first.pts * self._tick - self._origin <= latest:
-                self._entry_seconds = first.pts * self._tick - self._origin
-                self._sought_seconds = seconds
+            entry = latest + 1 if first.pts is None else first.pts * self._tick - self._origin
+            if first.is_keyframe and entry <= latest:
+                if self._may_jump_before(entry):
+                    return False
+                self.entry_seconds, self._sought_seconds = entry, seconds
                 self._packets = itertools.chain([first], packets)
                 return True
         return False
@@ -194,12 +189,7 @@ class Decoding:
     @property
     def is_whole(self) -> bool:
         """Whether it was read from its start to its end."""
-        return self.is_at_end and self._entry_seconds is None
-
-    @property
-    def entry_seconds(self) -> float:
-        """When the key frame is shown at which reading begins."""
-        return self._entry_seconds or 0.0
+        return self.is_at_end and self.entry_seconds is None
 
     @property
     def duration_seconds(self) -> float:
@@ -207,9 +197,9 @@ class Decoding:
 
         It lasts as long as it says (MP4, GIF), or else as long as the one before.
         """
-        if self.frames < 2:
+        if self.frames < 2 and (self.entry_seconds is None or not self.frames):
             return 0.0
-        end = self.time_seconds + self._last_interval
+        end = self.time_seconds + (self._last_interval or 1 / self._fps)
         if self._format in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
             # In an MP4 with B-frames it may be that of another frame, so it does not go beyond the video.
             by_duration = self.time_seconds + self._last_duration
@@ -246,8 +236,8 @@ class Decoding:
                 yield from self._clock.times(deinterlaced(self._stamped()))
                 return
             # At the times of their arrival only interlaced frames wait for the next.
-            for frame in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
-                yield frame.item, frame.seconds or 0.0
+            for stamped in deinterlaced(Stamped(frame, time.monotonic(), 0.0) for frame in self._decoded()):
+                yield stamped.frame, stamped.seconds or 0.0
         except av.error.FFmpegError as error:
             reason = f"the frame after {self.time_seconds:.2f} s cannot be deinterlaced ({error.strerror})"
             raise VideoError(self.source, reason, CONVERT) from None
@@ -255,16 +245,18 @@ class Decoding:
     def _stamped(self) -> Iterator[Stamped[av.VideoFrame]]:
         before = 0.0
         for frame in self._decoded():
-            pts = None if self._is_raw else frame.dts if frame.pts is None else frame.pts
-            if not (self._begun or self._has_clock):  # of a video so short that FFmpeg cannot say where it begins
-                self._origin = (pts or 0) * self._tick
+            pts = frame.dts if frame.pts is None else frame.pts
+            if self._is_raw:
+                pts = None
+            if not self._had_frame:
+                self._correct_origin(pts)
             seconds = None if pts is None else pts * self._tick - self._origin
-            if self._entry_seconds is not None:
-                if seconds is None or seconds < self._entry_seconds:
+            if self.entry_seconds is not None:
+                if seconds is None or seconds < self.entry_seconds:
                     continue  # it refers to pictures before the key frame
-                if not self._begun and seconds > self._sought_seconds:
+                if not self._had_frame and seconds > self._sought_seconds:
                     raise SeekError
-            self._begun, self._last_duration = True, frame.duration * self._tick
+            self._had_frame, self._last_duration = True, frame.duration * self._tick
             follows_pause = False
             if seconds is not None:
                 if seconds - before > self._most_gap_seconds:
@@ -288,7 +280,6 @@ class Decoding:
                 self._on_frame()
                 yield frame
                 self._frame_at = time.monotonic()
-            self._check_open()
 
     def _good_packets(self) -> Iterator["Packet[Any] | None"]:
         """The packets of the video, then None.
@@ -319,7 +310,6 @@ class Decoding:
                     self._evidence.add_packet(packet)
                     if packet.stream_index == self.stream.index and packet.size:
                         yield packet
-                        self._check_open()
                     elif packet.pts is not None and (tick := self._sound_ticks.get(packet.stream_index)):
                         self._sound.add(packet.stream_index, packet.pts * tick)
                 return
@@ -348,13 +338,29 @@ class Decoding:
         hidden = self._origin if self._format in _LENGTH_FROM_ZERO else 0.0
         return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
 
-    def _upright_aspect(self, picture: Picture) -> float:
-        is_turned = self._aspect != 1.0 and self.orientation(picture.frame)[0]
-        return 1 / self._aspect if is_turned else self._aspect
+    def _header_end_seconds(self) -> float:
+        """When the header says that it ends, on the container's clock; 0 if it has no header that says so."""
+        if self._may_restart or self._is_raw or self._format == "avi":
+            return 0.0
+        start = 0.0 if self._format in _LENGTH_FROM_ZERO else (self._container.start_time or 0) / av.time_base
+        return start + (self._container.duration or 0) / av.time_base
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
+    def _correct_origin(self, first_pts: int | None) -> None:
+        """Begin at the first frame if FFmpeg did not tell the start, or told a later one of a stream."""
+        start = (first_pts or 0) * self._tick
+        if not self._has_clock or (self._may_restart and first_pts is not None and start < self._origin):
+            self._origin = start
+
+    def _may_jump_before(self, seconds: float) -> bool:
+        """Whether a gap in the index is so long that the clock may jump in it: then times after it differ."""
+        if seconds <= MOST_GAP_SECONDS:
+            return False
+        rate = float(self.stream.guessed_rate or 0)
+        if self.declared_seconds and self.stream.frames > (self.declared_seconds - MOST_GAP_SECONDS) * rate:
+            return False  # with so many frames no gap is so long
+        entries = [entry.timestamp * self._tick - self._origin for entry in self.stream.index_entries]
+        times = [0.0, *(entry for entry in entries if entry <= seconds), seconds]
+        return any(later - earlier > MOST_GAP_SECONDS for earlier, later in itertools.pairwise(times))
 
 
 def _num_threads(width: int, height: int) -> int:

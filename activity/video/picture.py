@@ -48,9 +48,16 @@ class Converter:
 
     Matrix and range are the frame's; FFmpeg takes a matrix that it does not know for BT.601. HDR (PQ, HLG) becomes SDR:
     diffuse white of 203 nits is 243 of 255 (`hdr_tables`). The display matrix is applied as ffmpeg's autorotate does.
+
+    Args:
+        pixel_aspect: width of a stored pixel by its height; beyond 1:4 to 4:1 it is a wrong tag, and 1 instead.
+        square_pixels: resize frames so that their pixels are as wide as high; one side grows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pixel_aspect: float = 1.0, *, square_pixels: bool = False) -> None:
+        is_usable = 1 / _MOST_PIXEL_ASPECT <= pixel_aspect <= _MOST_PIXEL_ASPECT
+        self._stored_aspect = pixel_aspect if is_usable else 1.0
+        self._square_pixels = square_pixels
         self._reformatter = VideoReformatter()
         self._rotation: int | None = None
         self._orientation = (False, False, False)
@@ -78,7 +85,15 @@ class Converter:
             pixels = pixels.copy()
         if frame.color_trc in (_PQ, _HLG):
             pixels = _hdr_to_sdr(pixels, int(frame.color_trc), wide=frame.color_primaries == _BT2020)
-        return _upright(pixels, self.orientation(frame))
+        pixels = _upright(pixels, self.orientation(frame))
+        is_squared = side is None and self._square_pixels and self.pixel_aspect(frame) == 1.0
+        return _squared(pixels, self._upright_aspect(frame)) if is_squared else pixels
+
+    def pixel_aspect(self, frame: av.VideoFrame) -> float:
+        """Return a pixel's width by its height in what `rgb` gives; a frame that would grow too large keeps it."""
+        aspect = self._upright_aspect(frame)
+        is_small = frame.width * frame.height * max(aspect, 1 / aspect) <= MOST_PIXELS
+        return 1.0 if self._square_pixels and is_small else aspect
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         """Return whether to exchange x and y, then left and right, then top and bottom.
@@ -89,25 +104,9 @@ class Converter:
             self._rotation, self._orientation = frame.rotation, _orientation(frame)
         return self._orientation
 
-
-def square(pixels: Pixels, pixel_aspect: float) -> Pixels:
-    """Return a frame with square pixels, ``uint8 (H, W, 3)``: one side grows.
-
-    Args:
-        pixels: the frame.
-        pixel_aspect: width of a pixel by its height; one beyond 1:4 to 4:1 is taken for a wrong tag; a frame
-            that would grow too large stays as it is.
-
-    >>> square(np.zeros((480, 352, 3), np.uint8), 2.0).shape
-    (480, 704, 3)
-    """
-    if pixel_aspect == 1.0 or not 1 / _MOST_PIXEL_ASPECT <= pixel_aspect <= _MOST_PIXEL_ASPECT:
-        return pixels
-    height, width = pixels.shape[:2]
-    if height * width * max(pixel_aspect, 1 / pixel_aspect) > MOST_PIXELS:
-        return pixels
-    size = (round(width * max(1.0, pixel_aspect)), round(height * max(1.0, 1 / pixel_aspect)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    def _upright_aspect(self, frame: av.VideoFrame) -> float:
+        is_turned = self._stored_aspect != 1.0 and self.orientation(frame)[0]
+        return 1 / self._stored_aspect if is_turned else self._stored_aspect
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
@@ -144,29 +143,29 @@ def hdr_tables(transfer: int, *, wide: bool) -> tuple[npt.NDArray[np.uint16], np
 def _deinterlaced(frames: Iterator[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
     before: Stamped[av.VideoFrame] | None = None
     for first in frames:
-        if first.item.interlaced_frame and min(first.item.width, first.item.height) >= _LEAST_SIDE:
+        if first.frame.interlaced_frame and min(first.frame.width, first.frame.height) >= _LEAST_SIDE:
             break
         before = first
         yield first
     else:
         return
-    graph = _deinterlacing_graph(first.item)
+    graph = _deinterlacing_graph(first.frame)
     inside: deque[Stamped[av.VideoFrame] | None] = deque()
     if before is not None:  # the filter compares with it
-        graph.push(before.item)
+        graph.push(before.frame)
         inside.append(None)
-    for frame in itertools.chain([first], frames, [None]):
-        graph.push(None if frame is None else frame.item)
-        inside.append(frame)
+    for next_ in itertools.chain([first], frames, [None]):
+        graph.push(None if next_ is None else next_.frame)
+        inside.append(next_)
         with suppress(av.error.BlockingIOError, av.error.EOFError):
             while True:
                 picture = graph.vpull()
                 if (stamped := inside.popleft()) is not None:
-                    yield replace(stamped, item=picture)
+                    yield replace(stamped, frame=picture)
 
 
-def _layout(frame: Stamped[av.VideoFrame]) -> tuple[int, int, str]:
-    return frame.item.width, frame.item.height, frame.item.format.name
+def _layout(stamped: Stamped[av.VideoFrame]) -> tuple[int, int, str]:
+    return stamped.frame.width, stamped.frame.height, stamped.frame.format.name
 
 
 def _deinterlacing_graph(frame: av.VideoFrame) -> Graph:
@@ -195,6 +194,12 @@ def _upright(pixels: Pixels, turn: tuple[bool, bool, bool]) -> Pixels:
     if mirror or flip:
         pixels = cv2.flip(pixels, -1 if mirror and flip else int(mirror))  # type: ignore[assignment]
     return pixels
+
+
+def _squared(pixels: Pixels, pixel_aspect: float) -> Pixels:
+    height, width = pixels.shape[:2]
+    size = (round(width * max(1.0, pixel_aspect)), round(height * max(1.0, 1 / pixel_aspect)))
+    return pixels if pixel_aspect == 1.0 else cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def _hdr_to_sdr(pixels: Pixels, transfer: int, *, wide: bool) -> Pixels:

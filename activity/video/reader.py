@@ -14,7 +14,7 @@ from typing import Self
 from weakref import WeakSet
 
 from activity.video.decoding import Decoding, Picture, SeekError
-from activity.video.errors import HANGS_AFTER_SECONDS, VideoError, VideoNote, VideoWarning
+from activity.video.errors import VideoError, VideoNote, VideoWarning
 from activity.video.opening import check_file
 from activity.video.picture import Pixels
 from activity.video.sampling import GridSampler, first_index_at_or_after
@@ -50,7 +50,6 @@ class VideoReader:
     Args:
         source: the file.
         square_pixels: resize each frame so that its pixels are as wide as high.
-        hang_seconds: without a frame, after which reading is given up.
 
     Attributes:
         on_frame: called after each decoded frame, sampled or not; what it raises ends the reading.
@@ -80,13 +79,12 @@ class VideoReader:
         source: str | os.PathLike[str],
         *,
         square_pixels: bool = False,
-        hang_seconds: float = HANGS_AFTER_SECONDS,
     ) -> None:
         self.source = os.fspath(source)
         check_file(self.source)
         self.on_frame: Callable[[], None] = lambda: None
         self.damage: str | None = None
-        self._square_pixels, self._hang_seconds = square_pixels, hang_seconds
+        self._square_pixels = square_pixels
         self._open: WeakSet[Decoding] = WeakSet()
         self._latest: Decoding | None = None
 
@@ -154,7 +152,7 @@ class VideoReader:
             for before, span in itertools.pairwise(spans):
                 end, start = before.stop / sample_fps, span.start / sample_fps
                 is_far = start - end >= _LEAST_SKIP_SECONDS and decoding.can_seek and decoding.seek(start)
-                if is_far and decoding.entry_seconds - end >= _LEAST_SKIP_SECONDS:
+                if is_far and (decoding.entry_seconds or 0.0) - end >= _LEAST_SKIP_SECONDS:
                     groups.append([])
                 groups[-1].append(span)
         return groups
@@ -173,12 +171,10 @@ class VideoReader:
 
     def _warn_at_end(self, decoding: Decoding) -> None:
         if decoding.is_at_end:
-            self.damage = warn_at_end(decoding)
+            self.damage = warn_at_end(decoding) or self.damage
 
     def _decoding(self) -> "closing[Decoding]":
-        self._latest = Decoding.of_file(
-            self.source, square_pixels=self._square_pixels, on_frame=self.on_frame, hang_seconds=self._hang_seconds
-        )
+        self._latest = Decoding.of_file(self.source, square_pixels=self._square_pixels, on_frame=self.on_frame)
         self._open.add(self._latest)
         return closing(self._latest)
 
@@ -204,7 +200,7 @@ def warn_at_end(decoding: Decoding) -> str | None:
 
     It was read to its end. If reading did not begin at its start, only a missing end counts.
     """
-    # By default Python says a warning once for each line of code: here, once a process, whoever reads it again.
+    # Python shows a text once for each line that warns: so a second reading in the same process does not repeat it.
     for note in decoding.notes() if decoding.is_whole else ():
         warnings.warn(f"{decoding.source}: {note}.", VideoNote, stacklevel=1)
     damage = decoding.damage()

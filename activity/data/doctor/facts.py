@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,11 +114,8 @@ def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> V
     >>> facts.frames, round(facts.duration_seconds, 3), facts.sizes, facts.codec
     (4, 0.4, ((64, 48),), 'Motion JPEG')
     """
-    decoding = Decoding.of_file(str(path), on_frame=on_frame)
-    try:
+    with closing(Decoding.of_file(str(path), on_frame=on_frame)) as decoding:
         return _read(decoding)
-    finally:
-        decoding.close()
 
 
 def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
@@ -138,11 +136,11 @@ def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
 def _read(decoding: Decoding) -> VideoFacts:
     intervals: Counter[int] = Counter()
     sizes: dict[tuple[int, int], None] = {}
-    sampler, first, before, turn = _Sampler(), 0.0, 0.0, (False, False, False)
+    sampler, first, before, first_turn = _Sampler(), 0.0, 0.0, (False, False, False)
     for picture in decoding:
-        frame, seconds = picture.frame, picture.time_seconds
+        frame, seconds, turn = picture.frame, picture.time_seconds, decoding.orientation(picture.frame)
         if decoding.frames == 1:
-            first, turn = seconds, decoding.orientation(frame)
+            first, first_turn = seconds, turn
         else:
             intervals[round((seconds - before) / _TICK_SECONDS)] += 1
         before = seconds
@@ -161,7 +159,7 @@ def _read(decoding: Decoding) -> VideoFacts:
         sizes=tuple(sizes),
         # FFmpeg's long name up to its first further spelling: "H.264 / AVC / MPEG-4 part 10".
         codec=_CODEC_NAMES.get(codec.canonical_name, re.split(r" [/(]", codec.long_name)[0]),
-        rotation=_ROTATIONS.get(turn, 0),
+        rotation=_ROTATIONS.get(first_turn, 0),
         ends_early=damage is not None and damage.ends_early,
         damage=None if damage is None else damage.problem,
         notes=tuple(decoding.notes()),
