@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, Clock, Stamped
+from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, Clock, Sound, Stamped
 from activity.video.errors import VideoNote
 from activity.video.reader import VideoReader
 from tests.videos import index_frames, write_timed_video
 
 UNIT = Fraction(1, 25)
+SOUND_FIRST = 0.128  # seconds: an AAC encoder begins 1,024 samples before the picture
 
 
 def place(times: list[float | None], *, duration: float = 0.04, most_gap: float = 600.0) -> tuple[list[float], int]:
@@ -76,6 +77,25 @@ def test_a_part_that_overlaps_by_two_frames_takes_the_clock_up_again() -> None:
     assert jumps == 0
 
 
+@pytest.mark.parametrize("duration", [0.0, 0.04])
+def test_a_pause_before_the_clock_starts_again(duration: float) -> None:
+    times, jumps = place([*even(0, 25), 9.0, *even(0, 50)], duration=duration)
+    assert times == pytest.approx([*even(0, 25), *even(0, 51, shift=9.0)], abs=0.02)
+    assert jumps == 1
+
+
+def test_a_second_frame_with_an_early_time() -> None:
+    assert place([0.0, -0.96, *even(2, 10)])[0] == pytest.approx(even(0, 10), abs=0.02)
+
+
+def test_sound_that_begins_after_the_picture_goes_on_through_a_gap() -> None:
+    sound = Sound(most_gap_seconds=10.0)
+    for packet in range(1000):
+        sound.add(1, 0.17 + packet / 50)
+    assert sound.spans(0.0, 12.0)
+    assert not sound.spans(0.0, 30.0)
+
+
 def test_frames_of_whole_seconds_are_spread() -> None:
     times, jumps = place([float(index // 25) for index in range(100)])
     assert times == pytest.approx(even(0, 100), abs=0.04)
@@ -92,7 +112,7 @@ class TestALongGapInAStream:
 
     def test_is_a_pause_if_the_sound_goes_on(self, tmp_path: Path) -> None:
         path = write_timed_video(tmp_path / "a.ts", self.frames, self.times, unit=UNIT, sound_seconds=22.5)
-        assert times_of(path) == pytest.approx([time / 25 for time in self.times], abs=0.001)
+        assert times_of(path) == pytest.approx([SOUND_FIRST + time / 25 for time in self.times], abs=0.001)
 
     def test_is_a_jump_of_its_clock_if_there_is_no_sound(self, tmp_path: Path) -> None:
         path = write_timed_video(tmp_path / "a.ts", self.frames, self.times, unit=UNIT)
@@ -114,9 +134,13 @@ class TestALongGapInAStream:
         path = tmp_path / "a.ts"
         path.write_bytes(b"".join(part.read_bytes() for part in parts))
         with pytest.warns(VideoNote, match="its clock jumps once, first at 2"):
-            assert times_of(path) == pytest.approx(even(0, 100), abs=0.001)
+            assert times_of(path) == pytest.approx(even(0, 100, shift=SOUND_FIRST), abs=0.001)
+
+    def test_is_a_pause_between_pictures_with_sound(self, tmp_path: Path) -> None:
+        times = [0, 300, 600]
+        path = write_timed_video(tmp_path / "a.ts", index_frames(3), times, unit=UNIT, sound_seconds=25)
+        assert times_of(path) == pytest.approx([SOUND_FIRST + time / 25 for time in times], abs=0.001)
 
 
 def times_of(path: Path) -> list[float]:
-    times = [frame.time_seconds for frame in VideoReader(path)]
-    return [time - times[0] for time in times]
+    return [frame.time_seconds for frame in VideoReader(path)]

@@ -1,5 +1,6 @@
 """Files that lost bytes: told by what their container declares, also where few frames are gone."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import pytest
 
 from activity.video.decoding import Damage, Decoding
 from activity.video.errors import VideoError, VideoWarning
-from activity.video.reader import VideoReader
+from activity.video.reader import VideoReader, declared_seconds
 from tests.videos import cut_off as shorten
 from tests.videos import index_frames, noise_frames, spoil, write_timed_video, write_video
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 FASTSTART = {"movflags": "faststart"}
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
+Edit = Callable[[bytes], bytes]
 
 
 def damage_of(path: Path) -> Damage | None:
@@ -37,10 +39,13 @@ def with_riff_size(path: Path, size: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["cut.avi", "cut.mp4", "cut.mkv", "cut.webm", "cut.flv"])
-def test_that_the_last_frames_are_gone_is_told(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "start_frames"),
+    [*((f"cut.{suffix}", 0) for suffix in ("avi", "mp4", "mkv", "webm", "flv")), ("cut.mp4", 125), ("cut.mkv", 125)],
+)
+def test_that_the_last_frames_are_gone_is_told(tmp_path: Path, name: str, start_frames: int) -> None:
     options = FASTSTART if name == "cut.mp4" else {}
-    path = write_video(tmp_path / name, noise_frames(100), container_options=options)
+    path = write_video(tmp_path / name, noise_frames(100), container_options=options, start_frames=start_frames)
     assert damage_of(path) is None
     damage = damage_of(shorten(path, 0.8))
     assert damage is not None
@@ -68,6 +73,30 @@ def test_a_stream_without_a_length_in_its_header_tells_its_last_picture(tmp_path
     assert "it is cut off" in damage.problem
     assert "its frames end at 2." in damage.problem
     assert damage.ends_early
+
+
+@pytest.mark.parametrize("start_frames", [0, 125])
+def test_an_mp4_that_is_cut_between_two_pictures(tmp_path: Path, start_frames: int) -> None:
+    path = write_video(tmp_path / "cut.mp4", noise_frames(100), container_options=FASTSTART, start_frames=start_frames)
+    with av.open(path) as container:
+        places = sorted(packet.pos for packet in container.demux() if packet.size)
+    path.write_bytes(path.read_bytes()[: places[80]])
+    damage = damage_of(path)
+    assert damage is not None
+    assert damage.ends_early
+
+
+@pytest.mark.parametrize("edit", [lambda data: data[100:], lambda data: data + bytes(50)], ids=["start", "end"])
+def test_a_transport_stream_with_more_or_less_around_its_packets_is_no_damage(tmp_path: Path, edit: Edit) -> None:
+    path = write_video(tmp_path / "a.ts", index_frames(50))
+    path.write_bytes(edit(path.read_bytes()))
+    assert damage_of(path) is None
+
+
+@pytest.mark.parametrize("name", ["late.wmv", "late.mkv", "late.mp4"])
+def test_the_length_of_a_video_that_starts_late(tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, index_frames(100), start_frames=125)
+    assert declared_seconds(path) == pytest.approx(4.0, abs=0.1)
 
 
 def test_a_fragmented_mp4_that_breaks_off_within_a_fragment(tmp_path: Path) -> None:

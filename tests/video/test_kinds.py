@@ -86,6 +86,13 @@ class TestOrientation:
         assert {(frame.pixels.shape, frame.pixel_aspect) for frame in VideoReader(path)} == {((64, 48, 3), 0.5)}
 
 
+def test_a_pixel_aspect_that_cannot_be_is_a_wrong_tag(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "wrong.mp4", index_frames(2), pixel_aspect=Fraction(10))
+    for square_pixels in (False, True):
+        frames = VideoReader(path, square_pixels=square_pixels)
+        assert {(frame.pixels.shape, frame.pixel_aspect) for frame in frames} == {((48, 64, 3), 1.0)}
+
+
 class TestInterlaced:
     def combed(self, count: int) -> list[av.VideoFrame]:
         """A bright bar that moves between the two fields of each frame."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activity.video.errors import VideoError, VideoWarning
+from activity.video.errors import VideoError, VideoNote, VideoWarning
 from activity.video.files import VIDEO_SUFFIXES, find_videos
 from activity.video.reader import VideoReader
 from activity.video.sampling import TIME_TOLERANCE_SECONDS, grid_range
@@ -183,6 +183,23 @@ class TestSampledFrames:
         clip = grid_range(0.5, 1.3, 12.5)
         assert samples_of(video, 12.5, clip) == [s for s in samples_of(video, 12.5) if s[0] in clip]
 
+    @pytest.mark.parametrize("name", ["gap.mkv", "gap.mp4"])
+    def test_a_clip_behind_a_gap_at_which_the_clock_jumps(self, tmp_path: Path, name: str) -> None:
+        times = [*range(0, 2000, 40), *range(702_000, 704_000, 40)]
+        path = write_timed_video(tmp_path / name, index_frames(100), times, codec_options={"g": "5"})
+        with pytest.warns(VideoNote, match="its clock jumps once"):
+            whole = samples_of(path, 5)
+        assert whole[-1][0] == 19
+        assert samples_of(path, 5, range(3505, 3508)) == []
+        assert samples_of(path, 5, range(7, 12)) == whole[7:12]
+
+    @pytest.mark.parametrize("name", ["keys.mp4", "keys.mkv", "keys.avi"])
+    def test_the_duration_is_the_same_if_only_the_last_frame_was_read(self, tmp_path: Path, name: str) -> None:
+        path = write_video(tmp_path / name, index_frames(100), codec_options={"g": "1", "bf": "0"})
+        reader = VideoReader(path)
+        assert list(reader.sampled_frames(10, indices=range(60, 70))) == []
+        assert reader.duration_seconds == pytest.approx(4.0)
+
     def test_wrong_arguments_are_named(self, video: Path) -> None:
         with pytest.raises(ValueError, match="step 1"):
             next(VideoReader(video).sampled_frames(8, indices=range(0, 10, 2)))
@@ -271,6 +288,15 @@ class TestUnreadable:
         path = cut_off(write_video(tmp_path / "cut.mp4", noise_frames(20)), 0.6)
         assert "moov" in self.error(path).reason
 
+    def test_what_is_known_of_it_stays_when_its_good_end_is_read(self, tmp_path: Path) -> None:
+        reader = VideoReader(spoil(write_video(tmp_path / "spoilt.mp4", noise_frames(100)), 0.4, 0.5))
+        with pytest.warns(VideoWarning, match="damaged packets"):
+            list(reader)
+        damage = reader.damage
+        assert damage is not None
+        assert list(reader.sampled_frames(10, indices=range(38, 60)))
+        assert reader.damage == damage
+
     @pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv"])
     def test_sound_only(self, tmp_path: Path, name: str) -> None:
         assert "only sound" in self.error(write_sound(tmp_path / name)).reason
@@ -353,6 +379,15 @@ class TestDamaged:
             times = [frame.time_seconds for frame in VideoReader(path)]
         assert 80 <= len(times) < 100
         assert times[-1] == pytest.approx(3.96)
+
+    def test_what_is_known_of_it_stays_when_its_good_end_is_read(self, tmp_path: Path) -> None:
+        reader = VideoReader(spoil(write_video(tmp_path / "spoilt.mp4", noise_frames(100)), 0.4, 0.5))
+        with pytest.warns(VideoWarning, match="damaged packets"):
+            list(reader)
+        damage = reader.damage
+        assert damage is not None
+        assert list(reader.sampled_frames(10, indices=range(38, 60)))
+        assert reader.damage == damage
 
     @pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv"])
     def test_sound_that_is_a_little_longer_is_no_damage(self, tmp_path: Path, name: str) -> None:

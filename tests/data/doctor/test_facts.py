@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from activity.data.doctor.facts import MAX_THUMBNAILS, _Sampler, perceptual_hash, probe_video
+from activity.data.doctor.facts import MAX_THUMBNAILS, perceptual_hash, probe_video
 from activity.video.errors import VideoError
+from activity.video.picture import Converter
 from tests.datasets import colour_frames
 from tests.videos import cut_off, index_frames, noise_frames, write_timed_video, write_video
 
@@ -81,13 +82,13 @@ def test_thumbnails_stay_few_and_on_the_grid_of_a_shorter_video(tmp_path: Path) 
     assert np.abs(common.astype(int) - long.pictures[: len(common)]).max() <= 3
 
 
-def test_few_frames_are_converted() -> None:
-    sampler, converted = _Sampler(), 0
-    for time_seconds in np.arange(0, 400, 1 / 25):
-        if sampler.wants(time_seconds):
-            sampler.add(np.zeros((16, 16, 3), np.uint8), time_seconds)
-            converted += 1
-    assert converted <= 64 + 7 * 32  # the length of 64 pictures doubles seven times
+def test_few_frames_are_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = []
+    rgb = Converter.rgb
+    monkeypatch.setattr(Converter, "rgb", lambda *args, **options: converted.append(1) or rgb(*args, **options))
+    path = write_video(tmp_path / "long.mkv", index_frames(200) * 5, fps=20, codec_options={"preset": "ultrafast"})
+    probe_video(path)
+    assert 64 <= len(converted) <= 64 + 4 * 32  # 64 pictures last 4 s, which doubles four times
 
 
 def test_reading_can_be_ended(tmp_path: Path) -> None:
