@@ -1,4 +1,4 @@
-"""The times at which frames are shown, from what a container says of them."""
+"""When frames are shown, from what a container says of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

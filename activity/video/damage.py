@@ -1,4 +1,4 @@
-"""Damage of a video, on evidence only: decoding errors, missing bytes, a truncated structure."""
+"""Damage of a video, on evidence only."""
 
 import functools
 import itertools
@@ -97,14 +97,14 @@ class Evidence:
 
     @functools.cached_property
     def missing_bytes(self) -> str | None:
-        """Say that bytes are missing, of formats that show it by their size."""
+        """What is missing of a file that shows it by its size."""
         if self._format not in ("mpegts", "avi") or not self._path.is_file():
             return None
         return _missing_of_packet(self._path) if self._format == "mpegts" else _missing_bytes(self._path)
 
 
 def _missing_of_packet(transport_stream: Path) -> str | None:
-    """Look for a packet at the end that begins, with 0x47, but is not whole.
+    """Tell whether the last packet begins, with 0x47, but is not whole.
 
     What precedes the first packet, or follows the last, may be anything.
     """

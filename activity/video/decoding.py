@@ -1,4 +1,4 @@
-"""One pass of FFmpeg's decoder over a video: frames as a player shows them."""
+"""FFmpeg's decoder: a video's frames as a player shows them."""
 
 import functools
 import itertools
@@ -45,11 +45,11 @@ class Picture:
 
 
 class SeekError(Exception):
-    """No frame follows a key frame where it should: read from the start instead."""
+    """No frame follows the key frame where it should: read from the start."""
 
 
 class Decoding:
-    """One pass over an open video, from its start or from where `seek` leads.
+    """One pass over an open video, from its start or from a key frame.
 
     Args:
         source: what errors call it.
@@ -138,7 +138,10 @@ class Decoding:
         self.is_at_end = True
 
     def rgb(self, picture: Picture, *, side: int | None = None) -> Pixels:
-        """Return a frame as RGB ``uint8 (H, W, 3)``, upright; with `side`, shrunk to such a square."""
+        """Return a frame as RGB ``uint8 (H, W, 3)``, upright.
+
+        With `side` it is shrunk to a square of that side.
+        """
         try:
             return self._converter.rgb(picture.frame, side=side)
         except av.error.FFmpegError as error:
@@ -160,7 +163,7 @@ class Decoding:
         return self._has_clock and not self._late_seconds and (self._format in _SEEKABLE_FORMATS or in_order)
 
     def seek(self, seconds: float) -> bool:
-        """Begin at a key frame so early that frames at a time are right.
+        """Begin at a key frame, so early that frames at `seconds` are right.
 
         False if that fails; then nothing more can be read here.
         """
@@ -182,7 +185,7 @@ class Decoding:
         return False
 
     def close(self) -> None:
-        """Close the file. What was learnt of it can still be asked for."""
+        """Close the file; its duration and damage can still be asked for."""
         self._closed = True
         self._container.close()
 
@@ -209,7 +212,7 @@ class Decoding:
         return round(end, 9)
 
     def notes(self) -> list[str]:
-        """Say what was assumed of a good video; asked before it is closed."""
+        """Say what was assumed of a good video; ask before closing it."""
         notes = []
         if self._is_raw and not self.stream.codec_context.framerate:
             notes.append(f"it does not say its frame rate: {self._fps:g} frames/s are assumed")
@@ -223,7 +226,7 @@ class Decoding:
         return notes
 
     def damage(self) -> Damage | None:
-        """At the end: what is missing, on evidence only; None for a good video."""
+        """At the end: what is missing; None for a good video."""
         return self._evidence.damage(
             duration_seconds=self.duration_seconds,
             declared_seconds=self.declared_seconds,
@@ -320,7 +323,7 @@ class Decoding:
                 self._evidence.bad_packets += failures == 1
 
     def _start_seconds(self) -> tuple[float, float]:
-        """The container's time that a player shows as 0, and the picture's delay.
+        """The container's time that players show as 0, and the picture's delay.
 
         A player shows 0 where the first stream begins, sound or picture. A broadcast of several programmes has several
         clocks, so that the picture may begin long after: then 0 is its start, and its delay is reported.
@@ -339,20 +342,23 @@ class Decoding:
         return max(0.0, (self._container.duration or 0) / av.time_base - hidden)
 
     def _header_end_seconds(self) -> float:
-        """When the header says that it ends, on the container's clock; 0 if it has no header that says so."""
+        """When it ends, on the container's clock, if its header says so; or 0."""
         if self._may_restart or self._is_raw or self._format == "avi":
             return 0.0
         start = 0.0 if self._format in _LENGTH_FROM_ZERO else (self._container.start_time or 0) / av.time_base
         return start + (self._container.duration or 0) / av.time_base
 
     def _correct_origin(self, first_pts: int | None) -> None:
-        """Begin at the first frame if FFmpeg did not tell the start, or told a later one of a stream."""
+        """Begin at the first frame if FFmpeg told no start, or a later one."""
         start = (first_pts or 0) * self._tick
         if not self._has_clock or (self._may_restart and first_pts is not None and start < self._origin):
             self._origin = start
 
     def _may_jump_before(self, seconds: float) -> bool:
-        """Whether a gap in the index is so long that the clock may jump in it: then times after it differ."""
+        """Whether the index has a gap in which the clock may jump.
+
+        After a jump the times of the container are not those that are shown.
+        """
         if seconds <= MOST_GAP_SECONDS:
             return False
         rate = float(self.stream.guessed_rate or 0)
@@ -364,7 +370,10 @@ class Decoding:
 
 
 def _num_threads(width: int, height: int) -> int:
-    """Return how many threads pay: they wait for each other, which takes longer than to decode a small picture."""
+    """Return how many threads pay.
+
+    They wait for each other, which takes longer than to decode a small picture.
+    """
     if width * height <= _SMALL_PIXELS:
         return 1
     # FFmpeg itself takes one more than there are cores: for large pictures that pays.

@@ -90,13 +90,16 @@ class Converter:
         return _squared(pixels, self._upright_aspect(frame)) if is_squared else pixels
 
     def pixel_aspect(self, frame: av.VideoFrame) -> float:
-        """Return a pixel's width by its height in what `rgb` gives; a frame that would grow too large keeps it."""
+        """Return a pixel's width by its height in what `rgb` gives.
+
+        A frame that would grow too large keeps its own.
+        """
         aspect = self._upright_aspect(frame)
         is_small = frame.width * frame.height * max(aspect, 1 / aspect) <= MOST_PIXELS
         return 1.0 if self._square_pixels and is_small else aspect
 
     def orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-        """Return whether to exchange x and y, then left and right, then top and bottom.
+        """Whether to exchange x and y, left and right, top and bottom.
 
         The matrix is read only if the angle changes: PyAV keeps a frame in memory once its side data was asked for.
         """
@@ -110,14 +113,14 @@ class Converter:
 
 
 def deinterlaced(frames: Iterable[Stamped[av.VideoFrame]]) -> Iterator[Stamped[av.VideoFrame]]:
-    """Deinterlace flagged frames; from the first of them on, each comes one frame later."""
+    """Deinterlace flagged frames; from the first on, each comes one later."""
     for _, group in itertools.groupby(frames, key=_layout):
         yield from _deinterlaced(group)
 
 
 @functools.cache
 def hdr_tables(transfer: int, *, wide: bool) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64], Pixels]:
-    """Return a table, a matrix and a table that turn HDR into SDR.
+    """Return the table, matrix and table that turn HDR into SDR.
 
     The first makes of a channel's code (ITU-R BT.2100 PQ; HLG on a display of 1,000 nits) linear light in 1 / 65535 of
     what SDR shows: diffuse white, 203 nits (ITU-R BT.2408), is 0.89 of it, highlights above are compressed

@@ -25,7 +25,7 @@ _LEAST_SKIP_SECONDS = 2.0  # likewise, where the file is opened once more for it
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One decoded picture: RGB ``uint8 (H, W, 3)``, its time, a pixel's width by its height."""
+    """One decoded picture: RGB ``uint8 (H, W, 3)``, time, pixel aspect."""
 
     pixels: Pixels
     time_seconds: float
@@ -34,7 +34,10 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SampledFrame:
-    """The frame shown at ``index / sample_fps`` seconds: RGB ``uint8 (H, W, 3)``, its own time."""
+    """The frame shown at ``index / sample_fps`` seconds.
+
+    RGB ``uint8 (H, W, 3)``, and when it appears in the video.
+    """
 
     index: int
     pixels: Pixels
@@ -95,7 +98,7 @@ class VideoReader:
             self._warn_at_end(decoding)
 
     def sampled_frames(self, sample_fps: float, *, indices: range | None = None) -> Iterator[SampledFrame]:
-        """Yield the frame shown at ``k / sample_fps`` seconds for each index k.
+        """Yield the frame shown at ``k / sample_fps`` seconds, for each k.
 
         That is the last frame whose time is not later. A video slower than the grid gives a frame several times, as
         the same array. The first frame also stands for all times before it, the last one until `duration_seconds`.
@@ -119,7 +122,7 @@ class VideoReader:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame that was read ends; 0 for fewer than two."""
+        """When the last frame read ends; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
     @property
@@ -144,7 +147,7 @@ class VideoReader:
         self.close()
 
     def _read_at_once(self, sample_fps: float, spans: Sequence[range]) -> list[list[range]]:
-        """Group spans, ascending and disjoint: within a group, what lies between them is decoded."""
+        """Group spans; what lies between those of a group is decoded."""
         groups = [list(spans[:1])] if spans else []
         if len(spans) < 2:
             return groups
@@ -158,7 +161,7 @@ class VideoReader:
         return groups
 
     def _sampled_from(self, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-        """Read from a key frame before the spans if possible, or from the start."""
+        """Read from a key frame before the spans, or from the start."""
         start = spans[0].start / sample_fps
         with self._decoding() as decoding, suppress(SeekError):  # which comes before any frame
             if start < _LEAST_SEEK_SECONDS or not decoding.can_seek or decoding.seek(start):
@@ -180,7 +183,7 @@ class VideoReader:
 
 
 def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> Iterator[SampledFrame]:
-    """Yield frames at the grid indices of spans, which ascend and are disjoint."""
+    """Yield frames at the indices of spans, which ascend and are disjoint."""
     sampler = GridSampler(sample_fps=sample_fps)
     remaining = deque(spans)
     latest: Picture | None = None  # how long it is shown is known when the next one comes
@@ -196,7 +199,7 @@ def sampled(decoding: Decoding, sample_fps: float, spans: Sequence[range]) -> It
 
 
 def warn_at_end(decoding: Decoding) -> str | None:
-    """Warn of a video's damage, and of what had to be assumed; return the damage.
+    """Warn of a video's damage and of what was assumed; return the damage.
 
     It was read to its end. If reading did not begin at its start, only a missing end counts.
     """
@@ -213,7 +216,7 @@ def warn_at_end(decoding: Decoding) -> str | None:
 
 
 def declared_seconds(path: Path) -> float | None:
-    """The duration that a video's container declares; None if it cannot be told.
+    """The duration that a video's container declares, or None.
 
     No frame is decoded. It is a hint: containers round, count the sound's length, and do not know that a file was cut
     off. Only reading to the end tells how long a video is.
@@ -245,7 +248,7 @@ def _disjoint(spans: Iterable[range]) -> list[range]:
 
 
 def _shown(decoding: Decoding, picture: Picture, indices: range, remaining: deque[range]) -> Iterator[SampledFrame]:
-    """Yield a picture at its indices within the spans; remove spans that are past."""
+    """Yield a picture at its indices within the spans; drop past spans."""
     pixels: Pixels | None = None
     while remaining and remaining[0].start <= indices.stop:
         for index in range(max(indices.start, remaining[0].start), min(indices.stop, remaining[0].stop)):

@@ -47,7 +47,7 @@ def first_index_at_or_after(time_seconds: float, sample_fps: float) -> int:
 
 
 def grid_range(start_seconds: float, end_seconds: float, sample_fps: float) -> range:
-    """Return the grid indices k with ``start_seconds <= k / sample_fps < end_seconds``.
+    """Return the indices k with ``start_seconds <= k / sample_fps < end_seconds``.
 
     Spans that adjoin share no index. A span that lies between two grid points has none.
 
@@ -77,7 +77,7 @@ class GridSampler:
         self._begun = False
 
     def push(self, time_seconds: float) -> range:
-        """Take the next frame's time; return the indices that show the frame before."""
+        """Take the next frame's time; return the indices of the frame before."""
         if not self._begun:
             self._begun = True
             return range(0)
@@ -87,7 +87,7 @@ class GridSampler:
         return range(first, self._next)
 
     def finish(self, end_seconds: float) -> range:
-        """Return the indices that show the last frame; a video has index 0 at least."""
+        """Return the indices of the last frame; a video has index 0 at least."""
         if not self._begun:
             return range(0)
         first, self._next = self._next, max(self._next, 1, first_index_at_or_after(end_seconds, self._sample_fps))

@@ -1,4 +1,4 @@
-"""What one reading of a video file shows: facts about it, and small pictures to find copies by."""
+"""What one reading of a video shows: facts, and thumbnails to find copies."""
 
 import re
 from collections import Counter
@@ -36,7 +36,7 @@ _CODEC_NAMES = {"hevc": "H.265", "mjpeg": "Motion JPEG", "mpeg4": "MPEG-4", "av1
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """Small grey pictures of a video at evenly spaced times, and two 64-bit perceptual hashes made of them.
+    """Small grey pictures of a video, and two perceptual hashes of them.
 
     Picture k is the first frame at or after ``k * interval_seconds``, counted from the first frame. The interval is a
     sixteenth of a second, doubled until at most 64 pictures remain. Of two intervals one is a multiple of the other.
@@ -93,9 +93,9 @@ class VideoFacts:
 
 
 def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> VideoFacts:
-    """Read a video once, from start to end. Memory does not grow with its length.
+    """Read a video once, from start to end.
 
-    Every frame is decoded; few are converted (16 a second, in long videos fewer).
+    Memory does not grow with its length. Every frame is decoded; few are converted (16 a second, in long videos fewer).
 
     Args:
         path: the video.
@@ -119,7 +119,7 @@ def probe_video(path: Path, *, on_frame: Callable[[], None] = lambda: None) -> V
 
 
 def perceptual_hash(picture: npt.NDArray[np.floating]) -> int:
-    """Return 64 bits that say how a square picture is lit in the large, alike for copies of other size and quality.
+    """Return 64 bits, alike for copies of other size and quality.
 
     The signs, around their median, of the 8 x 8 lowest frequencies of the discrete cosine transform, without the
     constant one (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2).
@@ -170,7 +170,10 @@ def _read(decoding: Decoding) -> VideoFacts:
 
 
 class _Sampler:
-    """Collects thumbnails at even times. If there are too many, drops every second one and doubles the interval.
+    """Collects thumbnails at even times.
+
+    If there are too many, it drops every second one and doubles the interval.
+
 
     So few frames are converted: 64, and 32 more each time the length doubles.
     """
@@ -184,7 +187,10 @@ class _Sampler:
         return time_seconds >= len(self.pictures) * self.interval_seconds - _ROUNDING_SECONDS
 
     def add(self, frame: Pixels, time_seconds: float) -> None:
-        """Take an RGB frame of any size; in a slow video it stands for all times since the one before."""
+        """Take an RGB frame of any size.
+
+        In a slow video it stands for all times since the one before.
+        """
         small = cv2.resize(frame, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         while self.wants(time_seconds):
@@ -201,7 +207,7 @@ class _Sampler:
 
 
 def _is_variable(intervals: Counter[int]) -> bool:
-    """Whether the intervals, counted in ticks, are those of a variable rate (see `VideoFacts`)."""
+    """Whether intervals, in ticks, are of a variable rate (see `VideoFacts`)."""
     count = intervals.total()
     if count < 2:
         return False
