@@ -25,11 +25,16 @@ class DataWarning(UserWarning):
 
 
 class RowsWarning(DataWarning):
-    """Rows of a table that were left out: `problems` says what is wrong with each, after its line number."""
+    """Rows of a table that were left out.
 
-    def __init__(self, message: str, problems: Sequence[str]) -> None:
-        super().__init__(message, problems)
-        self.message, self.problems = message, tuple(problems)
+    Attributes:
+        path: the table.
+        problems: what is wrong with each row, after its line number.
+    """
+
+    def __init__(self, message: str, path: Path, problems: Sequence[str]) -> None:
+        super().__init__(message, path, problems)
+        self.message, self.path, self.problems = message, path, tuple(problems)
 
     def __str__(self) -> str:
         return self.message

@@ -155,7 +155,8 @@ def diagnose(
 def _layout_finding(warning: DataWarning) -> Finding:
     if isinstance(warning, RowsWarning):
         rows = [problem.partition(": ") for problem in warning.problems]
-        summary = f"{count_text(len(rows), 'row')} of the table that cannot be used; the others are examined."
+        bad = f"{count_text(len(rows), 'row')} of {str(warning.path)!r}"  # Kinetics has several tables
+        summary = f"{bad} that cannot be used; the others are examined."
         advice = "Correct these rows, or remove them: training refuses the table."
         return Finding("bad-rows", "error", summary, advice, tuple(Subject((line,), text) for line, _, text in rows))
     if isinstance(warning, DataNote):

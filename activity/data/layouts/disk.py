@@ -127,7 +127,8 @@ def refuse_or_skip_rows(path: Path, problems: Sequence[str], *, skip: bool, miss
     if problems and not skip:
         raise rows_error(path, problems, missing=missing)
     if problems:
-        warnings.warn(RowsWarning(_rows_text(path, problems, "these rows are left out"), problems), stacklevel=3)
+        message = _rows_text(path, problems, "these rows are left out")
+        warnings.warn(RowsWarning(message, path, problems), stacklevel=3)
 
 
 def _rows_text(path: Path, problems: Sequence[str], advice: str) -> str:
