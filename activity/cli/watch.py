@@ -143,7 +143,7 @@ class _Watch:
         self._sampled += 1
         self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
         self._write_all(events, frame)
-        self._latencies.add(time.monotonic() - frame.shown_at)
+        self._latencies.add(time.monotonic() - frame.received_at)
         if self._display is not None and not self._shown(frame, events):
             self._source.close()
 
@@ -185,8 +185,9 @@ class _Watch:
         self._write(document | {"wall_time": _wall_time()})
 
     def _write_all(self, events: Sequence[LiveEvent], frame: LiveFrame | None) -> None:
+        received_at = None if frame is None else frame.received_at
         for event in events:
-            self._write(event_document(event, self._recognizer.class_names, None if frame is None else frame.shown_at))
+            self._write(event_document(event, self._recognizer.class_names, received_at))
 
     def _write(self, document: dict[str, object]) -> None:
         print(json.dumps(document, ensure_ascii=False), file=self._output, flush=True)
@@ -214,10 +215,10 @@ class _Watch:
         return dict(zip(self._recognizer.class_names, self._live.scores.tolist(), strict=True))
 
 
-def event_document(event: LiveEvent, class_names: Sequence[str], shown_at: float | None) -> dict[str, object]:
+def event_document(event: LiveEvent, class_names: Sequence[str], received_at: float | None) -> dict[str, object]:
     """An event as plain Python, for one line of JSON.
 
-    `shown_at`: `time.monotonic()` when the frame was received that made it known; None: no frame did.
+    `received_at`: `time.monotonic()` when the frame was received that made it known; None: no frame did.
     """
     document: dict[str, object] = {
         "event": event.kind,
@@ -227,7 +228,7 @@ def event_document(event: LiveEvent, class_names: Sequence[str], shown_at: float
     }
     if event.scores is not None:
         document["scores"] = dict(zip(class_names, event.scores, strict=True))
-    latency = None if shown_at is None else round(1e3 * (time.monotonic() - shown_at), 3)
+    latency = None if received_at is None else round(1e3 * (time.monotonic() - received_at), 3)
     return document | {"wall_time": _wall_time(), "latency_ms": latency}
 
 

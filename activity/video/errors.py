@@ -8,10 +8,6 @@ HANGS_AFTER_SECONDS = 60.0
 """Decoding that gives no frame for so long is given up."""
 
 CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
-# Reasons of VideoError by which callers tell it from others.
-NO_SUCH_FILE = "there is no such file"
-NO_FRAMES = "it opens as a video but no frame of it can be decoded"
-HANGS = "decoding hangs"
 
 
 class VideoError(ValueError):
@@ -23,6 +19,18 @@ class VideoError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}; {self.advice}."
+
+
+class NoFileError(VideoError):
+    """A video file that does not exist."""
+
+
+class NoFramesError(VideoError):
+    """A file that opens as a video, but no frame can be decoded."""
+
+
+class HangError(VideoError):
+    """A video that gives no frame and does not end."""
 
 
 class VideoWarning(UserWarning):
@@ -38,6 +46,6 @@ def unreadable(path: Path, error: OSError) -> VideoError:
     return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
 
 
-def hanging(source: str, seconds: float) -> VideoError:
+def hanging(source: str, seconds: float) -> HangError:
     """Describe a video that gives no frame and does not end."""
-    return VideoError(source, f"{HANGS}: there was no frame for {seconds:g} s, and it was given up", CONVERT)
+    return HangError(source, f"decoding hangs: there was no frame for {seconds:g} s, and it was given up", CONVERT)

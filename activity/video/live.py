@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Never, Self
 
 from activity.video.addresses import without_credentials
 from activity.video.decoding import Decoding
-from activity.video.errors import HANGS, HANGS_AFTER_SECONDS, NO_FRAMES, VideoError, hanging
+from activity.video.errors import HANGS_AFTER_SECONDS, HangError, NoFramesError, VideoError, hanging
 from activity.video.picture import Pixels
 from activity.video.reader import SampledFrame, VideoReader, sampled, warn_at_end
 from activity.video.sampling import GridSampler, first_index_at_or_after
@@ -32,7 +32,7 @@ class LiveFrame:
 
     index: int
     pixels: Pixels  # RGB uint8 (H, W, 3); the same array if a slow source shows a frame several times
-    shown_at: float  # `time.monotonic` when the frame was received
+    received_at: float  # by `time.monotonic`
     missed: int  # sampled frames dropped since the previous LiveFrame, because the reader was too slow
 
 
@@ -191,18 +191,19 @@ class LiveSource:
                 self._show_arrivals((picture.time_seconds, partial(decoding.rgb, picture)) for picture in decoding)
             self._show_rest(decoding)
 
-    def _show_arrivals(self, arrivals: Iterator[Arrival]) -> Never:
+    def _show_arrivals(self, arrivals: Generator[Arrival, None, None]) -> Never:
         """Show frames on the grid of their arrival, then raise VideoError."""
         latest: Arrival | None = None  # the next arrival tells how long it is shown
         frames, begun_at = 0, 0.0
         try:
-            for at, rgb in arrivals:
-                self._first_at = self._first_at or at
-                indices = self._sampler.push(at - self._first_at)
-                self._note_frame(indices.stop, at)
-                if latest is not None and indices:
-                    self._put(indices, latest[1](), latest[0], drop=True)
-                frames, begun_at, latest = frames + 1, begun_at or at, (at, rgb)
+            with closing(arrivals):  # at once: the traceback of an error here would keep the camera open
+                for at, rgb in arrivals:
+                    self._first_at = self._first_at or at
+                    indices = self._sampler.push(at - self._first_at)
+                    self._note_frame(indices.stop, at)
+                    if latest is not None and indices:
+                        self._put(indices, latest[1](), latest[0], drop=True)
+                    frames, begun_at, latest = frames + 1, begun_at or at, (at, rgb)
         finally:  # also if the connection breaks: then the last frame is shown for a usual interval
             if latest is not None:
                 interval = (latest[0] - begun_at) / max(1, frames - 1)
@@ -264,9 +265,9 @@ class LiveSource:
 
     def _reworded(self, error: VideoError) -> VideoError:
         """Replace advice that only applies to files."""
-        if error.reason.startswith(HANGS):
+        if isinstance(error, HangError):
             return self._error(f"there was no frame for {self.stall_seconds:g} s")
-        return self._error("it gives no frame") if error.reason == NO_FRAMES else error
+        return self._error("it gives no frame") if isinstance(error, NoFramesError) else error
 
     def _error(self, reason: str) -> VideoError:
         return VideoError(self.name, reason, "check that it is on and reachable, and start again")

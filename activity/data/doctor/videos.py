@@ -8,7 +8,7 @@ from activity.data.clips import Clip, count_text
 from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
-from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
+from activity.video.errors import NoFileError, NoFramesError
 from activity.video.sampling import grid_range
 
 CUT_OFF_ADVICE = (
@@ -109,11 +109,11 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
         "no-frames": ("without a frame that can be decoded", "Copy or export {them} again, or take {them} out."),
         "unreadable": ("that cannot be read", "Do what stands behind each, or take it out."),
     }
-    code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
+    code_of = {NoFileError: "missing", NoFramesError: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
     for path, name in names.items():
         if error := records[path].error:
-            code = code_of.get(error.reason, "unreadable")
+            code = code_of.get(type(error), "unreadable")
             subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
