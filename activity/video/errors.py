@@ -11,7 +11,7 @@ CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
 
 
 class VideoError(ValueError):
-    """A video that cannot be read: its name (``source``), the reason, and advice."""
+    """A video that cannot be read: its name, the reason, and advice."""
 
     def __init__(self, source: str, reason: str, advice: str) -> None:
         super().__init__(source, reason, advice)  # all three, so that it survives pickling between processes
@@ -26,7 +26,7 @@ class NoFileError(VideoError):
 
 
 class NoFramesError(VideoError):
-    """A file that opens as a video, but no frame can be decoded."""
+    """A file that opens as a video, without a decodable frame."""
 
 
 class HangError(VideoError):
@@ -38,11 +38,11 @@ class VideoWarning(UserWarning):
 
 
 class VideoNote(UserWarning):
-    """An assumption about a good video, such as a frame rate that it does not state."""
+    """An assumption about a good video, such as its frame rate."""
 
 
 def unreadable(path: Path, error: OSError) -> VideoError:
-    """Describe a file that the system cannot read, such as a removed one."""
+    """Describe a file that cannot be read, such as a removed one."""
     return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
 
 

@@ -55,7 +55,7 @@ def scan_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]
 
 
 def is_video(path: Path) -> bool:
-    """Tell by the suffix, in any case, and if it is ambiguous by the content."""
+    """Tell by the suffix, and if it is ambiguous by the content."""
     suffix = path.suffix.lower()
     if suffix not in _PERHAPS_VIDEO:
         return suffix in _ONLY_VIDEO

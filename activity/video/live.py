@@ -1,4 +1,4 @@
-"""Frames of a camera, stream or file as it plays, sampled on the time grid."""
+"""Sample frames of a camera, stream or file as it plays."""
 
 import math
 import sys
@@ -108,7 +108,10 @@ class LiveSource:
         self._attempt = 0  # tries to reconnect since the last frame
 
     def close(self) -> None:
-        """End the iteration soon. Never waits, so threads and signal handlers may call it."""
+        """End the iteration soon.
+
+        It never waits, so threads and signal handlers may call it.
+        """
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -162,7 +165,7 @@ class LiveSource:
         self._heartbeat()
 
     def _play(self) -> None:
-        """Play to the end, if there is one; reconnect when the source is lost."""
+        """Play to the end; reconnect when the source is lost."""
         if self._kind == "file":
             with VideoReader(self.source, square_pixels=self.square_pixels) as reader:
                 reader.on_frame = self._on_frame
@@ -212,7 +215,7 @@ class LiveSource:
         raise self._error(_NO_MORE)
 
     def _show_rest(self, decoding: Decoding) -> None:
-        """Show the rest of a stream with its own times; VideoError if it ends early."""
+        """Show a stream with its own times; VideoError if it ends early."""
         begin = self._next_index
         self._show(sampled(decoding, self.sample_fps, [range(begin, sys.maxsize)]))
         damage = decoding.damage()
@@ -222,7 +225,7 @@ class LiveSource:
         warn_at_end(decoding)
 
     def _show(self, frames: Iterator[SampledFrame]) -> None:
-        """Show frames at their own times, or as fast as the reader takes them."""
+        """Show frames at their own times, or as fast as possible."""
         zero_at: float | None = None  # the clock at time 0 of the video
         for frame in frames:
             if self.realtime:
@@ -235,7 +238,10 @@ class LiveSource:
             self._put(range(frame.index, frame.index + 1), frame.pixels, now, drop=self.realtime)
 
     def _put(self, indices: range, pixels: Pixels, at: float, *, drop: bool) -> None:
-        """Show a picture, received `at`; `drop` frames that still wait, or wait for the reader."""
+        """Show a picture, received `at`.
+
+        `drop` frames that still wait, or else wait for the reader.
+        """
         dropped = self._queue.take_back_frames() if drop else []
         self.dropped += len(dropped)
         missed = sum(1 + frame.missed for frame in dropped)
@@ -274,7 +280,7 @@ class LiveSource:
 
 
 class _Closed(Exception):  # noqa: N818 - not an error
-    """Ends the thread when the source is closed, and the iteration when the source ends."""
+    """Ends the thread of a closed source, and iteration at the end."""
 
 
 class _Queue:

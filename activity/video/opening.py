@@ -92,7 +92,7 @@ def open_container(
 
 
 def open_file(source: str, *, hang_seconds: float) -> tuple[InputContainer, VideoStream]:
-    """Open a video file and the stream that players show; VideoError if that fails."""
+    """Open a file's video that players show; VideoError if that fails."""
     check_file(source)
     try:
         # An absolute path is never a URL, a protocol ("concat:a.mp4") or an option.
@@ -144,7 +144,7 @@ def other_videos(container: InputContainer, shown: VideoStream) -> list[VideoStr
 
 
 def no_frames(source: str, path: Path, size: tuple[int, int]) -> VideoError:
-    """Say why no frame can be decoded: too large a size, or damage.
+    """Say why no frame is decoded: too large a size, or damage.
 
     `size` is the width and height that the codec says. If it says none, the header of an AVI or MP4 may.
     """
@@ -201,7 +201,7 @@ def _not_opened(source: str, path: Path, start: bytes, error: av.error.FFmpegErr
 
 
 def _mp4_boxes(path: Path, start: bytes) -> dict[bytes, int]:
-    """Return where each outermost box of an MP4 ends; nothing for other files."""
+    """Return where each outermost box ends; nothing if it is no MP4."""
     ends, place = dict[bytes, int](), 0
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES if start[4:8] in _MP4_BOXES else 0):

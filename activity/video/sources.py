@@ -69,7 +69,7 @@ def kind_of_source(source: str) -> Kind:
 def open_url(
     url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float, square_pixels: bool = False
 ) -> Decoding:
-    """Open a stream; it is live unless it says how long it is.
+    """Open a stream, which is live unless it says its length.
 
     Opening and each frame may wait `stall_seconds` for data. Raises VideoError, without credentials.
     """
@@ -134,8 +134,8 @@ def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
 
 
 def _open_camera(source: str) -> cv2.VideoCapture:
-    # OpenCV prints a warning for each way in which it cannot open a camera. It has one log level for the whole process,
-    # and none for a capture, so the level is changed for this moment, by one thread at a time.
+    # OpenCV prints a warning for each way in which it cannot open a camera. A capture has no log level of its own, so
+    # that of the process is changed for this moment, by one thread at a time.
     with _OPENING_CAMERA:
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:

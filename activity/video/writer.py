@@ -74,7 +74,7 @@ class VideoWriter:
         self._latest_tick = -1
 
     def write(self, pixels: Pixels, time_seconds: float) -> None:
-        """Append a frame `uint8 (H, W, 3)`, resized to the size of the first."""
+        """Append a frame, RGB `uint8 (H, W, 3)`, in the first's size."""
         with self._errors():
             self._container = self._container or av.open(str(self._path.absolute()), "w", format=self._suffix[1:])
             self._stream = self._stream or self._add_stream(self._container, pixels)
