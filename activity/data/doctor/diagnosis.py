@@ -1,4 +1,4 @@
-"""Diagnose a data set by its clips and a reading of its videos."""
+"""Diagnose a data set by its clips and videos."""
 
 from __future__ import annotations
 
