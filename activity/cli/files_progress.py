@@ -1,4 +1,7 @@
-"""A progress bar over files, on standard error. Apart from `progress.py`, which imports Lightning."""
+"""A progress bar over files, on standard error.
+
+It is apart from `progress.py`, which imports Lightning.
+"""
 
 import math
 import time
@@ -77,7 +80,7 @@ class _Reading:
 
 
 class VideosProgress:
-    """Counts complete videos, and the part that is complete of each long one.
+    """Counts complete videos, and the complete part of each long one.
 
     The file of a long video is opened for its length while the video is read. So no file delays the first result.
     """

@@ -1,4 +1,7 @@
-"""`activity watch MODEL SOURCE`: events of a camera, a stream or a file, as JSON lines while it runs."""
+"""`activity watch MODEL SOURCE`: events of a source, as JSON lines.
+
+The source is a camera, a stream or a file. Lines are written as it plays.
+"""
 
 import argparse
 import json
@@ -102,7 +105,7 @@ def _check_flags(options: argparse.Namespace, kind: str) -> None:
 
 
 class _Watch:
-    """One source being watched: what comes of it is written as it comes."""
+    """Watches one source and writes its events as they come."""
 
     def __init__(
         self,
@@ -143,12 +146,12 @@ class _Watch:
         self._sampled += 1
         self._end_seconds = (frame.index + 1) / self._recognizer.sample_fps
         self._write_all(events, frame)
-        self._latencies.add(time.monotonic() - frame.shown_at)
+        self._latencies.add(time.monotonic() - frame.received_at)
         if self._display is not None and not self._shown(frame, events):
             self._source.close()
 
     def _shown(self, frame: LiveFrame, events: Sequence[LiveEvent]) -> bool:
-        """Show the frame with what goes on; whether the display is still wanted."""
+        """Show the frame and its activity; False once the user ends it."""
         assert self._display is not None
         for event in events:
             if event.kind == "start":
@@ -185,8 +188,9 @@ class _Watch:
         self._write(document | {"wall_time": _wall_time()})
 
     def _write_all(self, events: Sequence[LiveEvent], frame: LiveFrame | None) -> None:
+        received_at = None if frame is None else frame.received_at
         for event in events:
-            self._write(event_document(event, self._recognizer.class_names, None if frame is None else frame.shown_at))
+            self._write(event_document(event, self._recognizer.class_names, received_at))
 
     def _write(self, document: dict[str, object]) -> None:
         print(json.dumps(document, ensure_ascii=False), file=self._output, flush=True)
@@ -208,16 +212,16 @@ class _Watch:
         }
 
     def _scores(self) -> dict[str, float] | None:
-        """Of all that was seen since the source was there last, as `predict` has them."""
+        """Scores since the source was there last, as `predict` has them."""
         if self._live.scores is None:
             return None
         return dict(zip(self._recognizer.class_names, self._live.scores.tolist(), strict=True))
 
 
-def event_document(event: LiveEvent, class_names: Sequence[str], shown_at: float | None) -> dict[str, object]:
+def event_document(event: LiveEvent, class_names: Sequence[str], received_at: float | None) -> dict[str, object]:
     """An event as plain Python, for one line of JSON.
 
-    `shown_at`: `time.monotonic()` when the frame was received that made it known; None: no frame did.
+    `received_at`: `time.monotonic()` when the frame was received that made it known; None: no frame did.
     """
     document: dict[str, object] = {
         "event": event.kind,
@@ -227,12 +231,15 @@ def event_document(event: LiveEvent, class_names: Sequence[str], shown_at: float
     }
     if event.scores is not None:
         document["scores"] = dict(zip(class_names, event.scores, strict=True))
-    latency = None if shown_at is None else round(1e3 * (time.monotonic() - shown_at), 3)
+    latency = None if received_at is None else round(1e3 * (time.monotonic() - received_at), 3)
     return document | {"wall_time": _wall_time(), "latency_ms": latency}
 
 
 def warm_up(recognizer: LoadedRecognizer, device: torch.device) -> None:
-    """Have the model compute once what takes longer the first times, before anything is measured or missed."""
+    """Run the model a few times, since the first runs take longer.
+
+    So no latency is measured too high, and no frame is missed.
+    """
     frames = torch.zeros(1, 1, 3, 240, 320, dtype=torch.uint8, device=device)
     with torch.inference_mode():
         for _ in range(_WARM_UP_FRAMES):
@@ -245,7 +252,9 @@ def _wall_time() -> str:
 
 @contextmanager
 def _ended_by_signals(source: LiveSource) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the source, so that all is told up to there; a second one ends the program.
+    """Let Ctrl-C and SIGTERM end the source, a second one the program.
+
+    What was found up to there is written.
 
     Not where they are ignored: a script's background jobs are started so that Ctrl-C does not end them.
     """

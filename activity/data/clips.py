@@ -1,4 +1,4 @@
-"""The clip, the manifest (the table of clips of a data set), and the error for data that cannot be used."""
+"""Clip, manifest (a data set's table of clips), and the data errors."""
 
 from __future__ import annotations
 
@@ -17,26 +17,34 @@ SPLIT_NAMES = ("train", "val", "test")
 
 
 class DataError(ValueError):
-    """A data set that cannot be used as given: what was given, what is accepted, what to do next."""
+    """A data set that cannot be used as given.
+
+    It says what was given, what is accepted, and what to do next.
+    """
 
 
 class DataWarning(UserWarning):
-    """What the user should know about a data set that can be used all the same."""
+    """What the user should know about a data set that is usable."""
 
 
 class RowsWarning(DataWarning):
-    """Rows of a table that were left out: `problems` says what is wrong with each, after its line number."""
+    """Rows of a table that were left out.
 
-    def __init__(self, message: str, problems: Sequence[str]) -> None:
-        super().__init__(message, problems)
-        self.message, self.problems = message, tuple(problems)
+    Attributes:
+        path: the table.
+        problems: what is wrong with each row, after its line number.
+    """
+
+    def __init__(self, message: str, path: Path, problems: Sequence[str]) -> None:
+        super().__init__(message, path, problems)
+        self.message, self.path, self.problems = message, path, tuple(problems)
 
     def __str__(self) -> str:
         return self.message
 
 
 class DataNote(DataWarning):
-    """What holds for a data set as it was published, and what was made of it: nothing to mend."""
+    """A fact about a published data set, with nothing to mend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +62,7 @@ class Clip:
         split: "train", "val" or "test" where the data set itself says so, else None.
 
     Raises:
-        DataError: for a span that is not 0 <= start < end, an empty label or group, an unknown split, a
+        DataError: for a span that is not 0 <= start < end, an empty label or group, or an unknown split. Also for a
             relative `path`, or a name that cannot be written as UTF-8.
 
     >>> clip = Clip(path=Path("/data/run/eli.avi"), relative_path="run/eli.avi", label="run", group="eli")
@@ -71,7 +79,7 @@ class Clip:
     split: str | None = None
 
     def reaches_beyond(self, duration_seconds: float) -> bool:
-        """Whether the span goes on, or begins, after a video of that duration has ended.
+        """Whether the span ends, or begins, after the end of the video.
 
         Seconds in tables are rounded, and players count a last frame's time: a tenth of a second is forgiven.
         """
@@ -88,7 +96,10 @@ class Clip:
 
     @property
     def key(self) -> tuple[str, float, float]:
-        """Name, start and end (infinity: the end of the file): what tells two clips of a manifest apart."""
+        """Name, start and end, which tell clips of a manifest apart.
+
+        An end of infinity is the end of the file.
+        """
         return (
             self.relative_path,
             self.start_seconds,
@@ -96,7 +107,9 @@ class Clip:
         )
 
     def sampled_indices(self, sample_fps: float) -> range:
-        """The sampled frames of the span, as indices of the time grid; an open end has no last one.
+        """Return the sampled frames of the span, as indices of the grid.
+
+        A span that ends with the file has no last index.
 
         >>> clip = Clip(path=Path("/a.avi"), relative_path="a.avi", label="run", group="a", end_seconds=0.5)
         >>> clip.sampled_indices(10)
@@ -131,15 +144,14 @@ class Manifest:
         clips: all of them, in the order of the source.
         class_names: sorted, unless the layout knows an order; the position of a name is the class index.
         root: the folder that clip names are relative to, absolute.
-        groups_given: whether the data set or a pattern says what the groups are. Where it does not, each
-            file is a group of its own, and one actor or source video may stand on both sides of a split.
-        published_split: what the splits of the clips are called where they are a published protocol, for
-            example "split 1 of HMDB51": used as published, even where it has a group on both sides. None
-            where the splits, if any, are the user's own.
+        groups_given: whether the data set or a pattern says what the groups are. If not, each file is a group of
+            its own. Then one actor or source video may stand on both sides of a split.
+        published_split: the name of a published protocol, such as "split 1 of HMDB51", if the splits are its. It is
+            used as published, even if it has a group on both sides. None if the splits are the user's own.
 
     Raises:
-        DataError: without clips, with fewer than two classes, with a class that has no clips or a label
-            that is no class, and where the same span of a file stands there twice.
+        DataError: without clips, with fewer than two classes, or with a class that has no clips. Also for a label
+            that is no class, and if the same span of a file stands there twice.
 
     >>> def clip(name, label):
     ...     return Clip(path=Path("/data") / name, relative_path=name, label=label, group=name)
@@ -186,7 +198,7 @@ class Manifest:
 
 
 def class_indices(clips: Iterable[Clip], class_names: Sequence[str]) -> list[int]:
-    """The class index of each clip: the position of its label in `class_names`.
+    """Return each clip's class index, its label's position in `class_names`.
 
     >>> clip = Clip(path=Path("/b.avi"), relative_path="b.avi", label="walk", group="b")
     >>> class_indices([clip], ["run", "walk"])
@@ -197,7 +209,9 @@ def class_indices(clips: Iterable[Clip], class_names: Sequence[str]) -> list[int
 
 
 def labels_as_known(labels: Iterable[str], class_names: Sequence[str], *, of: str) -> dict[str, str]:
-    """The class of a model that each label names; a model may spell it otherwise than the data set.
+    """Return the class of a model that each label names.
+
+    A model may spell a class otherwise than the data set.
 
     Args:
         labels: as people have given them.
@@ -222,7 +236,7 @@ def labels_as_known(labels: Iterable[str], class_names: Sequence[str], *, of: st
 
 
 def clips_as_known(clips: Iterable[Clip], class_names: Sequence[str]) -> tuple[Clip, ...]:
-    """Clips with the labels that a model has for them; raises as `labels_as_known`."""
+    """Return clips with a model's labels; raises as `labels_as_known`."""
     clips = tuple(clips)
     known = labels_as_known((clip.label for clip in clips), class_names, of="clips")
     return tuple(replace(clip, label=known[clip.label]) for clip in clips)
@@ -238,7 +252,9 @@ def span_problem(start: float, end: float | None) -> str | None:
 
 
 def repeated_span(first: Clip, second: Clip) -> str | None:
-    """What is wrong with two clips of the same file and span: two labels, or a plain repetition.
+    """Say what is wrong with two clips of one span.
+
+    They have two labels, or one is a repetition.
 
     Returns None for one and the same object, so that it can be called with the result of `setdefault`.
     """
@@ -250,7 +266,7 @@ def repeated_span(first: Clip, second: Clip) -> str | None:
 
 
 def first_few(names: Sequence[str], limit: int = 5) -> str:
-    """Names for a message: the first few in quotes, and how many more there are.
+    """Return the first few names in quotes, and the number of others.
 
     >>> first_few(["a", "b", "c"], limit=2)
     "'a', 'b' and 1 more"
@@ -260,7 +276,7 @@ def first_few(names: Sequence[str], limit: int = 5) -> str:
 
 
 def count_text(number: int, noun: str) -> str:
-    """A number for a message, with its noun in the singular or the plural.
+    """Return a number with its noun in the singular or plural.
 
     >>> count_text(1, "class"), count_text(0, "class"), count_text(12, "clip")
     ('1 class', '0 classes', '12 clips')

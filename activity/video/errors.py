@@ -8,14 +8,10 @@ HANGS_AFTER_SECONDS = 60.0
 """Decoding that gives no frame for so long is given up."""
 
 CONVERT = "copy or export it again, or convert it with FFmpeg to H.264 in MP4"
-# Reasons of VideoError by which callers tell it from others.
-NO_SUCH_FILE = "there is no such file"
-NO_FRAMES = "it opens as a video but no frame of it can be decoded"
-HANGS = "decoding hangs"
 
 
 class VideoError(ValueError):
-    """A video that cannot be read: its name (``source``), the reason, and advice."""
+    """A video that cannot be read: its name, the reason, and advice."""
 
     def __init__(self, source: str, reason: str, advice: str) -> None:
         super().__init__(source, reason, advice)  # all three, so that it survives pickling between processes
@@ -25,19 +21,31 @@ class VideoError(ValueError):
         return f"{self.source}: {self.reason}; {self.advice}."
 
 
+class NoFileError(VideoError):
+    """A video file that does not exist."""
+
+
+class NoFramesError(VideoError):
+    """A file that opens as a video, without a decodable frame."""
+
+
+class HangError(VideoError):
+    """A video that gives no frame and does not end."""
+
+
 class VideoWarning(UserWarning):
     """A damaged video, of which the good frames were read."""
 
 
 class VideoNote(UserWarning):
-    """An assumption about a good video, such as a frame rate that it does not state."""
+    """An assumption about a good video, such as its frame rate."""
 
 
 def unreadable(path: Path, error: OSError) -> VideoError:
-    """Describe a file that the system cannot read, such as a removed one."""
+    """Describe a file that cannot be read, such as a removed one."""
     return VideoError(str(path), f"it cannot be read ({error.strerror or error})", "check the path")
 
 
-def hanging(source: str, seconds: float) -> VideoError:
+def hanging(source: str, seconds: float) -> HangError:
     """Describe a video that gives no frame and does not end."""
-    return VideoError(source, f"{HANGS}: there was no frame for {seconds:g} s, and it was given up", CONVERT)
+    return HangError(source, f"decoding hangs: there was no frame for {seconds:g} s, and it was given up", CONVERT)

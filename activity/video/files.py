@@ -23,7 +23,8 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(_ONLY_VIDEO | _PERHAPS_VIDEO)
 def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the videos in a folder and its subfolders, sorted.
 
-    Names that start with a dot are left out. A linked folder is visited once, unless `folder` lies in its target.
+    Names that start with a dot are left out. Each folder is visited once: by its own path, or else by the first link to
+    it. Links to a folder that holds `folder` are not followed.
     """
     return scan_folder(folder)[0]
 
@@ -36,16 +37,25 @@ def scan_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]
     videos, others = list[Path](), list[Path]()
     # A link to a folder above leads back to this folder, and to its neighbours.
     visited = {os.path.realpath(path) for path in (*root.absolute().parents, *root.resolve().parents)}
-    for path, folders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
-        visited.add(os.path.realpath(path))
-        folders[:] = [name for name in folders if name[0] != "." and os.path.realpath(Path(path, name)) not in visited]
-        for file in (Path(path, name) for name in files if name[0] != "."):
-            (videos if is_video(file) else others).append(file)
+    visited.discard(os.path.realpath(root))  # it may itself be a link to a folder above
+    starts = [root]
+    for start in starts:
+        links = list[Path]()
+        for path, folders, files in os.walk(start, onerror=_raise_unreadable):
+            if (target := os.path.realpath(path)) in visited:
+                folders.clear()
+                continue
+            visited.add(target)
+            folders[:] = [name for name in folders if name[0] != "."]
+            links += (link for name in folders if (link := Path(path, name)).is_symlink())  # not walked into
+            for file in (Path(path, name) for name in files if name[0] != "."):
+                (videos if is_video(file) else others).append(file)
+        starts += sorted(links)
     return sorted(videos), sorted(others)
 
 
 def is_video(path: Path) -> bool:
-    """Tell by the suffix, in any case, and if it is ambiguous by the content."""
+    """Tell by the suffix, and if it is ambiguous by the content."""
     suffix = path.suffix.lower()
     if suffix not in _PERHAPS_VIDEO:
         return suffix in _ONLY_VIDEO
@@ -53,8 +63,6 @@ def is_video(path: Path) -> bool:
         container, _ = open_file(str(path), hang_seconds=HANGS_AFTER_SECONDS)
     except VideoError:
         return not os.access(path, os.R_OK)  # reading it then reports the permissions
-    except OSError:
-        return True
     container.close()
     return True
 

@@ -1,11 +1,11 @@
-"""Frames of a camera, stream or file as it plays, sampled on the time grid."""
+"""Sample frames of a camera, stream or file as it plays."""
 
 import math
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Never, Self
 
 from activity.video.addresses import without_credentials
 from activity.video.decoding import Decoding
-from activity.video.errors import HANGS, HANGS_AFTER_SECONDS, NO_FRAMES, VideoError, hanging
+from activity.video.errors import HANGS_AFTER_SECONDS, HangError, NoFramesError, VideoError, hanging
 from activity.video.picture import Pixels
 from activity.video.reader import SampledFrame, VideoReader, sampled, warn_at_end
 from activity.video.sampling import GridSampler, first_index_at_or_after
@@ -32,7 +32,7 @@ class LiveFrame:
 
     index: int
     pixels: Pixels  # RGB uint8 (H, W, 3); the same array if a slow source shows a frame several times
-    shown_at: float  # `time.monotonic` when the frame was received
+    received_at: float  # by `time.monotonic`
     missed: int  # sampled frames dropped since the previous LiveFrame, because the reader was too slow
 
 
@@ -108,7 +108,10 @@ class LiveSource:
         self._attempt = 0  # tries to reconnect since the last frame
 
     def close(self) -> None:
-        """End the iteration soon. Never waits, so threads and signal handlers may call it."""
+        """End the iteration soon.
+
+        It never waits, so threads and signal handlers may call it.
+        """
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -162,7 +165,7 @@ class LiveSource:
         self._heartbeat()
 
     def _play(self) -> None:
-        """Play to the end, if there is one; reconnect when the source is lost."""
+        """Play to the end; reconnect when the source is lost."""
         if self._kind == "file":
             with VideoReader(self.source, square_pixels=self.square_pixels) as reader:
                 reader.on_frame = self._on_frame
@@ -191,18 +194,19 @@ class LiveSource:
                 self._show_arrivals((picture.time_seconds, partial(decoding.rgb, picture)) for picture in decoding)
             self._show_rest(decoding)
 
-    def _show_arrivals(self, arrivals: Iterator[Arrival]) -> Never:
+    def _show_arrivals(self, arrivals: Generator[Arrival, None, None]) -> Never:
         """Show frames on the grid of their arrival, then raise VideoError."""
         latest: Arrival | None = None  # the next arrival tells how long it is shown
         frames, begun_at = 0, 0.0
         try:
-            for at, rgb in arrivals:
-                self._first_at = self._first_at or at
-                indices = self._sampler.push(at - self._first_at)
-                self._note_frame(indices.stop, at)
-                if latest is not None and indices:
-                    self._put(indices, latest[1](), latest[0], drop=True)
-                frames, begun_at, latest = frames + 1, begun_at or at, (at, rgb)
+            with closing(arrivals):  # at once: the traceback of an error here would keep the camera open
+                for at, rgb in arrivals:
+                    self._first_at = self._first_at or at
+                    indices = self._sampler.push(at - self._first_at)
+                    self._note_frame(indices.stop, at)
+                    if latest is not None and indices:
+                        self._put(indices, latest[1](), latest[0], drop=True)
+                    frames, begun_at, latest = frames + 1, begun_at or at, (at, rgb)
         finally:  # also if the connection breaks: then the last frame is shown for a usual interval
             if latest is not None:
                 interval = (latest[0] - begun_at) / max(1, frames - 1)
@@ -211,7 +215,7 @@ class LiveSource:
         raise self._error(_NO_MORE)
 
     def _show_rest(self, decoding: Decoding) -> None:
-        """Show the rest of a stream with its own times; VideoError if it ends early."""
+        """Show a stream with its own times; VideoError if it ends early."""
         begin = self._next_index
         self._show(sampled(decoding, self.sample_fps, [range(begin, sys.maxsize)]))
         damage = decoding.damage()
@@ -221,7 +225,7 @@ class LiveSource:
         warn_at_end(decoding)
 
     def _show(self, frames: Iterator[SampledFrame]) -> None:
-        """Show frames at their own times, or as fast as the reader takes them."""
+        """Show frames at their own times, or as fast as possible."""
         zero_at: float | None = None  # the clock at time 0 of the video
         for frame in frames:
             if self.realtime:
@@ -234,7 +238,10 @@ class LiveSource:
             self._put(range(frame.index, frame.index + 1), frame.pixels, now, drop=self.realtime)
 
     def _put(self, indices: range, pixels: Pixels, at: float, *, drop: bool) -> None:
-        """Show a picture, received `at`; `drop` frames that still wait, or wait for the reader."""
+        """Show a picture, received `at`.
+
+        `drop` frames that still wait, or else wait for the reader.
+        """
         dropped = self._queue.take_back_frames() if drop else []
         self.dropped += len(dropped)
         missed = sum(1 + frame.missed for frame in dropped)
@@ -264,16 +271,16 @@ class LiveSource:
 
     def _reworded(self, error: VideoError) -> VideoError:
         """Replace advice that only applies to files."""
-        if error.reason.startswith(HANGS):
+        if isinstance(error, HangError):
             return self._error(f"there was no frame for {self.stall_seconds:g} s")
-        return self._error("it gives no frame") if error.reason == NO_FRAMES else error
+        return self._error("it gives no frame") if isinstance(error, NoFramesError) else error
 
     def _error(self, reason: str) -> VideoError:
         return VideoError(self.name, reason, "check that it is on and reachable, and start again")
 
 
 class _Closed(Exception):  # noqa: N818 - not an error
-    """Ends the thread when the source is closed, and the iteration when the source ends."""
+    """Ends the thread of a closed source, and iteration at the end."""
 
 
 class _Queue:

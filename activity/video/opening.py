@@ -1,21 +1,22 @@
 """Open files and addresses with FFmpeg, by whitelisted formats and protocols."""
 
 import codecs
+import io
 import os
 import re
 import stat
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import Flags, InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from activity.video.addresses import WATCH_IT, is_address, without_credentials
-from activity.video.errors import CONVERT, MOST_PIXELS, NO_FRAMES, NO_SUCH_FILE, VideoError, hanging
+from activity.video.errors import CONVERT, MOST_PIXELS, NoFileError, NoFramesError, VideoError, hanging, unreadable
 
 # FFmpeg's names of the formats that hold the video themselves. Those that make it open further files or addresses
 # (hls, dash, concat, sdp, image2, vobsub, lavfi ...) are not among them. No file name and no first bytes add them.
@@ -41,7 +42,6 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 _MOST_BOXES = 10_000
 _DAMAGED = ("its headers are damaged or cut off", f"record it again, or {CONVERT}")
 _SEARCHED = 1 << 20  # bytes at the start and at the end
-_LOGGING = threading.Lock()
 
 
 def check_file(source: str) -> None:
@@ -55,7 +55,7 @@ def check_file(source: str) -> None:
     try:
         status = os.stat(source)  # noqa: PTH116 - pathlib is slower, and a data set has many files
     except (OSError, ValueError):
-        raise VideoError(source, NO_SUCH_FILE, "check the path") from None
+        raise NoFileError(source, "there is no such file", "check the path") from None
     if stat.S_ISDIR(status.st_mode):
         reason = "it is a folder in which no video is to be found"
         raise VideoError(source, reason, "name a video, or a folder of videos")
@@ -92,9 +92,16 @@ def open_container(
 
 
 def open_file(source: str, *, hang_seconds: float) -> tuple[InputContainer, VideoStream]:
-    """Open a video file and the stream that players show; VideoError if that fails."""
+    """Open a file's video that players show; VideoError if that fails."""
     check_file(source)
-    path = Path(source).absolute()  # never a URL, a protocol ("concat:a.mp4") or an option
+    try:
+        # An absolute path is never a URL, a protocol ("concat:a.mp4") or an option.
+        return _opened(source, Path(source).absolute(), hang_seconds)
+    except OSError as error:  # removed meanwhile, or a network drive that is gone
+        raise unreadable(Path(source), error) from None
+
+
+def _opened(source: str, path: Path, hang_seconds: float) -> tuple[InputContainer, VideoStream]:
     with path.open("rb") as file:
         start = file.read(2_048)
     _refuse_playlist(source, start)
@@ -102,16 +109,15 @@ def open_file(source: str, *, hang_seconds: float) -> tuple[InputContainer, Vide
     forced = "mjpeg" if start.startswith(b"\xff\xd8\xff") and path.suffix.lower() in (".mjpeg", ".mjpg") else None
     try:
         container = open_container(str(path), protocols=("file",), format=forced, hang_seconds=hang_seconds)
+        try:
+            return container, shown_stream(source, container)
+        except VideoError:
+            container.close()
+            raise
     except av.error.ExitError:
         raise hanging(source, hang_seconds) from None
-    except av.error.FFmpegError:
-        raise _not_opened(source, path, start) from None
-    try:
-        return container, shown_stream(source, container)
-    except VideoError as error:
-        container.close()
-        is_cut_off = max(_mp4_boxes(path, start).values(), default=0) > path.stat().st_size
-        raise (VideoError(source, *_DAMAGED) if is_cut_off else error) from None
+    except (av.error.FFmpegError, VideoError) as error:
+        raise _not_opened(source, path, start, error) from None
 
 
 def shown_stream(source: str, container: InputContainer) -> VideoStream:
@@ -127,7 +133,7 @@ def shown_stream(source: str, container: InputContainer) -> VideoStream:
     best_index = None if best is None else best.index
     stream = min(streams, key=lambda item: (item.index != best_index, not item.disposition & Disposition.default))
     if cast(object, stream.codec_context) is None:
-        reason = f"there is no decoder here for its codec, {_codec_without_decoder(container, stream.index)}"
+        reason = f"there is no decoder here for its codec, {_codec_without_decoder(stream)}"
         raise VideoError(source, reason, CONVERT)
     return stream
 
@@ -138,25 +144,26 @@ def other_videos(container: InputContainer, shown: VideoStream) -> list[VideoStr
 
 
 def no_frames(source: str, path: Path, size: tuple[int, int]) -> VideoError:
-    """Say why no frame can be decoded: too large a size, or damage.
+    """Say why no frame is decoded: too large a size, or damage.
 
     `size` is the width and height that the codec says. If it says none, the header of an AVI or MP4 may.
     """
     width, height = size if all(size) else _size_in_header(path)
     if width * height <= MOST_PIXELS:
-        return VideoError(source, NO_FRAMES, CONVERT)
+        return NoFramesError(source, "it opens as a video but no frame of it can be decoded", CONVERT)
     pixels = f"{width} x {height} pixels ({width * height / 1e6:,.0f} million)"
     reason = f"it says that its frames are {pixels}; frames of at most {MOST_PIXELS / 1e6:.0f} million are read"
     return VideoError(source, reason, "scale it down, or copy it again if its frames are smaller")
 
 
 def _size_in_header(path: Path) -> tuple[int, int]:
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SEARCHED)
+            file.seek(max(len(data), path.stat().st_size - _SEARCHED))
+            data += file.read(_SEARCHED)
+    except OSError:  # it is a URL, or was removed
         return 0, 0
-    with path.open("rb") as file:
-        data = file.read(_SEARCHED)
-        file.seek(max(len(data), path.stat().st_size - _SEARCHED))
-        data += file.read(_SEARCHED)
     if avi := re.search(rb"\ARIFF.*?avih.{36}(.{4})(.{4})", data, re.DOTALL):
         return int.from_bytes(avi[1], "little"), int.from_bytes(avi[2], "little")
     # Whole pixels of an MP4's tracks; version 1 has longer times before them. The size of a sound track is 0 x 0.
@@ -176,13 +183,17 @@ def _refuse_playlist(source: str, start: bytes) -> None:
             raise VideoError(source, reason, "give the video itself")
 
 
-def _not_opened(source: str, path: Path, start: bytes) -> VideoError:
-    if re.search(r"%\d*d", path.name):
-        reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
-        return VideoError(source, reason, "rename it without the %")
+def _not_opened(source: str, path: Path, start: bytes, error: av.error.FFmpegError | VideoError) -> VideoError:
     boxes = _mp4_boxes(path, start)
+    if isinstance(error, VideoError):  # FFmpeg opened it
+        is_cut_off = max(boxes.values(), default=0) > path.stat().st_size
+        return VideoError(source, *_DAMAGED) if is_cut_off else error
     if boxes and b"moov" not in boxes:
         return VideoError(source, "it was cut off: its index (moov) is missing", "copy or record it again")
+    # FFmpeg refuses such a name of a picture without reading the file. Other names it reads: then the file is at fault.
+    if re.search(r"%\d*d", path.name) and isinstance(error, av.error.ArgumentError):
+        reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
+        return VideoError(source, reason, "rename it without the %")
     if boxes or start.startswith(_CONTAINERS):
         return VideoError(source, *_DAMAGED)
     advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {CONVERT}"
@@ -190,7 +201,7 @@ def _not_opened(source: str, path: Path, start: bytes) -> VideoError:
 
 
 def _mp4_boxes(path: Path, start: bytes) -> dict[bytes, int]:
-    """Return where each outermost box of an MP4 ends; nothing for other files."""
+    """Return where each outermost box ends; nothing if it is no MP4."""
     ends, place = dict[bytes, int](), 0
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES if start[4:8] in _MP4_BOXES else 0):
@@ -204,14 +215,15 @@ def _mp4_boxes(path: Path, start: bytes) -> dict[bytes, int]:
     return ends
 
 
-def _codec_without_decoder(container: InputContainer, index: int) -> str:
-    """Return FFmpeg's name of a codec; PyAV gives it only in FFmpeg's log."""
-    with _LOGGING:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.INFO)
-        try:
-            description = container.dumps_format()  # type: ignore[attr-defined]
-        finally:
-            av.logging.set_level(level)
-    codec = re.search(rf"Stream #0:{index}\b.*?Video: (?!none\b)(\w+)", description)
-    return codec[1] if codec else "which FFmpeg does not know"
+def _codec_without_decoder(stream: VideoStream) -> str:
+    """Return FFmpeg's name of a codec.
+
+    Without a decoder PyAV gives it only in FFmpeg's log, which is the whole process's, or in what FFmpeg writes.
+    """
+    header = io.BytesIO()
+    with av.open(header, "w", format="framecrc") as output:  # a text that begins with what a stream is
+        copy = output.add_mux_stream("h264")
+        BitStreamFilterContext("null", stream, copy)  # gives it the codec of the other
+        output.start_encoding()
+    codec = re.search(rb"#codec_id 0: (?!none\b)(\w+)", header.getvalue())
+    return codec[1].decode() if codec else "which FFmpeg does not know"

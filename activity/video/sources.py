@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import av
 import cv2
-from av.container import InputContainer
 
 from activity.video.addresses import without_credentials
 from activity.video.decoding import Decoding
@@ -41,9 +40,9 @@ _PROTOCOLS: dict[str, tuple[str, ...]] = {
     "tcp": ("tcp",),
 }
 # An HLS or DASH stream is a list of addresses, also of its sound and subtitles.
-_STREAM_FORMATS = (*VIDEO_FORMATS, "rtsp", "rtp", "hls", "dash", "aac", "mp3", "ac3", "eac3", "webvtt")
+_URL_FORMATS = (*VIDEO_FORMATS, "rtsp", "rtp", "hls", "dash", "aac", "mp3", "ac3", "eac3", "webvtt")
 _RETRY_SECONDS = 0.01
-_OPENING_CAMERA = threading.Lock()  # OpenCV has one log level for all threads
+_OPENING_CAMERA = threading.Lock()
 
 
 def kind_of_source(source: str) -> Kind:
@@ -70,12 +69,21 @@ def kind_of_source(source: str) -> Kind:
 def open_url(
     url: str, *, on_frame: Callable[[], None] = lambda: None, stall_seconds: float, square_pixels: bool = False
 ) -> Decoding:
-    """Open a stream; it is live unless it says how long it is.
+    """Open a stream, which is live unless it says its length.
 
     Opening and each frame may wait `stall_seconds` for data. Raises VideoError, without credentials.
     """
     name = without_credentials(url)
-    container = _open_container(url, name, stall_seconds)
+    scheme, _, rest = url.partition("://")
+    scheme, begun = scheme.lower(), time.monotonic()
+    try:
+        container = open_container(
+            f"{scheme}://{rest}", protocols=_PROTOCOLS[scheme], formats=_URL_FORMATS, hang_seconds=stall_seconds
+        )
+    except av.error.FFmpegError as error:  # its message has the URL in it
+        is_timeout = time.monotonic() - begun >= stall_seconds  # many protocols have no error of its own for this
+        reason = f"no video came from it within {stall_seconds:g} s" if is_timeout else _why_not_opened(error, name)
+        raise VideoError(name, reason, "check the address, and that it sends video") from None
     try:
         stream = shown_stream(name, container)
     except VideoError:
@@ -92,7 +100,9 @@ def open_url(
     )
 
 
-def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds: float) -> Iterator[Arrival]:
+def camera_arrivals(
+    source: str, *, on_frame: Callable[[], None], stall_seconds: float
+) -> Generator[Arrival, None, None]:
     """Yield a camera's frames; VideoError if it is missing or stops."""
     capture, frame_at = _open_camera(source), time.monotonic()
     try:
@@ -107,22 +117,6 @@ def camera_arrivals(source: str, *, on_frame: Callable[[], None], stall_seconds:
     finally:
         capture.release()
     raise hanging(source, stall_seconds)
-
-
-def _open_container(url: str, name: str, stall_seconds: float) -> InputContainer:
-    scheme, _, rest = url.partition("://")
-    begun = time.monotonic()
-    try:
-        return open_container(
-            f"{scheme.lower()}://{rest}",
-            protocols=_PROTOCOLS[scheme.lower()],
-            formats=_STREAM_FORMATS,
-            hang_seconds=stall_seconds,
-        )
-    except av.error.FFmpegError as error:  # its message has the URL in it
-        is_timeout = time.monotonic() - begun >= stall_seconds  # many protocols have no error of its own for this
-        reason = f"no video came from it within {stall_seconds:g} s" if is_timeout else _why_not_opened(error, name)
-        raise VideoError(name, reason, "check the address, and that it sends video") from None
 
 
 def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
@@ -140,6 +134,8 @@ def _why_not_opened(error: av.error.FFmpegError, name: str) -> str:
 
 
 def _open_camera(source: str) -> cv2.VideoCapture:
+    # OpenCV prints a warning for each way in which it cannot open a camera. A capture has no log level of its own, so
+    # that of the process is changed for this moment, by one thread at a time.
     with _OPENING_CAMERA:
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:

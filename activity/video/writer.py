@@ -26,7 +26,6 @@ _KEY_FRAME_INTERVAL = 120  # frames; a player can jump to each key frame
 @dataclass(frozen=True, kw_only=True)
 class _Format:
     codec: str
-    odd_codec: str  # for pictures with an odd side
     options: dict[str, str]
     clock: int  # ticks a second
 
@@ -35,13 +34,11 @@ class _Format:
 _FORMATS = {
     ".webm": _Format(
         codec="libvpx-vp9",
-        odd_codec="libvpx-vp9",
         options={"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "26", "b": "0"},
         clock=1000,
     ),
     ".mp4": _Format(
         codec="libx264",
-        odd_codec="mpeg4",  # H.264 as players decode it halves both sides for colour
         options={"preset": "veryfast", "crf": "20"},
         clock=60_000,  # a multiple of the usual rates; MPEG-4 allows at most 65,535
     ),
@@ -71,38 +68,40 @@ class VideoWriter:
         self._format = _FORMATS[self._suffix]
         self._tick = Fraction(1, self._format.clock)
         self._pixel_aspect = Fraction(pixel_aspect).limit_denominator(1000)
-        self._opened: tuple[OutputContainer, VideoStream] | None = None
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
         self._size = (0, 0)
         self._latest_tick = -1
 
     def write(self, pixels: Pixels, time_seconds: float) -> None:
-        """Append a frame `uint8 (H, W, 3)`, resized to the size of the first."""
+        """Append a frame, RGB `uint8 (H, W, 3)`, in the first's size."""
         with self._errors():
-            container, stream = self._opened = self._opened or self._open(pixels)
+            self._container = self._container or av.open(str(self._path.absolute()), "w", format=self._suffix[1:])
+            self._stream = self._stream or self._add_stream(self._container, pixels)
             if pixels.shape[1::-1] != self._size:
                 pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             # The container refuses two frames at one tick.
             self._latest_tick = max(round(time_seconds * self._format.clock), self._latest_tick + 1)
             picture.pts, picture.time_base = self._latest_tick, self._tick
-            container.mux(stream.encode(picture))
+            self._container.mux(self._stream.encode(picture))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._opened is None:
+        if self._container is None:
             return
-        container, stream = self._opened
-        with self._errors(), container:
-            if kind is None:
-                container.mux(stream.encode(None))
+        with self._errors(), self._container as container:
+            if kind is None and self._stream is not None:
+                container.mux(self._stream.encode(None))
 
-    def _open(self, pixels: Pixels) -> tuple[OutputContainer, VideoStream]:
+    def _add_stream(self, container: OutputContainer, pixels: Pixels) -> VideoStream:
         self._size = width, height = pixels.shape[1], pixels.shape[0]
-        codec = self._format.odd_codec if width % 2 or height % 2 else self._format.codec
-        container = av.open(str(self._path.absolute()), "w", format=self._suffix[1:])
-        stream = container.add_stream(codec, rate=self._rate, options=dict(self._format.options))
+        codec = self._format.codec
+        if codec == "libx264" and (width % 2 or height % 2):
+            codec = "mpeg4"  # H.264 as players decode it halves both sides for colour
+        stream = container.add_stream(codec, rate=self._rate, options=self._format.options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -110,7 +109,7 @@ class VideoWriter:
         context.time_base, context.gop_size = self._tick, _KEY_FRAME_INTERVAL
         context.colorspace, context.color_range = _BT601, 1
         context.thread_count = 0  # all cores
-        return container, stream
+        return stream
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,1 +1,1 @@
-"""How results look: labels drawn on frames, in a window or in a video file."""
+"""Draw labels on frames, in a window or in a video file."""

@@ -27,7 +27,7 @@ _WEIGHT = 600  # semibold: strokes wider than a pixel survive compression
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionedSpan:
-    """A label and its score on the frames of a span of time.
+    """A label and its score on the frames of a span.
 
     Attributes:
         start_seconds: the first moment, on the clock of `VideoReader`.
@@ -45,7 +45,7 @@ class CaptionedSpan:
 
 
 def write_overlay(source: str | Path, out: str | Path, spans: Sequence[CaptionedSpan]) -> None:
-    """Write a copy of a video with label, score bar and time on each frame.
+    """Copy a video with label, score bar and time on each frame.
 
     The copy has every frame of the source at its size and time, also if the rate varies. It has no sound.
     `.mp4` keeps pixels that are not square; `.webm` gets square ones. Memory does not grow with the length.
@@ -110,7 +110,9 @@ def check_overlay(source: str | Path, out: str | Path) -> None:
 
 
 def draw_caption(pixels: Pixels, *, time_seconds: float, span: CaptionedSpan | None) -> None:
-    """Draw a band with label, score and time at the bottom of a frame.
+    """Draw a band with label, score and time on a frame.
+
+    The band is at the bottom.
 
     Text size follows the picture's size, and a label that does not fit is shortened. A picture too small for text
     shows only the bar. The font has the letters of most scripts.
@@ -155,7 +157,10 @@ def _span_at(time_seconds: float, spans: Sequence[CaptionedSpan]) -> CaptionedSp
 
 
 def _draw_text(band: Pixels, clock: str, span: CaptionedSpan | None, size: int, *, baseline: int) -> None:
-    """Draw the time on the right and the label on the left, or the label only if both do not fit."""
+    """Draw the time on the right and the label on the left.
+
+    If both do not fit, it draws the label only.
+    """
     margin, width = size // 2, band.shape[1]
     free = width - 2 * margin
     clock_width = _text_width(clock, size)
@@ -167,7 +172,7 @@ def _draw_text(band: Pixels, clock: str, span: CaptionedSpan | None, size: int, 
 
 
 def _label(span: CaptionedSpan, size: int, width: int) -> str:
-    """Label and score in at most `width` pixels; narrow pictures show no score."""
+    """Fit label and score into `width` pixels; narrow pictures show no score."""
     # OpenCV would break lines, and crashes the process on a lone surrogate.
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in span.text).split())
     score = f"  {span.score:.0%}"

@@ -160,6 +160,16 @@ def test_bad_rows_of_a_table_are_all_named_and_the_other_rows_examined(root: Pat
     assert [(item["name"], item["clips"]) for item in document["classes"]] == [("run", 5), ("walk", 4)]
 
 
+def test_bad_rows_of_two_tables_are_told_apart(tmp_path: Path) -> None:
+    for split, label in (("train", "run"), ("val", "walk")):
+        write_moving(tmp_path / "k" / f"{label}0000000_000000_000010.mp4", label)
+        text = kinetics_csv((label, f"{label}0000000", 0, split)) + f"{label},,x,10,{split},0\n"
+        write_csv(tmp_path / "k" / "annotations", text, f"{split}.csv")
+    bad = [finding for finding in diagnose(tmp_path / "k", code=1)["findings"] if finding["code"] == "bad-rows"]
+    for finding, name in zip(bad, ("train.csv", "val.csv"), strict=True):
+        assert f"1 row of '{tmp_path / 'k' / 'annotations' / name}'" in finding["summary"]
+
+
 def test_overlapping_spans_with_two_labels_or_splits(root: Path) -> None:
     rows = ["path,label,start,end,split", "run/actor0.mp4,run,0,1,train", "run/actor0.mp4,walk,0.5,1.5,test"]
     rows += ["run/actor1.mp4,run,,,test", "walk/actor1.mp4,walk,,,train"]

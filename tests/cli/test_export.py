@@ -1,9 +1,7 @@
 import csv
 import io
 import json
-import os
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from activity.cli.verification import Verification, Verified
 from activity.formats import load_recognizer
 from activity.formats.verified import model_digest
 from activity.models.recognizer import LoadedRecognizer, Recognizer
+from activity.video import files
 from tests.cli.command import activity
 from tests.datasets import write_colour_video
 
@@ -225,16 +224,17 @@ class TestVerify:
         assert (outcome.code, "b.mp4" in outcome.err) == (1, True)
         assert (tmp_path / "other.ts").exists()
 
-    def test_no_folder_is_walked_twice(
+    def test_no_file_is_looked_at_twice(
         self, checkpoint: Path, colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recognizer = load_recognizer(checkpoint)
         assert isinstance(recognizer, Recognizer)
-        walked, scandir = Counter[str](), os.scandir
-        monkeypatch.setattr(os, "scandir", lambda path: walked.update([Path(path).name]) or scandir(path))
+        asked, is_video = list[Path](), files.is_video
+        monkeypatch.setattr(files, "is_video", lambda path: (asked.append(path), is_video(path))[1])
         for folder in (colour_folder, colour_folder / "red"):  # a data set, and videos
+            asked.clear()
             export_clips([str(folder)], checkpoint, recognizer, most=1, folder=tmp_path)
-        assert (walked["blue"], walked["red"]) == (1, 2)
+            assert sorted(asked) == sorted(folder.rglob("*.mp4"))
 
     def test_on_what_is_no_video(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from activity.video.live import LiveFrame, LiveSource, SourceBack, SourceLost
 from activity.video.reader import VideoReader
 from activity.video.sampling import first_index_at_or_after
 from tests.video.cameras import HLS, Camera, Send
-from tests.video.test_sources import answering
+from tests.video.test_sources import FakeCamera, answering
 from tests.videos import cut_off, frame_index, index_frames, noise_frames, write_timed_video, write_video
 
 UNEVEN = [0, 80, 146, 160, 700, 712, 800, 801, 1500, 1533, 1567, 1600]  # milliseconds
@@ -100,7 +101,7 @@ class TestFiles:
         frames = list(source_of(path, realtime=True))
         assert [frame.index for frame in frames] == list(range(12))
         for frame in frames:
-            assert -0.01 < frame.shown_at - frames[0].shown_at - frame.index / 10 < 0.2
+            assert -0.01 < frame.received_at - frames[0].received_at - frame.index / 10 < 0.2
         assert 1.0 < time.monotonic() - start < 4
 
     def test_or_as_fast_as_it_is_taken(self, tmp_path: Path) -> None:
@@ -176,9 +177,9 @@ class TestStreams:
         assert indices[0] == 0
         assert 12 <= indices[-1] <= 16
         assert len(frames) + source.dropped >= indices[-1] - 1
-        start = frames[0].shown_at
+        start = frames[0].received_at
         for frame in frames:  # the frame had come by the time of its grid point, and the next had not
-            late = frame.index / 10 - (frame.shown_at - start)
+            late = frame.index / 10 - (frame.received_at - start)
             assert -0.002 < late < 0.15
         shown = [frame_index(frame.pixels) for frame in frames]
         assert shown == sorted(shown)
@@ -236,7 +237,7 @@ class TestStreams:
                     break
                 frames.append(item)
                 time.sleep(0.35)
-                assert time.monotonic() - item.shown_at < 1.0
+                assert time.monotonic() - item.received_at < 1.0
         missed = sum(frame.missed for frame in frames)
         assert source.dropped == missed >= 8
         assert all(
@@ -268,7 +269,7 @@ class TestStreams:
         assert {frame_index(frame.pixels) >= 100 for frame in after} == {True}
         assert 0.7 < back.away_seconds < 3
         assert after[0].index == back.index >= before[-1].index + 7  # indices are left out
-        seconds = after[0].shown_at - before[0].shown_at
+        seconds = after[0].received_at - before[0].received_at
         assert back.index == first_index_at_or_after(seconds, 10)
         assert "secret" not in "".join(item.reason for item in lost) + source.name + repr(source)
 
@@ -333,6 +334,15 @@ class TestStreams:
         with camera.running() as url, pytest.raises(VideoError, match=url):
             list(source_of(url))
         assert time.monotonic() - start < 5
+
+    def test_an_error_closes_the_camera_while_its_traceback_is_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        camera = FakeCamera()
+        monkeypatch.setattr(camera, "read", lambda: (True, np.zeros((2, 2, 3))))  # OpenCV converts no such numbers
+        monkeypatch.setattr(cv2, "VideoCapture", lambda *_: camera)
+        with pytest.raises(cv2.error) as caught:
+            list(source_of("0"))
+        assert caught.tb is not None
+        assert camera.is_released
 
     def test_close_ends_it_soon_from_a_thread_and_from_a_signal_handler(self) -> None:
         camera = Camera(lambda _, send: (camera.send_at(send, 20, 10), camera.wait(30)))
@@ -415,7 +425,7 @@ class TestFilesOnServers:
         assert [frame.index for frame in frames] == [frame.index for frame in expected]
         assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(frames, expected, strict=True))
         if realtime:
-            assert frames[-1].shown_at - frames[0].shown_at > 1.0
+            assert frames[-1].received_at - frames[0].received_at > 1.0
 
     def test_a_slow_reader_misses_none(self, tmp_path: Path, server: tuple[str, list[str]]) -> None:
         address, _ = server

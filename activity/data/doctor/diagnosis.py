@@ -1,4 +1,4 @@
-"""From the clips of a data set, and one reading of its videos, to a diagnosis."""
+"""Diagnose a data set by its clips and videos."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How much there is of one class; `splits` counts the clips of each split that the data set gives."""
+    """How much there is of one class.
+
+    `splits` counts the clips of each split that the data set gives.
+    """
 
     name: str
     clips: int
@@ -91,7 +94,7 @@ class Diagnosis:
 
 
 def read_for_diagnosis(read: Callable[[], Manifest], folder: Path | None) -> Reading:
-    """Call a layout's reader, and keep what it says as findings: warnings, and an error.
+    """Call a layout's reader, and keep its warnings and error as findings.
 
     Args:
         read: gives the manifest, or raises DataError.
@@ -118,7 +121,9 @@ def read_for_diagnosis(read: Callable[[], Manifest], folder: Path | None) -> Rea
 def diagnose(
     reading: Reading, records: Mapping[Path, VideoRecord], class_lists: Sequence[ClassList], *, settings: Settings
 ) -> Diagnosis:
-    """Say what there is and what is wrong with it. Nothing is read here; only the near copies take time.
+    """Say what there is and what is wrong with it.
+
+    Nothing is read here; only the near copies take time.
 
     Args:
         reading: the clips.
@@ -155,7 +160,8 @@ def diagnose(
 def _layout_finding(warning: DataWarning) -> Finding:
     if isinstance(warning, RowsWarning):
         rows = [problem.partition(": ") for problem in warning.problems]
-        summary = f"{count_text(len(rows), 'row')} of the table that cannot be used; the others are examined."
+        bad = f"{count_text(len(rows), 'row')} of {str(warning.path)!r}"  # Kinetics has several tables
+        summary = f"{bad} that cannot be used; the others are examined."
         advice = "Correct these rows, or remove them: training refuses the table."
         return Finding("bad-rows", "error", summary, advice, tuple(Subject((line,), text) for line, _, text in rows))
     if isinstance(warning, DataNote):

@@ -8,7 +8,7 @@ from activity.data.clips import Clip, count_text
 from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
-from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
+from activity.video.errors import NoFileError, NoFramesError
 from activity.video.sampling import grid_range
 
 CUT_OFF_ADVICE = (
@@ -18,7 +18,10 @@ CUT_OFF_ADVICE = (
 
 @dataclass(frozen=True)
 class _Kind:
-    """Something that a video may be: which videos are, and what to say of them (`advice` as `agreeing` takes it)."""
+    """A property of videos: which have it, and what to say.
+
+    `agreeing` fits `advice` to the number of videos.
+    """
 
     code: str
     severity: Severity
@@ -92,7 +95,7 @@ _KINDS = (
 
 
 def video_findings(clips: Sequence[Clip], records: Mapping[Path, VideoRecord], settings: Settings) -> Iterator[Finding]:
-    """What single videos and clips have; within a finding in the order of the clips."""
+    """Findings about single videos and clips, in the order of the clips."""
     names = {clip.path: clip.name for clip in clips}
     good = [(names[path], records[path].facts) for path in names if records[path].facts]
     yield from _unreadable(names, records)
@@ -109,11 +112,11 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
         "no-frames": ("without a frame that can be decoded", "Copy or export {them} again, or take {them} out."),
         "unreadable": ("that cannot be read", "Do what stands behind each, or take it out."),
     }
-    code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
+    code_of = {NoFileError: "missing", NoFramesError: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
     for path, name in names.items():
         if error := records[path].error:
-            code = code_of.get(error.reason, "unreadable")
+            code = code_of.get(type(error), "unreadable")
             subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
@@ -169,7 +172,7 @@ def single_frame_finding(names: Iterable[str]) -> Iterator[Finding]:
 
 
 def read_in_part_finding(names: Iterable[str]) -> Iterator[Finding]:
-    """What to say of videos that were read as far as they could be, given their names."""
+    """Say which videos were read only in part, given their names."""
     # What is missing of each was said as it was read.
     if subjects := [Subject((name,)) for name in names]:
         yield Finding(
@@ -181,7 +184,7 @@ def read_in_part_finding(names: Iterable[str]) -> Iterator[Finding]:
 
 
 def span_outside_finding(clips: Iterable[tuple[Clip, float | None]]) -> Iterator[Finding]:
-    """What to say of the clips whose span reaches beyond the end of the video.
+    """Say which clips have a span that ends after their video.
 
     Args:
         clips: each with its video's duration in seconds, or None where the video goes on after the span.
@@ -197,7 +200,10 @@ def span_outside_finding(clips: Iterable[tuple[Clip, float | None]]) -> Iterator
 
 
 def short_finding(short: Sequence[Subject], lengths: Sequence[int], sample_fps: float, window_frames: int) -> Finding:
-    """What to say of clips that fill no window: these, given the sampled frames of each clip of the data set."""
+    """Say which clips fill no window.
+
+    `lengths` counts the sampled frames of each clip of the data set.
+    """
     summary = (
         f"{count_text(len(short), 'clip')} shorter than a window of {window_frames} sampled frames at {sample_fps:g} "
         f"a second ({window_frames / sample_fps:.2f} s): padded."

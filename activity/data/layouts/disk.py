@@ -1,4 +1,4 @@
-"""What lies on disk: folders, text files and their rows, and videos by name."""
+"""Read folders, text files and their rows, and find videos by name."""
 
 from __future__ import annotations
 
@@ -42,12 +42,17 @@ def existing_folder(given: str | Path) -> Path:
 
 
 def folders_in(parent: Path) -> list[Path]:
-    """The folders directly in a folder, sorted; names that start with a dot are left out."""
+    """Return the folders directly in a folder, sorted.
+
+    Names that start with a dot are left out.
+    """
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 where it begins with a byte order mark.
+    """Return the text of a file in UTF-8.
+
+    If it begins with a byte order mark of UTF-16, it is read so.
 
     Raises:
         DataError: it cannot be read, or is in another encoding.
@@ -66,7 +71,9 @@ def read_text(path: Path) -> str:
 
 
 def delimiter_of(text: str, columns: Collection[str]) -> str:
-    """The delimiter that a table declares, else the one that finds most of some columns in its header.
+    """Return the delimiter that a table declares or its header shows.
+
+    A header shows the one that finds most of `columns` in it.
 
     >>> delimiter_of("path;label\\na.mp4;walk, slowly", ["path", "label"]), delimiter_of("sep=|\\npath|label", ["path"])
     (';', '|')
@@ -83,7 +90,9 @@ def delimiter_of(text: str, columns: Collection[str]) -> str:
 
 
 def numbered_rows(path: Path, text: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row of a CSV that is not blank, but for a first line that declares the delimiter.
+    """Yield line number and cells of each row of a CSV.
+
+    Blank rows are left out, and so is a first line that declares the delimiter.
 
     Raises:
         DataError: for a quote that is never closed.
@@ -102,12 +111,12 @@ def numbered_rows(path: Path, text: str, *, delimiter: str) -> Iterator[tuple[in
 
 
 def column_name(cell: str) -> str:
-    """The name of a column as a header may write it: in any case, with spaces or quotes around it."""
+    """Return a column's name without case, and spaces or quotes around it."""
     return comparable(cell).strip('"').lower()
 
 
 def header_of(path: Path, columns: Collection[str]) -> list[str]:
-    """The names of a table's columns; empty if the file cannot be read or is not a table."""
+    """Return the names of a table's columns; empty for other files."""
     try:
         with path.open("rb") as file:
             text = _decoded(file.read(_HEADER_BYTES), errors="replace")
@@ -118,16 +127,20 @@ def header_of(path: Path, columns: Collection[str]) -> list[str]:
 
 
 def rows_error(path: Path, problems: Sequence[str], *, missing: str = "") -> DataError:
-    """The error for a file with problems in its rows: how many, the first few, and its missing files."""
+    """Return the error for a file with problems in its rows.
+
+    It says how many, the first few, and the missing files.
+    """
     return DataError(_rows_text(path, problems, "correct the rows, or remove them") + (missing and f"\n  {missing}"))
 
 
 def refuse_or_skip_rows(path: Path, problems: Sequence[str], *, skip: bool, missing: str = "") -> None:
-    """Raise `rows_error` if there are problems; with `skip`, say by a RowsWarning that these rows are left out."""
+    """Raise `rows_error` if there are problems; with `skip`, warn by RowsWarning."""
     if problems and not skip:
         raise rows_error(path, problems, missing=missing)
     if problems:
-        warnings.warn(RowsWarning(_rows_text(path, problems, "these rows are left out"), problems), stacklevel=3)
+        message = _rows_text(path, problems, "these rows are left out")
+        warnings.warn(RowsWarning(message, path, problems), stacklevel=3)
 
 
 def _rows_text(path: Path, problems: Sequence[str], advice: str) -> str:
@@ -137,7 +150,7 @@ def _rows_text(path: Path, problems: Sequence[str], advice: str) -> str:
 
 
 class VideosByName:
-    """The videos at any depth below a folder, found by file name without suffix.
+    """The videos below a folder, found by file name without suffix.
 
     Published data sets are re-encoded and sorted into folders in many ways; the names of the videos stay.
 
@@ -155,7 +168,10 @@ class VideosByName:
             self._by_name[self._key(path.stem)].append(path)
 
     def find(self, name: str, *, folders: Collection[str]) -> Path | None:
-        """The video with that name; of several the one that lies in most of `folders`, then the least deep."""
+        """Return the video with that name.
+
+        Of several it is the one that lies in most of `folders`, then the least deep.
+        """
         candidates = self._by_name.get(self._key(name), ())
         if len(candidates) < 2:  # nearly always, and published data sets have hundreds of thousands
             return candidates[0] if candidates else None

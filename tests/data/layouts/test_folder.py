@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from activity.data.clips import DataError, DataNote, DataWarning
-from activity.data.layouts import read_folder
+from activity.data.layouts import folder, read_folder
+from activity.video import files
 from tests.data.layouts.trees import names, touch
 
 
@@ -80,13 +79,14 @@ class TestFolder:
             manifest = read_folder(tmp_path, group_pattern=None)
         assert manifest.class_names == ("bus", "test", "train")
 
-    def test_no_folder_is_walked_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_file_is_looked_at_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         touch(tmp_path, "train/x/a.mp4", "test/x/b.mp4", "bus/y/c.mp4")
-        walked, scandir = Counter[str](), os.scandir
-        monkeypatch.setattr(os, "scandir", lambda path: walked.update([Path(path).name]) or scandir(path))
+        asked, real = list[Path](), files.is_video
+        for module in (files, folder):
+            monkeypatch.setattr(module, "is_video", lambda path: (asked.append(path), real(path))[1])
         with pytest.warns(DataWarning, match="are read as classes"):
             read_folder(tmp_path, group_pattern=None)
-        assert walked == {"train": 1, "test": 1, "x": 2, "bus": 1, "y": 1}
+        assert sorted(path.name for path in asked) == ["a.mp4", "b.mp4", "c.mp4"]
 
     def test_train_alone_is_a_class_like_any_other(self, tmp_path: Path) -> None:
         touch(tmp_path, "train/a.mp4", "bus/c.mp4")
