@@ -12,6 +12,9 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS
+
+_MOST_STEPS = 2.5  # times the usual: a longer one is a gap
 _SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
 _TRANSPORT_BYTES, _TRANSPORT_STEPS = 188, (188, 192, 204)  # of a packet; to the next, of cameras and broadcasts
 _LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
@@ -33,18 +36,26 @@ class Evidence:
     Args:
         container: of the video.
         stream: the one that is read.
+        frame_seconds: the usual time from frame to frame.
         may_restart: whether its clock may start again, as in a transport or program stream.
         header_end_seconds: when it ends, on the container's clock, as the header says; 0 if it does not say.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, *, may_restart: bool, header_end_seconds: float
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        frame_seconds: float,
+        may_restart: bool,
+        header_end_seconds: float,
     ) -> None:
         self.bad_packets = 0
         """Packets that could not be read or decoded."""
         self.last_is_bad = False
         """Whether the last packet or frame is damaged."""
-        self._may_restart, self._header_end_seconds = may_restart, header_end_seconds
+        self._frame_seconds, self._may_restart = frame_seconds, may_restart
+        self._header_end_seconds = header_end_seconds
         self._format, self._path = container.format.name, Path(container.name)
         self._stream_index = stream.index
         # A subtitle or a time code may last beyond what is left of a file that is cut off: only its start counts.
@@ -54,6 +65,7 @@ class Evidence:
         self._packets = self._bad_pictures = 0
         self._marked: list[int] = []  # numbers of the packets that the container marks as damaged
         self._had_key_frame = False
+        self._latest_dts: int | None = None
 
     def add_packet(self, packet: "Packet[Any]") -> None:
         """Take a packet of any stream, as the container gives it."""
@@ -63,8 +75,10 @@ class Evidence:
         if packet.stream_index != self._stream_index or not packet.size:
             return
         self._packets += 1
-        if self._may_restart and packet.is_keyframe:  # a mark just before it is of a seam, where streams were joined
+        if self._may_restart and packet.is_keyframe and not self._is_after_gap(packet):
+            # A mark just before it is of a seam, where streams were joined and nothing is missing.
             self._marked = [number for number in self._marked if self._packets - number > _SEAM_PACKETS]
+        self._latest_dts = packet.dts
         if packet.is_corrupt:
             self._marked.append(self._packets)
 
@@ -78,10 +92,17 @@ class Evidence:
         self.last_is_bad = frame.is_corrupt and self._format != "mpegts"
         self._bad_pictures += self._had_key_frame and frame.is_corrupt and not self._may_restart
 
-    def damage(self, *, duration_seconds: float, declared_seconds: float, frame_seconds: float) -> Damage | None:
+    def _is_after_gap(self, packet: "Packet[Any]") -> bool:
+        """Whether pictures are missing before a packet; a clock that starts again leaves no gap."""
+        if packet.dts is None or self._latest_dts is None:
+            return False
+        step = (packet.dts - self._latest_dts) * self._tick[packet.stream_index]
+        return _MOST_STEPS * self._frame_seconds < step <= MOST_GAP_IN_STREAM_SECONDS
+
+    def damage(self, *, duration_seconds: float, declared_seconds: float) -> Damage | None:
         """At the end: what is missing; None for a good video."""
         missing_seconds = self._header_end_seconds - self._packets_end
-        is_short = missing_seconds > max(_LEAST_MISSING_SECONDS, 2 * frame_seconds)
+        is_short = missing_seconds > max(_LEAST_MISSING_SECONDS, 2 * self._frame_seconds)
         if self.missing_bytes or is_short or self.last_is_bad:
             length = f"its frames end at {duration_seconds:.1f} s"
             if declared_seconds - duration_seconds >= 0.1:

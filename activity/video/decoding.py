@@ -14,6 +14,7 @@ import cv2
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
+from av.stream import Discard
 from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS, MOST_GAP_SECONDS, Clock, Sound, Stamped
@@ -33,6 +34,8 @@ _FRAMES_BEFORE = 3  # decoded before the time sought: deinterlacing compares wit
 _MOST_FAILURES = 50  # reads that fail one after the other
 _DEFAULT_FPS = 25
 _MOST_THREADS = 16  # as FFmpeg
+# It hides no damage, so that a picture would show what memory held before. Containers mark what is damaged.
+_CODEC_OPTIONS = {"hevc": {"err_detect": "explode"}}
 _SMALL_PIXELS, _LARGE_PIXELS = 320 * 180, 1280 * 720
 
 
@@ -95,7 +98,11 @@ class Decoding:
         # An AVI lists frames that only repeat the one before; no packet says so at its end.
         self._list_end_seconds = ((stream.start_time or 0) + (stream.duration or 0)) * self._tick - self._origin
         self._evidence = Evidence(
-            container, stream, may_restart=self._may_restart, header_end_seconds=self._header_end_seconds()
+            container,
+            stream,
+            frame_seconds=1 / self._fps,
+            may_restart=self._may_restart,
+            header_end_seconds=self._header_end_seconds(),
         )
         self._clock = Clock(most_gap_seconds=self._most_gap_seconds)
         self._sound = Sound(most_gap_seconds=self._most_gap_seconds)
@@ -107,9 +114,9 @@ class Decoding:
         self._sought_seconds = self._last_interval = self._last_duration = self._frame_at = 0.0
         self._had_frame = self._closed = False
         self._claimed_size = (stream.codec_context.width, stream.codec_context.height)
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **_CODEC_OPTIONS.get(self._format, {})}
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = 1 if is_live else _num_threads(*self._claimed_size)
+        stream.codec_context.thread_count = 1 if is_live else self._num_threads()
 
     @classmethod
     def of_file(
@@ -196,11 +203,11 @@ class Decoding:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame ends; 0 for fewer than two frames.
+        """When the last frame ends.
 
-        It lasts as long as it says (MP4, GIF), or else as long as the one before.
+        It lasts as long as it says (MP4, GIF), as long as the one before, or one frame at the usual rate.
         """
-        if self.frames < 2 and (self.entry_seconds is None or not self.frames):
+        if not self.frames:
             return 0.0
         end = self.time_seconds + (self._last_interval or 1 / self._fps)
         if self._format in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
@@ -227,11 +234,7 @@ class Decoding:
 
     def damage(self) -> Damage | None:
         """At the end: what is missing; None for a good video."""
-        return self._evidence.damage(
-            duration_seconds=self.duration_seconds,
-            declared_seconds=self.declared_seconds,
-            frame_seconds=1 / self._fps,
-        )
+        return self._evidence.damage(duration_seconds=self.duration_seconds, declared_seconds=self.declared_seconds)
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, float]]:
         try:
@@ -277,7 +280,7 @@ class Decoding:
                 frames = self.stream.codec_context.decode(packet)
             except av.error.FFmpegError:
                 frames = []
-                self._evidence.bad_packets += packet is not None
+                self._evidence.bad_packets += 1
             for frame in frames:
                 self._evidence.add_frame(frame)
                 self._on_frame()
@@ -302,7 +305,7 @@ class Decoding:
 
     def _read(self) -> Iterator["Packet[Any]"]:
         """The packets of the video; reading goes on behind damage."""
-        failures = 0
+        failures, is_alone = 0, False
         while failures < _MOST_FAILURES:
             packets, self._packets = self._packets or self._container.demux(), None
             try:
@@ -315,7 +318,12 @@ class Decoding:
                         yield packet
                     elif packet.pts is not None and (tick := self._sound_ticks.get(packet.stream_index)):
                         self._sound.add(packet.stream_index, packet.pts * tick)
-                return
+                if is_alone or self._format != _MP4:
+                    return
+                # Sound that is cut off ends the reading of an MP4 whose picture goes on.
+                is_alone = True
+                for other in self._container.streams:
+                    other.discard = Discard.default if other.index == self.stream.index else Discard.all
             except av.error.ExitError:
                 raise hanging(self.source, self._hang_seconds) from None
             except av.error.FFmpegError:
@@ -368,13 +376,14 @@ class Decoding:
         times = [0.0, *(entry for entry in entries if entry <= seconds), seconds]
         return any(later - earlier > MOST_GAP_SECONDS for earlier, later in itertools.pairwise(times))
 
+    def _num_threads(self) -> int:
+        """Return how many threads pay.
 
-def _num_threads(width: int, height: int) -> int:
-    """Return how many threads pay.
-
-    They wait for each other, which takes longer than to decode a small picture.
-    """
-    if width * height <= _SMALL_PIXELS:
-        return 1
-    # FFmpeg itself takes one more than there are cores: for large pictures that pays.
-    return min(cv2.getNumberOfCPUs() + (width * height >= _LARGE_PIXELS), _MOST_THREADS)
+        They wait for each other, which takes longer than to decode a small picture.
+        """
+        width, height = self._claimed_size
+        # MPEG-4 hides damage by what another thread has decoded so far, so that two readings differ.
+        if width * height <= _SMALL_PIXELS or self.stream.codec_context.name == "mpeg4":
+            return 1
+        # FFmpeg itself takes one more than there are cores: for large pictures that pays.
+        return min(cv2.getNumberOfCPUs() + (width * height >= _LARGE_PIXELS), _MOST_THREADS)

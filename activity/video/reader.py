@@ -122,7 +122,7 @@ class VideoReader:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame read ends; 0 for fewer than two."""
+        """When the last frame read ends; 0 before reading."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
     @property
@@ -223,7 +223,7 @@ def declared_seconds(path: Path) -> float | None:
     """
     try:
         decoding = Decoding.of_file(str(path))
-    except (VideoError, OSError):
+    except VideoError:
         return None
     seconds = decoding.declared_seconds
     decoding.close()

@@ -1,5 +1,6 @@
 """Files that lost bytes: told by what their container declares, also where few frames are gone."""
 
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -97,6 +98,50 @@ def test_a_transport_stream_with_more_or_less_around_its_packets_is_no_damage(tm
 def test_the_length_of_a_video_that_starts_late(tmp_path: Path, name: str) -> None:
     path = write_video(tmp_path / name, index_frames(100), start_frames=125)
     assert declared_seconds(path) == pytest.approx(4.0, abs=0.1)
+
+
+def test_an_mp4_whose_sound_is_cut_off_gives_all_its_pictures(tmp_path: Path) -> None:
+    frames = noise_frames(100)
+    path = write_video(tmp_path / "cut.mp4", frames, container_options=FRAGMENTED, sound_seconds=4.0)
+    with av.open(path) as container:
+        places = [(packet.pos, packet.stream.type) for packet in container.demux() if packet.size]
+    first_sound = min(place for place, kind in places if kind == "audio")
+    assert first_sound > max(place for place, kind in places if kind == "video")
+    path.write_bytes(path.read_bytes()[:first_sound])
+    assert len(list(VideoReader(path))) == 100
+
+
+def test_packets_lost_before_a_key_frame_of_a_stream_are_told(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", noise_frames(100), codec_options={"g": "25", "bf": "0", "sc_threshold": "0"})
+    with av.open(path) as container:
+        keys = [packet.pos for packet in container.demux(video=0) if packet.is_keyframe]
+    data = path.read_bytes()
+    path.write_bytes(data[: keys[2] - 20 * ((keys[2] - keys[1]) // 25 // 188) * 188] + data[keys[2] :])
+    damage = damage_of(path)
+    assert damage is not None
+    assert "damaged" in damage.problem
+
+
+def test_a_raw_stream_of_h265_that_breaks_off_within_a_picture(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+    path = write_video(tmp_path / "a.hevc", noise_frames(60), codec="libx265", codec_options=options)
+    assert damage_of(path) is None
+    data, told = path.read_bytes(), 0
+    for percent in range(50, 98, 3):  # not every place shows
+        path.write_bytes(data[: len(data) * percent // 100])
+        told += damage_of(path) is not None
+    assert told >= 2
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_damaged_mpeg4_reads_the_same_twice(tmp_path: Path, place: float) -> None:
+    frames = noise_frames(40, width=304, height=208)
+    path = spoil(write_video(tmp_path / "a.avi", frames), place, place + 0.02)
+    pictures = []
+    for _ in range(3):
+        with warnings.catch_warnings(action="ignore"), VideoReader(path) as video:
+            pictures.append([frame.pixels.tobytes() for frame in video])
+    assert pictures[0] == pictures[1] == pictures[2]
 
 
 def test_a_fragmented_mp4_that_breaks_off_within_a_fragment(tmp_path: Path) -> None:
