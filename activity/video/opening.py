@@ -194,7 +194,7 @@ def _not_opened(source: str, path: Path, start: bytes, error: av.error.FFmpegErr
     if re.search(r"%\d*d", path.name) and isinstance(error, av.error.ArgumentError):
         reason = "FFmpeg takes such a name for the pattern of a numbered picture sequence"
         return VideoError(source, reason, "rename it without the %")
-    if boxes or start.startswith(_CONTAINERS):
+    if boxes or (start.startswith(_CONTAINERS) and start[8:12] != b"WEBP"):
         return VideoError(source, *_DAMAGED)
     advice = f"give a video in a format that FFmpeg reads, such as MP4, MKV, AVI or WebM, or {CONVERT}"
     return VideoError(source, "it is not a video", advice)

@@ -2,6 +2,8 @@ import pickle
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from activity.video import opening
@@ -82,3 +84,9 @@ class TestErrors:
     def test_they_stay_what_they_are_between_processes(self, kind: type[VideoError]) -> None:
         error = pickle.loads(pickle.dumps(kind("a.mp4", "it is bad", "mend it")))
         assert (type(error), str(error)) == (kind, "a.mp4: it is bad; mend it.")
+
+
+def test_an_animated_picture_that_ffmpeg_does_not_read_is_no_damaged_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    path.write_bytes(cv2.imencode(".webp", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    assert error_of(path).reason == "it is not a video"
