@@ -69,11 +69,11 @@ _KINDS = (
         lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
     ),
     _Kind(
-        *("variable-rate", "note", "with a variable frame rate"),
+        *("variable-rate", "note", "with a variable frame rate, or a long gap between frames"),
         "Nothing to do: frames are sampled by time. Programs that count frames go wrong on {them}; a long gap "
         "may mean that recording halted.",
         lambda facts: facts.variable_rate,
-        lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
+        lambda facts: f"{facts.fps or 0:.3g} frames/s as a rule, longest gap {facts.longest_gap_seconds:.2f} s",
     ),
     _Kind(
         *("assumed", "note", "of which something is assumed"),
