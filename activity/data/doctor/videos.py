@@ -8,6 +8,7 @@ from activity.data.clips import Clip, count_text
 from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
+from activity.data.names import in_other_case
 from activity.video.errors import NO_FRAMES, NO_SUCH_FILE
 from activity.video.sampling import grid_range
 
@@ -111,10 +112,14 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
     }
     code_of = {NO_SUCH_FILE: "missing", NO_FRAMES: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
-    for path, name in names.items():
-        if error := records[path].error:
-            code = code_of.get(error.reason, "unreadable")
-            subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
+    failed = {name: (path, error) for path, name in names.items() if (error := records[path].error)}
+    other_case = in_other_case({name: path for name, (path, error) in failed.items() if error.reason == NO_SUCH_FILE})
+    for name, (_, error) in failed.items():
+        code = code_of.get(error.reason, "unreadable")
+        advice = error.advice
+        if name in other_case:
+            advice = f"on disk it is {other_case[name]!r}, in other upper and lower case"
+        subjects[code].append(Subject((name,), f"{error.reason}; {advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
             advice += " Training goes on without {them} as long as each class has others to train on."
