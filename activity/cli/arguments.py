@@ -4,13 +4,13 @@ import argparse
 import glob
 import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
+from activity.cli.printable import tell
 from activity.data.clips import count_text, first_few
 from activity.data.names import given_source
 from activity.formats.load import only_on_the_cpu
@@ -186,4 +186,4 @@ def quoted(text: str) -> str:
 
 def note(message: str) -> None:
     """Tell the user something that is not a result."""
-    print(message, file=sys.stderr, flush=True)
+    tell(message)

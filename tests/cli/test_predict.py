@@ -144,6 +144,25 @@ class TestSources:
         outcome = activity("predict", exported, ".", "--format", "csv")
         assert [row["source"] for row in csv.DictReader(io.StringIO(outcome.out))] == [name]
 
+    def test_names_that_a_terminal_would_obey_are_escaped_for_people_alone(
+        self, exported: Path, red_video: Path, tmp_path: Path
+    ) -> None:
+        names = ["esc\x1b[31mred.mp4", "line\nbreak.mp4", "turned\u202e4pm.mp4"]
+        shown = [r"esc\x1b[31mred.mp4", r"line\nbreak.mp4", r"turned\u202e4pm.mp4"]
+        for name in names:
+            shutil.copy(red_video, tmp_path / name)
+        (tmp_path / "bad\x1b[2J\n.mp4").write_text("no video")
+        for verb in ("predict", "timeline"):
+            outcome = activity(verb, exported, tmp_path)
+            assert not set("\x1b\u202e") & set(outcome.out + outcome.err)
+            rows = outcome.out.splitlines()[1:]
+            assert [row[row.index(str(tmp_path)) :] for row in rows] == [
+                str(tmp_path / name) for name in (r"bad\x1b[2J\n.mp4", *shown)
+            ]
+            assert any(rf"{tmp_path}/bad\x1b[2J\n.mp4: " in line for line in outcome.err.splitlines())
+            lines = json_lines(activity(verb, exported, tmp_path, "--format", "jsonl").out)
+            assert [line["source"] for line in lines[1:]] == [str(tmp_path / name) for name in names]
+
     def test_a_name_with_a_leading_dash_goes_behind_two_dashes(
         self, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
