@@ -4,14 +4,14 @@ import argparse
 import glob
 import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
-from activity.data.clips import count_text, first_few
+from activity.cli.printable import tell
+from activity.data.layouts.disk import left_out_texts
 from activity.data.names import given_source
 from activity.formats.load import only_on_the_cpu
 from activity.formats.verified import fastest_model
@@ -91,11 +91,10 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
 
 def videos_in(folder: str) -> list[Path]:
-    """The videos of a folder, at any depth; names what is none."""
+    """The videos of a folder, at any depth; names what is left out."""
     videos, others = scan_folder(folder)
-    if others:
-        names = first_few([path.relative_to(folder).as_posix() for path in others], limit=3)
-        note(f"note: {count_text(len(others), 'file')} in {folder} left out, as no videos: {names}")
+    for text in left_out_texts(others, Path(folder), f"in {folder}"):
+        note(f"note: {text}. A file that you name outright is read whatever its suffix.")
     return videos
 
 
@@ -186,4 +185,4 @@ def quoted(text: str) -> str:
 
 def note(message: str) -> None:
     """Tell the user something that is not a result."""
-    print(message, file=sys.stderr, flush=True)
+    tell(message)

@@ -34,6 +34,7 @@ from activity.cli.components import (
 from activity.cli.configuration import check_holds_no_run, run_folder, run_with_configuration, save_run
 from activity.cli.dataset import read_manifest
 from activity.cli.findings import contents_of, join_copies, report_warnings, say_findings, say_what_spoils
+from activity.cli.printable import printable
 from activity.cli.progress import steps_progress
 from activity.cli.reporting import (
     NO_GROUPS,
@@ -105,7 +106,8 @@ def crossval(config: DictConfig) -> int:
     write_atomically(folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
     shutil.rmtree(folder / FOLDS)
     print_crossval(result)
-    print(f"results: {folder / RESULT}\nreport: {folder / REPORT}")
+    for name, path in (("results", folder / RESULT), ("report", folder / REPORT)):
+        print(f"{name}: {printable(str(path))}")
     return max(say_what_spoils("crossval", findings), say_failures("crossval", failed, len(manifest.clips)))
 
 

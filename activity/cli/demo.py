@@ -12,6 +12,7 @@ from activity.cli import export, predict, train
 from activity.cli.arguments import ArgumentParser, UsageError, positive_number, quoted
 from activity.cli.configuration import CONFIG
 from activity.cli.main import EXIT_OK
+from activity.cli.printable import printable
 from activity.cli.training_run import SPLITS
 from activity.data.demo import ORDER_PAIRS, render_demo
 from activity.data.layouts import read_clips
@@ -94,7 +95,7 @@ def _held_out_video(splits: Path, videos: Path) -> Path:
 
 def _verb(verb: str, *arguments: str) -> None:
     """Run a verb as its command line would, and show that line."""
-    _say(f"\n$ {shlex.join(['activity', verb, *arguments])}")
+    _say(f"\n$ {printable(shlex.join(['activity', verb, *arguments]))}")
     if code := VERBS[verb](arguments):
         raise UsageError(f"activity {verb} ended with exit code {code}; what it said stands above.")
 

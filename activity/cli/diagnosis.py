@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from activity.cli.printable import printable, printable_message
 from activity.data.clips import SPLIT_NAMES, count_text
 from activity.data.doctor import Diagnosis, Distribution, Finding, Severity, Subject
 
@@ -17,7 +18,7 @@ _CLASSES_SHOWN = 30
 
 
 def print_diagnosis(diagnosis: Diagnosis, path: str, output: TextIO) -> None:
-    """Print what there is, what was found, and a verdict. Names are printed as they are, whatever is in them."""
+    """Print what there is, what was found, and a verdict. Names are printed as they are, but for control characters."""
     console = Console(file=output, highlight=False)
     console.print(_overview(diagnosis, path))
     if diagnosis.classes:
@@ -43,7 +44,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 def _overview(diagnosis: Diagnosis, path: str) -> Table:
     table = Table.grid(padding=(0, 2))
     readable = sum(record.facts is not None for record in diagnosis.videos.values())
-    table.add_row("data set", Text(path, overflow="fold"))
+    table.add_row("data set", Text(printable(path), overflow="fold"))
     table.add_row("clips", f"{diagnosis.clips} in {count_text(len(diagnosis.classes), 'class')}")
     table.add_row("videos", f"{len(diagnosis.videos)}, of which {readable} can be read")
     groups = str(diagnosis.groups)
@@ -81,18 +82,20 @@ def _class_table(diagnosis: Diagnosis) -> Table:
     for item in diagnosis.classes[:_CLASSES_SHOWN]:
         numbers = [item.clips, item.videos, *([item.groups] if diagnosis.groups else [])]
         numbers += [item.splits.get(side, 0) for side in sides]
-        table.add_row(Text(item.name), *map(str, numbers))
+        table.add_row(Text(printable(item.name)), *map(str, numbers))
     if len(diagnosis.classes) > _CLASSES_SHOWN:
         table.add_row(f"and {len(diagnosis.classes) - _CLASSES_SHOWN} more; --format json has all")
     return table
 
 
 def _finding(finding: Finding) -> Padding:
-    head = Text.assemble((finding.severity, _STYLES[finding.severity]), f" [{finding.code}] ", finding.summary)
-    lines = [Text(_subject(subject)) for subject in finding.subjects[:_SUBJECTS_SHOWN]]
+    head = Text.assemble(
+        (finding.severity, _STYLES[finding.severity]), f" [{finding.code}] ", printable_message(finding.summary)
+    )
+    lines = [Text(printable(_subject(subject))) for subject in finding.subjects[:_SUBJECTS_SHOWN]]
     if len(finding.subjects) > _SUBJECTS_SHOWN:
         lines.append(Text(f"and {len(finding.subjects) - _SUBJECTS_SHOWN} more; --format json has all"))
-    advice = Text.assemble(("do: ", "bold"), finding.advice)
+    advice = Text.assemble(("do: ", "bold"), printable(finding.advice))
     body = [Padding(line, (0, 0, 0, 4)) for line in lines] + [Padding(advice, (0, 0, 0, 2))]
     return Padding(Group(head, *body), (1, 0, 0, 0))
 

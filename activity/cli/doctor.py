@@ -17,6 +17,7 @@ from activity.cli.configuration import default_configuration
 from activity.cli.diagnosis import print_diagnosis
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_output, open_output
+from activity.cli.printable import printable
 from activity.data.clips import Manifest
 from activity.data.doctor import (
     Diagnosis,
@@ -202,7 +203,7 @@ class _Bar:
     def __call__(self, state: SurveyProgress) -> None:
         slow = ""
         if state.oldest is not None and state.oldest_seconds > _SLOW_SECONDS:
-            slow = escape(f"{state.oldest_seconds:.0f} s: {state.oldest.name}")
+            slow = escape(f"{state.oldest_seconds:.0f} s: {printable(state.oldest.name)}")
         self._progress.update(self._task, total=state.videos, completed=state.done, slow=slow)
 
 

@@ -4,6 +4,8 @@ import sys
 import warnings
 from typing import TextIO
 
+from activity.cli.printable import tell
+
 
 def message_of(error: Exception) -> str | None:
     """What to tell a user, or None for an error of ours, whose traceback is wanted."""
@@ -70,4 +72,4 @@ def _show_warning(
 ) -> None:
     # A note, unlike a warning, asks for nothing to be done; looked up by name for the reason above.
     kind = "note" if category.__name__ in ("DataNote", "VideoNote") else "warning"
-    print(f"{kind}: {message}", file=file or sys.stderr)
+    tell(f"{kind}: {message}")

@@ -12,6 +12,7 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from activity.cli.arguments import ArgumentParser, UsageError, megabytes, note, positive_number
 from activity.cli.components import quiet_libraries
@@ -19,6 +20,7 @@ from activity.cli.export_clips import MOST_CALIBRATED, ExportClips, export_clips
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.new_folders import kept_unless_empty
 from activity.cli.output import check_new_output
+from activity.cli.printable import printable
 from activity.cli.training_run import seen_in_training, training_run
 from activity.cli.verification import Verification, Verified
 from activity.data.clips import Clip, DataError, count_text
@@ -206,7 +208,7 @@ def _print(rows: Sequence[dict[str, Any]], source: str) -> None:
         table.add_column(name, justify="left" if text else "right", no_wrap=name != "file", overflow="fold")
     for row in rows:
         table.add_row(
-            Path(row["file"]).name,
+            Text(printable(Path(row["file"]).name)),
             row["computes_in"],
             f"{row['score_difference']:.1g}",
             f"{row['equal_labels']:.1%}",

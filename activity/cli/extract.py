@@ -22,6 +22,7 @@ from activity.cli.configuration import run_with_configuration
 from activity.cli.dataset import read_manifest
 from activity.cli.findings import say_findings, say_what_spoils
 from activity.cli.main import EXIT_OK
+from activity.cli.printable import printable
 from activity.cli.settings import check_overrides, check_settings
 from activity.data.clips import count_text
 from activity.features.outcome import FillProgress
@@ -69,7 +70,7 @@ def extract(config: DictConfig) -> int:
     print(
         f"{new} stored now, {last.stored} already there, {len(failed)} failed; "
         f"{count_text(last.frames, 'frame')} in {seconds:.1f} s ({last.frames / max(seconds, 1e-3):.1f} frames/s); "
-        f"store {store.size_bytes() / 1e6:.1f} MB: {store.root}"
+        f"store {store.size_bytes() / 1e6:.1f} MB: {printable(str(store.root))}"
     )
     return code
 
@@ -88,7 +89,7 @@ def prune_store(config: DictConfig, *, forget_missing: bool, dry_run: bool) -> i
     except ValueError as error:
         raise UsageError(str(error)) from error
     for item in pruned.removed:
-        print(f"{item.files:>8} files {item.size_bytes / 1e6:>10.1f} MB  {item.reason}")
+        print(f"{item.files:>8} files {item.size_bytes / 1e6:>10.1f} MB  {printable(item.reason)}")
     total = sum(item.size_bytes for item in pruned.removed)
     files = count_text(sum(item.files for item in pruned.removed), "file")
     print(f"{'would remove' if dry_run else 'removed'} {files}, {total} bytes")

@@ -7,6 +7,7 @@ from typing import Any
 
 from activity.cli.arguments import ArgumentParser, add_model_argument, megabytes
 from activity.cli.main import EXIT_OK
+from activity.cli.printable import printable
 from activity.formats import load_recognizer
 from activity.models.recognizer import LoadedRecognizer, Recognizer
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.format == "json":
         print(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(f"{name:<16}{_text(value)}" for name, value in document.items()))
+        print("\n".join(f"{name:<16}{printable(_text(value))}" for name, value in document.items()))
     return EXIT_OK
 
 

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from activity.cli.printable import tell
+
 # A verb's module is imported when it is asked for: help and mistakes must not wait for torch.
 VERBS = {
     "train": "fit a recognizer on labelled videos; test, save checkpoint, metrics and splits",
@@ -123,7 +125,7 @@ def _ended_as_by_ctrl_c() -> Iterator[None]:
 
 
 def _say(verb: str | None, message: str) -> int:
-    print(f"activity{f' {verb}' if verb else ''}: {message}", file=sys.stderr)
+    tell(f"activity{f' {verb}' if verb else ''}: {message}")
     return EXIT_WRONG_USE
 
 

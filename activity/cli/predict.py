@@ -23,6 +23,7 @@ from activity.cli.arguments import (
 from activity.cli.files_progress import files_progress
 from activity.cli.main import EXIT_OK, EXIT_SOME_FAILED
 from activity.cli.output import check_new_output, csv_row, format_of
+from activity.cli.printable import printable
 from activity.cli.results import Span, open_results
 from activity.cli.resume import EarlierResults, check_same_model
 from activity.data.clips import count_text
@@ -165,10 +166,10 @@ def csv_line(result: Prediction | Failure, top_k: int, model: str) -> str:
 def table_line(result: Prediction | Failure, top_k: int, model: str) -> str:
     """One result as an aligned line; the second best class and so on below it."""
     if isinstance(result, Failure):
-        return f"{'(failed)':<24} {'':>6} {'':>8}  {result.source}\n"
+        return f"{'(failed)':<24} {'':>6} {'':>8}  {printable(result.source)}\n"
     (label, score), *further = result.top(top_k)
-    lines = [f"{label:<24} {score:>6.1%} {result.duration_seconds:>8.1f}  {result.source}"]
-    lines += [f"  {label:<22} {score:>6.1%}" for label, score in further]
+    lines = [f"{printable(label):<24} {score:>6.1%} {result.duration_seconds:>8.1f}  {printable(result.source)}"]
+    lines += [f"  {printable(label):<22} {score:>6.1%}" for label, score in further]
     return "\n".join(lines) + "\n"
 
 

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from activity.cli.printable import printable
 from activity.data.clips import count_text
 from activity.evaluation.crossval import CrossvalResult
 from activity.evaluation.metrics import ClassMetrics, ClipMetrics
@@ -71,7 +72,7 @@ def _timeline_classes(metrics: TimelineMetrics) -> Table:
     for item in metrics.classes:
         counts, mean = item.counts, item.mean_average_precision
         numbers = map(str, (counts.annotated, counts.predicted, counts.matched))
-        table.add_row(Text(item.name), *numbers, f"{counts.f1:.1%}", "" if mean is None else f"{mean:.1%}")
+        table.add_row(Text(printable(item.name)), *numbers, f"{counts.f1:.1%}", "" if mean is None else f"{mean:.1%}")
     return table
 
 
@@ -95,5 +96,5 @@ def _class_table(head: str, classes: tuple[ClassMetrics, ...]) -> Table:
         table.add_column(name, justify="right")
     for item in classes:
         numbers = (f"{value:.1%}" for value in (item.precision, item.recall, item.f1))
-        table.add_row(Text(item.name), *numbers, str(item.support))
+        table.add_row(Text(printable(item.name)), *numbers, str(item.support))
     return table

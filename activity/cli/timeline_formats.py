@@ -8,6 +8,7 @@ from pathlib import Path
 
 from activity.cli.arguments import UsageError
 from activity.cli.output import csv_row
+from activity.cli.printable import printable
 from activity.data.clips import count_text
 from activity.data.segments import BACKGROUND, Segment
 
@@ -171,4 +172,4 @@ def _stamp(milliseconds: int, decimal_sign: str) -> str:
 
 
 def _table(start: str, end: str, score: str, label: str, source: str) -> str:
-    return f"{start:>10} {end:>10} {score:>6}  {label:<24}  {source}\n"
+    return f"{start:>10} {end:>10} {score:>6}  {printable(label):<24}  {printable(source)}\n"

@@ -40,6 +40,7 @@ from activity.cli.findings import (
     say_what_spoils,
 )
 from activity.cli.finetuning import Finetuning, check_finetuning, check_it_can_be_judged, finetune_head
+from activity.cli.printable import printable
 from activity.cli.reporting import (
     NO_GROUPS,
     REPORT,
@@ -138,7 +139,8 @@ def train(config: DictConfig) -> int:
     heads = {kind: head_report(kind if kind == main_kind else f"{kind}{untuned}", own) for kind, own in scored.items()}
     _say_metrics(fitted, heads, scored, folder)
     write_report(folder / REPORT, _report(config, clips, failed, fitted, heads, scored, tuning, warnings))
-    print(f"checkpoint: {next(iter(fitted.values())).checkpoint}\nreport: {folder / REPORT}")
+    for name, path in (("checkpoint", next(iter(fitted.values())).checkpoint), ("report", folder / REPORT)):
+        print(f"{name}: {printable(str(path))}")
     return max(say_what_spoils("train", findings), say_failures("train", failed, len(manifest.clips)))
 
 

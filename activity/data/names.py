@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,9 +57,14 @@ def spelled_out(name: str) -> str:
 
 
 class NamesOnDisk:
-    """Finds files and folders whose names on disk are spelled otherwise; lists each folder once."""
+    """Finds files and folders whose names on disk are spelled otherwise; lists each folder once.
 
-    def __init__(self) -> None:
+    Args:
+        any_case: whether names that differ only in upper and lower case are alike.
+    """
+
+    def __init__(self, *, any_case: bool = False) -> None:
+        self._any_case = any_case
         self._alike: dict[Path, list[Path]] = {}
         self._listings: dict[Path, dict[str, set[str]]] = {}
 
@@ -66,14 +72,15 @@ class NamesOnDisk:
         """The path as it is on disk: as given where it exists so; None where none or several are alike."""
         if _exists(path):
             return path
-        alike = self._spelled_alike(path)
+        alike = self.alike(path)
         return alike[0] if len(alike) == 1 else None
 
-    def _spelled_alike(self, path: Path) -> list[Path]:
+    def alike(self, path: Path) -> list[Path]:
+        """All paths on disk that people take for the same."""
         if path == path.parent:
             return [path]
         if path not in self._alike:
-            folders = self._spelled_alike(path.parent)
+            folders = self.alike(path.parent)
             self._alike[path] = [folder / name for folder in folders for name in self._names(folder, path.name)]
         return self._alike[path]
 
@@ -82,10 +89,24 @@ class NamesOnDisk:
             names: dict[str, set[str]] = defaultdict(set)
             with suppress(OSError):  # what may be entered need not be open to be listed
                 for entry in folder.iterdir():
-                    names[comparable(entry.name)].add(entry.name)
+                    names[self._key(entry.name)].add(entry.name)
             self._listings[folder] = names
-        alike = self._listings[folder].get(comparable(name), set())
+        alike = self._listings[folder].get(self._key(name), set())
         return alike | {name} if _exists(folder / name) else alike
+
+    def _key(self, name: str) -> str:
+        return comparable(name).casefold() if self._any_case else comparable(name)
+
+
+def in_other_case(paths: Mapping[str, Path]) -> dict[str, str]:
+    """The names of missing files whose names on disk differ only in upper and lower case, with those on disk.
+
+    Args:
+        paths: the path of each missing file by its name.
+    """
+    names = NamesOnDisk(any_case=True)
+    alike = {name: min(names.alike(path), default=None) for name, path in paths.items()}
+    return {name: Path(*path.parts[-len(Path(name).parts) :]).as_posix() for name, path in alike.items() if path}
 
 
 def given_path(given: str | Path) -> Path:

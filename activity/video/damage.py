@@ -14,10 +14,9 @@ from av.video.stream import VideoStream
 
 from activity.video.clock import MOST_GAP_IN_STREAM_SECONDS
 
-_MOST_STEPS = 2.5  # times the usual: a longer one is a gap
 _SEAM_PACKETS = 3  # so far before a key frame a parser may still be behind
 _TRANSPORT_BYTES, _TRANSPORT_STEPS = 188, (188, 192, 204)  # of a packet; to the next, of cameras and broadcasts
-_LEAST_MISSING_SECONDS = 0.5  # containers round, and count a last frame or not
+_LEAST_MISSING_SECONDS = 0.5  # containers round, count a last frame or not, and are joined with small gaps
 _PADDING_BYTES = 16  # writers round sizes up, or count a header into them
 _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of an AVI whose writer could not go back to its start
 
@@ -97,7 +96,7 @@ class Evidence:
         if packet.dts is None or self._latest_dts is None:
             return False
         step = (packet.dts - self._latest_dts) * self._tick[packet.stream_index]
-        return _MOST_STEPS * self._frame_seconds < step <= MOST_GAP_IN_STREAM_SECONDS
+        return max(_LEAST_MISSING_SECONDS, 2 * self._frame_seconds) < step <= MOST_GAP_IN_STREAM_SECONDS
 
     def damage(self, *, duration_seconds: float, declared_seconds: float) -> Damage | None:
         """At the end: what is missing; None for a good video."""

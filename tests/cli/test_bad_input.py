@@ -167,7 +167,9 @@ class TestClips:
             assert outcome.err.splitlines().count(said) == 1
         assert "frame rate" not in again.err
 
-    def test_files_that_are_no_videos_are_named(self, train: Callable[..., Outcome], tmp_path: Path) -> None:
+    def test_files_whose_names_do_not_end_like_a_videos_are_named(
+        self, train: Callable[..., Outcome], tmp_path: Path
+    ) -> None:
         root = write_colour_folder(tmp_path / "videos", actors=6)
         for name in (
             "red/clip.m2v_old",
@@ -182,7 +184,8 @@ class TestClips:
         outcome = train("data.root=videos")
         assert outcome.code == 0, outcome.err
         assert "note: 4 files in class folders of" in outcome.err
-        assert "no videos: 'blue/more.txt', 'blue/notes.TXT', 'red/clip.m2v_old' and 1 more." in outcome.err
+        names = "'blue/more.txt', 'blue/notes.TXT', 'red/clip.m2v_old' and 1 more."
+        assert f"their names do not end like a video's: {names}" in outcome.err
 
     def test_training_that_diverges_ends_with_what_to_change(
         self, train: Callable[..., Outcome], colour_folder: Path

@@ -223,14 +223,15 @@ def test_a_data_set_without_a_manifest_is_read_all_the_same(root: Path) -> None:
     assert len(document["videos"]) == 4
 
 
-def test_names_of_any_kind_are_shown_as_they_are(clean: Path, tmp_path: Path) -> None:
-    for label in ("[red]x", "läuft 走る", "[/bold]"):
+def test_names_of_any_kind_are_shown(clean: Path, tmp_path: Path) -> None:
+    for label in ("[red]x", "läuft 走る", "[/bold]", "a\x1b[31mb\nc"):
         target = tmp_path / "set" / label
         shutil.copytree(clean / "run", target)
     (tmp_path / "set" / "[red]x" / "[bold]actor9.mp4").write_bytes(b"")
     outcome = activity("doctor", tmp_path / "set")
     assert outcome.code == 1
-    for text in ("[red]x", "läuft 走る", "[/bold]", "[red]x/[bold]actor9.mp4: the file is empty"):
+    assert "\x1b" not in outcome.out + outcome.err
+    for text in (r"a\x1b[31mb\nc", "[red]x", "läuft 走る", "[/bold]", "[red]x/[bold]actor9.mp4: the file is empty"):
         assert text in outcome.out
 
 

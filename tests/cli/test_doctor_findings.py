@@ -8,7 +8,7 @@ import pytest
 from tests.cli.command import activity
 from tests.cli.test_doctor import PATTERN, diagnose, findings, moving_frames, write_set
 from tests.datasets import TINY
-from tests.videos import cut_off, noise_frames, spoil, write_video
+from tests.videos import cut_off, noise_frames, spoil, write_timed_video, write_video
 
 
 @pytest.fixture
@@ -71,6 +71,26 @@ def test_good_videos_of_uncommon_kinds_are_not_called_bad(root: Path) -> None:
     document = diagnose(root, *PATTERN, code=0)
     assert {code for code, (severity, _) in findings(document).items() if severity != "note"} == set()
     assert {video["name"]: video["damage"] for video in document["videos"] if video["damage"]} == {}
+
+
+def test_of_a_halted_picture_the_gap_is_said_and_not_a_low_rate(root: Path) -> None:
+    times = [40 * index + (15_000 if index > 37 else 0) for index in range(75)]
+    write_timed_video(root / "run" / "actor0.mp4", moving_frames(1, 75), times)
+    document = diagnose(root, *PATTERN, code=0)
+    subjects = {finding["code"]: finding["subjects"] for finding in document["findings"]}
+    assert "low-rate" not in subjects
+    detail = "25 frames/s as a rule, longest gap 15.04 s"
+    assert subjects["variable-rate"] == [{"names": ["run/actor0.mp4"], "detail": detail}]
+
+
+def test_a_missing_file_in_other_upper_and_lower_case_is_shown(root: Path) -> None:
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.mp4"))]
+    rows = "".join(f"{name},{name.partition('/')[0]}\n" for name in names)
+    (root / "clips.csv").write_text("path,label\n" + rows.replace("run/actor0.mp4", "Run/Actor0.MP4"))
+    found = {finding["code"]: finding for finding in diagnose(root / "clips.csv", code=1)["findings"]}
+    (subject,) = found["missing"]["subjects"]
+    assert subject["names"] == ["Run/Actor0.MP4"]
+    assert "on disk it is 'run/actor0.mp4', in other upper and lower case" in subject["detail"]
 
 
 def test_two_recordings_joined_are_told_by_their_size_and_an_unknown_rate_is_said(root: Path) -> None:

@@ -83,7 +83,8 @@ class TestSources:
         assert outcome.code == 0, outcome.err
         expected = ["last.mp4", "b/1.MP4", "b/deep/er/2.mp4", "a/3.mp4", "a/4.mp4", "b/deep/er/2.mp4"]
         assert [line["source"] for line in json_lines(outcome.out)] == expected
-        assert "note: 1 file in b left out, as no videos: 'notes.txt'" in outcome.err.splitlines()
+        said = "note: 1 file in b left out, as its name does not end like a video's: 'notes.txt'. "
+        assert f"{said}A file that you name outright is read whatever its suffix." in outcome.err.splitlines()
 
     def test_a_folder_drops_no_file_in_silence(self, exported: Path, tmp_path: Path) -> None:
         folder = tmp_path / "videos"
@@ -100,9 +101,9 @@ class TestSources:
             assert outcome.code == 0, outcome.err
             sources = [Path(str(line["source"])).name for line in json_lines(outcome.out)]
             assert sources == ["camera.m2t", "phone.3gp", "raw.h264", "raw.ivf", "stream.ts"]
-            (line,) = [line for line in outcome.err.splitlines() if "no videos" in line]
-            assert line.startswith(f"note: 4 files in {folder} left out, as no videos: 'data.json', 'labels.csv', ")
-            assert line.endswith(" and 1 more")
+            by_suffix, by_content = [line for line in outcome.err.splitlines() if "left out" in line]
+            assert f"2 files in {folder} left out, as their names do not end like a video's: 'data.json'" in by_suffix
+            assert f"2 files in {folder} left out, as they hold no video: 'model.ts', 'program.ts'" in by_content
 
     def test_one_bad_file_is_named_and_the_rest_is_done(self, exported: Path, red_video: Path, tmp_path: Path) -> None:
         (tmp_path / "notes.mp4").write_text("this is no video")
@@ -143,6 +144,25 @@ class TestSources:
         assert json_lines(outcome.out)[0]["source"] == name
         outcome = activity("predict", exported, ".", "--format", "csv")
         assert [row["source"] for row in csv.DictReader(io.StringIO(outcome.out))] == [name]
+
+    def test_names_that_a_terminal_would_obey_are_escaped_for_people_alone(
+        self, exported: Path, red_video: Path, tmp_path: Path
+    ) -> None:
+        names = ["esc\x1b[31mred.mp4", "line\nbreak.mp4", "turned\u202e4pm.mp4"]
+        shown = [r"esc\x1b[31mred.mp4", r"line\nbreak.mp4", r"turned\u202e4pm.mp4"]
+        for name in names:
+            shutil.copy(red_video, tmp_path / name)
+        (tmp_path / "bad\x1b[2J\n.mp4").write_text("no video")
+        for verb in ("predict", "timeline"):
+            outcome = activity(verb, exported, tmp_path)
+            assert not set("\x1b\u202e") & set(outcome.out + outcome.err)
+            rows = outcome.out.splitlines()[1:]
+            assert [row[row.index(str(tmp_path)) :] for row in rows] == [
+                str(tmp_path / name) for name in (r"bad\x1b[2J\n.mp4", *shown)
+            ]
+            assert any(rf"{tmp_path}/bad\x1b[2J\n.mp4: " in line for line in outcome.err.splitlines())
+            lines = json_lines(activity(verb, exported, tmp_path, "--format", "jsonl").out)
+            assert [line["source"] for line in lines[1:]] == [str(tmp_path / name) for name in names]
 
     def test_a_name_with_a_leading_dash_goes_behind_two_dashes(
         self, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

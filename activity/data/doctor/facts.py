@@ -25,6 +25,7 @@ _SHRUNK_SIDE = 64
 _ROUNDING_SECONDS = 0.001_1
 _RATE_TOLERANCE = 0.1  # of the median interval
 _RATE_SHARE = 0.05  # of the intervals: fewer are a hiccup of a constant rate
+_HALT_SECONDS, _HALT_INTERVALS = 1.0, 10  # a gap of at least so long, and of more median intervals, is a halt
 _TICK_SECONDS = 0.000_1  # intervals are counted in these, so that memory does not grow with the length
 _BLACK_LEVEL = 24  # of 255; black is 16 in most video, and its noise lies a little above
 _FROZEN_LEVELS = 1  # a thumbnail's cell is the mean of many pixels: noise and coding move it by less
@@ -61,9 +62,11 @@ class VideoFacts:
     Attributes:
         frames: how many can be decoded, 1 at least.
         duration_seconds: when the last frame ends; 0 for one frame.
-        fps: mean frames a second; None for one frame.
+        fps: usual frames a second, by the intervals around the median one: a halt does not lower it. None for one
+            frame.
         variable_rate: more than 5 % of the intervals between frames (and two at least) differ from the median
-            interval by more than a tenth of it and by more than the millisecond to which Matroska rounds times.
+            interval by more than a tenth of it and by more than the millisecond to which Matroska rounds times. Or
+            the longest gap is at least 1 s and more than ten median intervals.
         longest_gap_seconds: the longest interval between two frames; 0 for one frame.
         sizes: all sizes (width, height) of its frames as shown, after rotation, the first one's first.
         codec: its usual name.
@@ -153,7 +156,7 @@ def _read(decoding: Decoding) -> VideoFacts:
     return VideoFacts(
         frames=frames,
         duration_seconds=duration,
-        fps=frames / (duration - first) if frames > 1 else None,
+        fps=_usual_rate(intervals, before - first) or (frames / (duration - first) if frames > 1 else None),
         variable_rate=_is_variable(intervals),
         longest_gap_seconds=max(intervals, default=0) * _TICK_SECONDS,
         sizes=tuple(sizes),
@@ -206,13 +209,36 @@ class _Sampler:
         return Thumbnails(pictures, self.interval_seconds, perceptual_hash(pictures.mean(axis=0)), motion_hash)
 
 
+def _usual_rate(intervals: Counter[int], seconds: float) -> float | None:
+    """Frames a second by the intervals around the median one, given the seconds of all; None where these are 0.
+
+    The unusual ones are subtracted: ticks are too coarse for the others, of which there are many.
+    """
+    if not intervals:
+        return None
+    median = _median(intervals)
+    unusual = {ticks: number for ticks, number in intervals.items() if not _is_usual(ticks, median)}
+    seconds -= sum(ticks * number for ticks, number in unusual.items()) * _TICK_SECONDS
+    return (intervals.total() - sum(unusual.values())) / seconds if seconds > _TICK_SECONDS else None
+
+
 def _is_variable(intervals: Counter[int]) -> bool:
     """Whether intervals, in ticks, are of a variable rate (see `VideoFacts`)."""
     count = intervals.total()
     if count < 2:
         return False
-    ticks = sorted(intervals)
-    median = ticks[int(np.searchsorted(np.cumsum([intervals[tick] for tick in ticks]), (count + 1) // 2))]
-    allowed = max(_RATE_TOLERANCE * median, _ROUNDING_SECONDS / _TICK_SECONDS)
-    deviating = sum(number for ticks, number in intervals.items() if abs(ticks - median) > allowed)
+    median, longest = _median(intervals), max(intervals)
+    if longest * _TICK_SECONDS >= _HALT_SECONDS and longest > _HALT_INTERVALS * median:
+        return True
+    deviating = sum(number for ticks, number in intervals.items() if not _is_usual(ticks, median))
     return deviating >= max(2, _RATE_SHARE * count)
+
+
+def _is_usual(ticks: int, median: int) -> bool:
+    return abs(ticks - median) <= max(_RATE_TOLERANCE * median, _ROUNDING_SECONDS / _TICK_SECONDS)
+
+
+def _median(intervals: Counter[int]) -> int:
+    ticks = sorted(intervals)
+    numbers = np.cumsum([intervals[tick] for tick in ticks])
+    return ticks[int(np.searchsorted(numbers, (intervals.total() + 1) // 2))]

@@ -8,6 +8,7 @@ from activity.data.clips import Clip, count_text
 from activity.data.doctor.facts import VideoFacts
 from activity.data.doctor.findings import Finding, Settings, Severity, Subject, agreeing, span_text
 from activity.data.doctor.survey import VideoRecord
+from activity.data.names import in_other_case
 from activity.video.errors import NoFileError, NoFramesError
 from activity.video.sampling import grid_range
 
@@ -72,11 +73,11 @@ _KINDS = (
         lambda facts: ", ".join(f"{width}x{height}" for width, height in facts.sizes),
     ),
     _Kind(
-        *("variable-rate", "note", "with a variable frame rate"),
+        *("variable-rate", "note", "with a variable frame rate, or a long gap between frames"),
         "Nothing to do: frames are sampled by time. Programs that count frames go wrong on {them}; a long gap "
         "may mean that recording halted.",
         lambda facts: facts.variable_rate,
-        lambda facts: f"{facts.fps or 0:.3g} frames/s on average, longest gap {facts.longest_gap_seconds:.2f} s",
+        lambda facts: f"{facts.fps or 0:.3g} frames/s as a rule, longest gap {facts.longest_gap_seconds:.2f} s",
     ),
     _Kind(
         *("assumed", "note", "of which something is assumed"),
@@ -114,10 +115,14 @@ def _unreadable(names: Mapping[Path, str], records: Mapping[Path, VideoRecord]) 
     }
     code_of = {NoFileError: "missing", NoFramesError: "no-frames"}
     subjects: dict[str, list[Subject]] = {code: [] for code in kinds}
-    for path, name in names.items():
-        if error := records[path].error:
-            code = code_of.get(type(error), "unreadable")
-            subjects[code].append(Subject((name,), f"{error.reason}; {error.advice}"))
+    failed = {name: (path, error) for path, name in names.items() if (error := records[path].error)}
+    other_case = in_other_case({name: path for name, (path, error) in failed.items() if isinstance(error, NoFileError)})
+    for name, (_, error) in failed.items():
+        code = code_of.get(type(error), "unreadable")
+        advice = error.advice
+        if name in other_case:
+            advice = f"on disk it is {other_case[name]!r}, in other upper and lower case"
+        subjects[code].append(Subject((name,), f"{error.reason}; {advice}"))
     for code, (what, advice) in kinds.items():
         if own := subjects[code]:
             advice += " Training goes on without {them} as long as each class has others to train on."

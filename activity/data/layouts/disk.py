@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from activity.data.clips import DataError, RowsWarning, count_text
+from activity.data.clips import DataError, RowsWarning, count_text, first_few
 from activity.data.names import comparable, given_path
-from activity.video.files import find_videos
+from activity.video.files import VIDEO_SUFFIXES, find_videos
 
 USUAL_SUFFIXES = ".mp4, .mkv, .avi, .mov, .webm and others"
 """Of videos, for messages."""
@@ -47,6 +47,26 @@ def folders_in(parent: Path) -> list[Path]:
     Names that start with a dot are left out.
     """
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def left_out_texts(files: Sequence[Path], root: Path, where: str) -> Iterator[str]:
+    """Name the files below a folder that are not read as videos, a text for each reason.
+
+    Args:
+        files: those beside the videos, as `scan_folder` gives them.
+        root: the folder.
+        where: where they are, in words.
+    """
+    by_suffix = [path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
+    by_content = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    for paths, one, several in (
+        (by_suffix, "its name does not end like a video's", "their names do not end like a video's"),
+        (by_content, "it holds no video", "they hold no video"),
+    ):
+        if paths:
+            names = first_few([path.relative_to(root).as_posix() for path in paths], limit=3)
+            reason = one if len(paths) == 1 else several
+            yield f"{count_text(len(paths), 'file')} {where} left out, as {reason}: {names}"
 
 
 def read_text(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from activity.data.clips import Clip, DataError, DataNote, Manifest, count_text, first_few
-from activity.data.layouts.disk import USUAL_SUFFIXES, existing_folder, folders_in
+from activity.data.layouts.disk import USUAL_SUFFIXES, existing_folder, folders_in, left_out_texts
 from activity.data.layouts.manifests import SPLIT_SPELLINGS, make_manifest, one_spelling, warn
 from activity.data.names import comparable
 from activity.video.files import is_video, scan_folder
@@ -32,7 +32,7 @@ def read_folder(root: str | Path, *, group_pattern: str | None) -> Manifest:
 
     Warns:
         DataWarning: for class folders without videos and for videos outside of class folders.
-        DataNote: for files in class folders that are no videos.
+        DataNote: for files in class folders that are not read as videos.
     """
     root = existing_folder(root)
     scan = functools.cache(scan_folder)
@@ -119,11 +119,9 @@ def _warn_of_left_out(root: Path, without_videos: Sequence[Path], loose: Sequenc
 
 
 def _say_other_files(root: Path, others: Sequence[Path]) -> None:
-    """Name the files in class folders that are not videos: a video in an unknown format would be missed."""
-    if others:
-        names = first_few([path.relative_to(root).as_posix() for path in others], limit=3)
-        count = count_text(len(others), "file")
-        warn(f"{count} in class folders of {str(root)!r} left out, as no videos: {names}.", DataNote)
+    """Name the files in class folders that are not read as videos: some may be videos."""
+    for text in left_out_texts(others, root, f"in class folders of {str(root)!r}"):
+        warn(f"{text}. A file that a table names (data=csv) is read whatever its suffix.", DataNote)
 
 
 def _clip(path: Path, root: Path, *, label: str, split: str | None) -> Clip:

@@ -13,7 +13,9 @@ from pathlib import Path, PureWindowsPath
 from activity.data.clips import DataError, count_text, first_few
 from activity.data.layouts.disk import column_name, delimiter_of, numbered_rows, read_text, refuse_or_skip_rows
 from activity.data.layouts.manifests import one_spelling, warn
-from activity.data.names import NamesOnDisk, cleaned
+from activity.data.names import NamesOnDisk, cleaned, in_other_case
+
+_PAIRS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,11 @@ def check_rows(
     # Unlike Path.exists, this one takes a name too long for the file system for a missing file.
     missing = [name for name, path in paths.items() if not os.path.exists(path)]  # noqa: PTH110
     files = count_text(len(missing), "file")
+    if other_case := in_other_case({name: paths[name] for name in missing}):
+        pairs = [f"{name!r} is {on_disk!r}" for name, on_disk in list(other_case.items())[:_PAIRS_SHOWN]]
+        more = len(other_case) - len(pairs)
+        shown = ", ".join(pairs) + (f" and {more} more" if more else "")
+        looked_up += f" On disk, in other upper and lower case: {shown}; write them so in the table."
     not_there = f"{files} not found: {first_few(missing)}. {looked_up}" if missing else ""
     refuse_or_skip_rows(csv, problems, skip=skip, missing=not_there)
     if not missing:

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,22 @@ def test_a_variable_rate_and_its_longest_gap(tmp_path: Path) -> None:
 def test_one_late_frame_is_no_variable_rate(tmp_path: Path) -> None:
     times = [40 * index + (500 if index > 30 else 0) for index in range(60)]
     assert not probe_video(write_timed_video(tmp_path / "a.mkv", index_frames(60), times)).variable_rate
+
+
+def test_a_halt_of_the_picture_is_a_long_gap_and_does_not_lower_the_rate(tmp_path: Path) -> None:
+    times = [40 * index + (15_000 if index > 60 else 0) for index in range(120)]
+    facts = probe_video(write_timed_video(tmp_path / "a.mkv", index_frames(120), times))
+    assert facts.variable_rate
+    assert facts.longest_gap_seconds == pytest.approx(15.04)
+    assert facts.fps == pytest.approx(25)
+
+
+@pytest.mark.parametrize("rate", [Fraction(30_000, 1001), Fraction(60), Fraction(10, 12)])
+def test_the_rate_is_exact_and_slow_pictures_are_no_halts(tmp_path: Path, rate: Fraction) -> None:
+    times = [round(1000 * index / rate) for index in range(61)]
+    facts = probe_video(write_timed_video(tmp_path / "a.mkv", index_frames(61), times))
+    assert facts.fps == pytest.approx(float(rate), rel=1e-3)
+    assert not facts.variable_rate
 
 
 def test_rotation(tmp_path: Path) -> None:

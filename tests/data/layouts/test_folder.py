@@ -13,7 +13,9 @@ from tests.data.layouts.trees import names, touch
 class TestFolder:
     def test_folders_are_classes_at_any_depth_and_in_any_case_of_suffix(self, tmp_path: Path) -> None:
         touch(tmp_path, "walk/day 1/é.MP4", "walk/b.avi", "run/c.Mov", "run/notes.txt", "readme.md")
-        with pytest.warns(DataNote, match=r"1 file in class folders of .* left out, as no videos: 'run/notes\.txt'"):
+        with pytest.warns(
+            DataNote, match=r"1 file in class folders of .* does not end like a video's: 'run/notes\.txt'"
+        ):
             manifest = read_folder(tmp_path, group_pattern=None)
         assert names(manifest) == [("run/c.Mov", "run"), ("walk/b.avi", "walk"), ("walk/day 1/é.MP4", "walk")]
         assert manifest.class_names == ("run", "walk")

@@ -145,6 +145,13 @@ class TestCsv:
             manifest = read_csv(csv, root=None, group_pattern=None)
         assert len(manifest.clips) == 3
 
+    def test_a_file_in_other_upper_and_lower_case_is_shown(self, tmp_path: Path) -> None:
+        rows = "Deep/CAFE\u0301.MP4,run\nC.mp4,run\ngone.mp4,walk\na.mp4,walk\n"
+        csv = write_csv(touch(tmp_path, "deep/caf\u00e9.mp4", "c.MP4", "a.mp4"), f"path,label\n{rows}")
+        both = "'Deep/CAF\u00c9.MP4' is 'deep/caf\u00e9.mp4', 'C.mp4' is 'c.MP4'; write them so in the table"
+        with pytest.warns(DataWarning, match=f"in other upper and lower case: {both}"):
+            read_csv(csv, root=None, group_pattern=None)
+
     def test_all_files_missing_says_where_they_were_looked_up(self, tmp_path: Path) -> None:
         csv = write_csv(tmp_path, "path,label\nC:\\run\\a.mp4,run\nb.mp4,walk\n")
         with pytest.raises(DataError) as raised:
