@@ -106,7 +106,12 @@ def in_other_case(paths: Mapping[str, Path]) -> dict[str, str]:
     """
     names = NamesOnDisk(any_case=True)
     alike = {name: min(names.alike(path), default=None) for name, path in paths.items()}
-    return {name: Path(*path.parts[-len(Path(name).parts) :]).as_posix() for name, path in alike.items() if path}
+    return {name: _as_written(name, path) for name, path in alike.items() if path}
+
+
+def _as_written(name: str, path: Path) -> str:
+    parts = Path(name).parts
+    return path.as_posix() if ".." in parts else Path(*path.parts[-len(parts) :]).as_posix()
 
 
 def given_path(given: str | Path) -> Path:

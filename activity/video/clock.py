@@ -1,5 +1,6 @@
 """When frames are shown, from what a container says of them."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -75,7 +76,7 @@ class Clock:
         self._before = 0.0  # the container's time of the frame before, or what it should have been
         self._shown = 0.0  # when that frame is shown
         self._interval = _DEFAULT_INTERVAL_SECONDS
-        self._step = _DEFAULT_INTERVAL_SECONDS  # from the last frame but one to the last
+        self._steps: deque[float] = deque(maxlen=3)  # the latest, from frame to frame
         self._had_frame = False
 
     def times(self, frames: Iterable[Stamped[Frame]]) -> Iterator[tuple[Frame, float]]:
@@ -110,8 +111,9 @@ class Clock:
         elif step <= 0 or (step > self._most_gap and not frame.follows_pause):
             self._shift = self._shown + self._interval - seconds
             self.jumps.append(self._shown + self._interval)
-        elif frame.duration_seconds <= 0:  # of two steps the shorter: one of them may be a pause
-            self._interval, self._step = min(step, self._step), step
+        elif frame.duration_seconds <= 0:
+            self._steps.append(step)
+            self._interval = sorted(self._steps)[(len(self._steps) - 1) // 2]  # one of them may be a pause
         self._before = seconds
         shown = seconds + self._shift
         return self._show(shown if shown > self._shown else self._shown + _LEAST_STEP * self._interval)

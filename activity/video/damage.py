@@ -51,8 +51,9 @@ class Evidence:
     ) -> None:
         self.bad_packets = 0
         """Packets that could not be read or decoded."""
-        self.last_is_bad = False
-        """Whether the last packet or frame is damaged."""
+        self.ends_badly = False
+        """Whether the last packet is cut off, or the decoder fails at the end."""
+        self._last_is_bad = False  # of the frames
         self._frame_seconds, self._may_restart = frame_seconds, may_restart
         self._header_end_seconds = header_end_seconds
         self._format, self._path = container.format.name, Path(container.name)
@@ -88,7 +89,7 @@ class Evidence:
         """
         self._had_key_frame = self._had_key_frame or frame.key_frame
         # FFmpeg marks the last frame of a transport stream by chance, and good frames around a seam.
-        self.last_is_bad = frame.is_corrupt and self._format != "mpegts"
+        self._last_is_bad = frame.is_corrupt and self._format != "mpegts"
         self._bad_pictures += self._had_key_frame and frame.is_corrupt and not self._may_restart
 
     def _is_after_gap(self, packet: "Packet[Any]") -> bool:
@@ -102,7 +103,7 @@ class Evidence:
         """At the end: what is missing; None for a good video."""
         missing_seconds = self._header_end_seconds - self._packets_end
         is_short = missing_seconds > max(_LEAST_MISSING_SECONDS, 2 * self._frame_seconds)
-        if self.missing_bytes or is_short or self.last_is_bad:
+        if self.missing_bytes or is_short or self.ends_badly or self._last_is_bad:
             length = f"its frames end at {duration_seconds:.1f} s"
             if declared_seconds - duration_seconds >= 0.1:
                 length += f", but it says it is {declared_seconds:.1f} s long"

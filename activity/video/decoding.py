@@ -136,11 +136,10 @@ class Decoding:
             self._last_interval = seconds - self.time_seconds if self.frames else 0.0
             self.frames, self.time_seconds = self.frames + 1, seconds
             yield Picture(frame, seconds)
-            if self._closed:
-                raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
+            self._check_open()
+        if self.entry_seconds is not None and self.frames < 2:  # one frame alone does not tell how long it lasts
+            raise SeekError
         if not self.frames:
-            if self.entry_seconds is not None:
-                raise SeekError
             raise no_frames(self.source, Path(self._container.name), self._claimed_size)
         self.is_at_end = True
 
@@ -203,13 +202,13 @@ class Decoding:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame ends.
+        """When the last frame ends; 0 for fewer than two frames.
 
-        It lasts as long as it says (MP4, GIF), as long as the one before, or one frame at the usual rate.
+        It lasts as long as it says (MP4, GIF), or else as long as the one before.
         """
-        if not self.frames:
+        if self.frames < 2:
             return 0.0
-        end = self.time_seconds + (self._last_interval or 1 / self._fps)
+        end = self.time_seconds + self._last_interval
         if self._format in _DURATION_FORMATS and 0 < self._last_duration <= MOST_GAP_SECONDS:
             # In an MP4 with B-frames it may be that of another frame, so it does not go beyond the video.
             by_duration = self.time_seconds + self._last_duration
@@ -273,19 +272,28 @@ class Decoding:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         self._frame_at = time.monotonic()
         for packet in self._good_packets():
+            self._check_open()
             # Some of what is encrypted may decode to noise. MP4 alone says that a packet is; asking costs time.
             if packet is not None and self._format == _MP4 and packet.has_sidedata("encryption_info"):
                 raise VideoError(self.source, "it is encrypted", "give a copy without copy protection")
-            try:
-                frames = self.stream.codec_context.decode(packet)
-            except av.error.FFmpegError:
-                frames = []
-                self._evidence.bad_packets += 1
-            for frame in frames:
+            for frame in self._decode(packet):
                 self._evidence.add_frame(frame)
                 self._on_frame()
                 yield frame
                 self._frame_at = time.monotonic()
+
+    def _decode(self, packet: "Packet[Any] | None") -> list[av.VideoFrame]:
+        for _ in range(_MOST_FAILURES):
+            try:
+                return self.stream.codec_context.decode(packet)
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError:
+                self._evidence.bad_packets += 1
+                if packet is not None:
+                    break
+                self._evidence.ends_badly = True  # good frames before it are still in the decoder: ask again
+        return []
 
     def _good_packets(self) -> Iterator["Packet[Any] | None"]:
         """The packets of the video, then None.
@@ -301,7 +309,7 @@ class Decoding:
             if cut is None:
                 yield packet
         yield None
-        self._evidence.last_is_bad |= cut is not None
+        self._evidence.ends_badly |= cut is not None
 
     def _read(self) -> Iterator["Packet[Any]"]:
         """The packets of the video; reading goes on behind damage."""
@@ -318,6 +326,7 @@ class Decoding:
                         yield packet
                     elif packet.pts is not None and (tick := self._sound_ticks.get(packet.stream_index)):
                         self._sound.add(packet.stream_index, packet.pts * tick)
+                    self._check_open()
                 if is_alone or self._format != _MP4:
                     return
                 # Sound that is cut off ends the reading of an MP4 whose picture goes on.
@@ -367,14 +376,16 @@ class Decoding:
 
         After a jump the times of the container are not those that are shown.
         """
-        if seconds <= MOST_GAP_SECONDS:
+        # That of a fragmented MP4 holds only the fragments read so far.
+        if seconds <= MOST_GAP_SECONDS or (self._format == _MP4 and not self.stream.frames):
             return False
-        rate = float(self.stream.guessed_rate or 0)
-        if self.declared_seconds and self.stream.frames > (self.declared_seconds - MOST_GAP_SECONDS) * rate:
-            return False  # with so many frames no gap is so long
-        entries = [entry.timestamp * self._tick - self._origin for entry in self.stream.index_entries]
-        times = [0.0, *(entry for entry in entries if entry <= seconds), seconds]
+        entries = (entry.timestamp * self._tick - self._origin for entry in self.stream.index_entries)
+        times = itertools.chain([0.0], (entry for entry in entries if entry <= seconds), [seconds])
         return any(later - earlier > MOST_GAP_SECONDS for earlier, later in itertools.pairwise(times))
+
+    def _check_open(self) -> None:
+        if self._closed:  # FFmpeg would read what is no longer there
+            raise ValueError(f"{self.source} was closed while it was being read; iterate again from the start.")
 
     def _num_threads(self) -> int:
         """Return how many threads pay.

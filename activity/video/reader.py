@@ -122,7 +122,7 @@ class VideoReader:
 
     @property
     def duration_seconds(self) -> float:
-        """When the last frame read ends; 0 before reading."""
+        """When the last frame read ends; 0 for fewer than two."""
         return 0.0 if self._latest is None else self._latest.duration_seconds
 
     @property

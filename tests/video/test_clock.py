@@ -84,6 +84,15 @@ def test_a_pause_before_the_clock_starts_again(duration: float) -> None:
     assert jumps == 1
 
 
+def test_a_repeated_time_and_a_short_step_of_a_slow_video_without_durations() -> None:
+    slow = [0.0, 1.0, 1.0, 3.0, 4.0, 5.0]
+    assert place([*slow], duration=0.0)[0] == pytest.approx([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    hasty = [0.0, 0.2, 0.4, 0.401, 0.6, 0.8, 0.75, 1.0, 1.2]
+    times, jumps = place([*hasty], duration=0.0)
+    assert times[:6] + times[7:] == pytest.approx(hasty[:6] + hasty[7:])
+    assert jumps == 0
+
+
 def test_a_second_frame_with_an_early_time() -> None:
     assert place([0.0, -0.96, *even(2, 10)])[0] == pytest.approx(even(0, 10), abs=0.02)
 

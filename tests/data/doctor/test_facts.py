@@ -75,7 +75,7 @@ def test_a_video_that_breaks_off(tmp_path: Path) -> None:
 
 def test_one_frame_black_and_frozen(tmp_path: Path) -> None:
     one = probe_video(write_video(tmp_path / "one.mp4", index_frames(1)))
-    assert (one.frames, one.fps, one.duration_seconds, one.frozen) == (1, None, 0.04, False)
+    assert (one.frames, one.fps, one.duration_seconds, one.frozen) == (1, None, 0.0, False)
     black = probe_video(write_video(tmp_path / "black.mp4", [np.zeros((48, 64, 3), np.uint8)] * 10))
     assert (black.black, black.frozen) == (True, True)
     frozen = probe_video(write_video(tmp_path / "frozen.mp4", colour_frames("red", 1) * 10))
