@@ -125,7 +125,6 @@ class TimelineBuilder:
 
     def finish(self, duration_seconds: float, damage: str | None) -> Timeline:
         """The timeline of the video, which ends at `duration_seconds`, and what is missing of it."""
-        duration_seconds = duration_seconds or 1 / self._sample_fps  # one frame alone does not say how long it lasts
         step, scores = self._stream.finish()
         self._take(step)
         seconds, frame_scores = self._trace.points()

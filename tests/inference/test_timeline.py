@@ -60,13 +60,11 @@ def test_background_fills_the_gaps(video: Path) -> None:
     assert (background.label, background.score) == (BACKGROUND, pytest.approx(1 - best))
 
 
-def test_a_video_of_one_frame_lasts_one_step_of_the_grid(tmp_path: Path) -> None:
+def test_a_video_of_one_frame_has_no_segment_but_scores(tmp_path: Path) -> None:
     video = write_video(tmp_path / "one.mkv", noise_frames(1), fps=25)
     (timeline,) = make_timelines(restless_recognizer(), [str(video)], settings=SETTINGS, **HOW)
     assert isinstance(timeline, Timeline)
-    step = 1 / restless_recognizer().sample_fps
-    assert timeline.duration_seconds == step
-    assert [(segment.start_seconds, segment.end_seconds) for segment in timeline.with_background()] == [(0.0, step)]
+    assert (timeline.duration_seconds, timeline.segments, timeline.with_background()) == (0.0, (), [])
     assert sum(timeline.scores) == pytest.approx(1.0)
 
 
