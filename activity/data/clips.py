@@ -151,7 +151,7 @@ class Manifest:
 
     Raises:
         DataError: without clips, with fewer than two classes, or with a class that has no clips. Also for a label
-            that is no class, and if the same span of a file stands there twice.
+            that is not a class, and if the same span of a file stands there twice.
 
     >>> def clip(name, label):
     ...     return Clip(path=Path("/data") / name, relative_path=name, label=label, group=name)

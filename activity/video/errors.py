@@ -34,7 +34,7 @@ class HangError(VideoError):
 
 
 class VideoWarning(UserWarning):
-    """A damaged video, of which the good frames were read."""
+    """A damaged video whose good frames were read."""
 
 
 class VideoNote(UserWarning):

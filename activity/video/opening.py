@@ -201,7 +201,7 @@ def _not_opened(source: str, path: Path, start: bytes, error: av.error.FFmpegErr
 
 
 def _mp4_boxes(path: Path, start: bytes) -> dict[bytes, int]:
-    """Return where each outermost box ends; nothing if it is no MP4."""
+    """Return where each outermost box ends; nothing if it is not an MP4."""
     ends, place = dict[bytes, int](), 0
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES if start[4:8] in _MP4_BOXES else 0):

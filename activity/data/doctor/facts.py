@@ -212,7 +212,7 @@ class _Sampler:
 def _usual_rate(intervals: Counter[int], seconds: float) -> float | None:
     """Frames a second by the intervals around the median one, given the seconds of all; None where these are 0.
 
-    The unusual ones are subtracted: ticks are too coarse for the others, of which there are many.
+    The unusual ones are subtracted: ticks are too coarse for the many others.
     """
     if not intervals:
         return None
